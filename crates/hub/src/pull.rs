@@ -52,7 +52,8 @@ impl Plan {
 }
 
 impl Hub {
-    /// Fetches a model into the store, unless it is there already, and returns its manifest.
+    /// Fetches a model into the store, unless it is there already, and returns its manifest. What is there is read and
+    /// compared with its digests; what is damaged is fetched again.
     ///
     /// Two pulls of one model, in this or another process: the second waits, then finds it there.
     pub fn pull(&self, reference: &ModelRef, progress: &dyn Progress) -> Result<Manifest, HubError> {
@@ -80,14 +81,14 @@ impl Hub {
             }
         };
         check_name(&plan.name)?;
-        if let Some(manifest) = self.present(&plan, progress) {
+        if let Some(manifest) = self.sound(&plan, progress) {
             return Ok(manifest);
         }
         let _lock = Lock::acquire(&self.store.name_lock_path(&plan.name), || {
             progress.message(&format!("{}: another pull is under way; waiting for it", plan.name));
         })?;
         // Whoever was waited for may have fetched it.
-        if let Some(manifest) = self.present(&plan, progress) {
+        if let Some(manifest) = self.sound(&plan, progress) {
             return Ok(manifest);
         }
         self.ask_sources(&plan, progress)
@@ -107,6 +108,18 @@ impl Hub {
                 None
             }
         }
+    }
+
+    /// As `present`, with every byte read: a pull is how a damaged model is repaired.
+    fn sound(&self, plan: &Plan, progress: &dyn Progress) -> Option<Manifest> {
+        let manifest = self.present(plan, progress)?;
+        let damaged = manifest.files.iter().find(|file| !self.store.has_sound_blob(&file.sha256, Some(file.bytes)));
+        let Some(file) = damaged else { return Some(manifest) };
+        progress.message(&format!(
+            "{}: {} is damaged in the store: its bytes are not those of sha256 {}; fetching it again",
+            plan.name, file.file_name, file.sha256
+        ));
+        None
     }
 
     fn ask_sources(&self, plan: &Plan, progress: &dyn Progress) -> Result<Manifest, HubError> {
@@ -228,8 +241,11 @@ impl Taking<'_> {
         }
         let expected = pinned.or(file.sha256);
         let bytes = planned_bytes.or(file.bytes);
-        let (sha256, bytes) = match expected.and_then(|sha256| self.present_blob(sha256)) {
-            Some(present) => present,
+        let (sha256, bytes) = match expected {
+            Some(sha256) => match self.sound_blob(sha256, bytes, &what)? {
+                Some(length) => (sha256, length),
+                None => self.fetch(file, &what, expected, bytes)?,
+            },
             None => self.fetch(file, &what, expected, bytes)?,
         };
         let digest_origin = match (pinned, file.sha256) {
@@ -247,9 +263,19 @@ impl Taking<'_> {
         matches!(&file.fetch, Fetch::Archives { archives, .. } if archives.iter().all(|archive| archive.checksum.is_some()))
     }
 
-    fn present_blob(&self, sha256: Sha256) -> Option<(Sha256, u64)> {
-        let data = std::fs::metadata(self.hub.store.blob_path(&sha256)).ok()?;
-        Some((sha256, data.len()))
+    /// The length of a blob that is in the store already, under whatever name, and sound. A damaged one is thrown away.
+    fn sound_blob(&self, sha256: Sha256, bytes: Option<u64>, what: &str) -> Result<Option<u64>, HubError> {
+        let store = &self.hub.store;
+        if !store.has_blob(&sha256) {
+            return Ok(None);
+        }
+        if store.has_sound_blob(&sha256, bytes) {
+            let blob = store.blob_path(&sha256);
+            return std::fs::metadata(&blob).map(|data| Some(data.len())).map_err(HubError::io("read", &blob));
+        }
+        self.progress.message(&format!("{what}: the copy in the store is damaged and was thrown away"));
+        store.discard_blob(&sha256)?;
+        Ok(None)
     }
 
     /// Fetches, checks and adopts; returns digest and length.

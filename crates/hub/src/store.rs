@@ -172,7 +172,24 @@ impl Store {
         write_whole(&path, text.as_bytes())
     }
 
-    /// Moves a checked file into the store. It must lie on the store's file system.
+    /// Whether a blob is here and is what its name says: its length is compared, then all of it is read.
+    pub(crate) fn has_sound_blob(&self, sha256: &Sha256, bytes: Option<u64>) -> bool {
+        let blob = self.blob_path(sha256);
+        let Ok(data) = std::fs::metadata(&blob) else { return false };
+        bytes.is_none_or(|bytes| bytes == data.len()) && Sha256::of_file(&blob).is_ok_and(|(got, _)| got == *sha256)
+    }
+
+    /// Throws a damaged blob away. Whoever has it open keeps reading what he has.
+    pub(crate) fn discard_blob(&self, sha256: &Sha256) -> Result<(), HubError> {
+        let blob = self.blob_path(sha256);
+        match remove_read_only(&blob) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(HubError::io("remove", &blob)(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Moves a checked file into the store, in the place of a blob that is there already: that one may be damaged,
+    /// this one is not. It must lie on the store's file system.
     pub(crate) fn adopt(&self, file: &Path, sha256: &Sha256) -> Result<(), HubError> {
         let opened = std::fs::OpenOptions::new().write(true).open(file).map_err(HubError::io("open", file))?;
         opened.sync_all().map_err(HubError::io("write", file))?;
@@ -180,21 +197,21 @@ impl Store {
         permissions.set_readonly(true);
         let blob = self.blob_path(sha256);
         std::fs::set_permissions(file, permissions).map_err(HubError::io("protect", file))?;
-        if blob.exists() {
-            return remove_read_only(file).map_err(HubError::io("remove", file));
-        }
+        // Windows renames onto no read-only file.
+        #[cfg(windows)]
+        self.discard_blob(sha256)?;
         std::fs::rename(file, &blob).map_err(HubError::io("write", &blob))
     }
 
     /// Makes a blob out of another program's file without copying it: a hard link where the file system allows,
-    /// else a symbolic link. The file keeps its own rights.
+    /// else a symbolic link. The file keeps its own rights. A blob that is here and sound stays.
     pub(crate) fn adopt_link(&self, file: &Path, sha256: &Sha256) -> Result<(), HubError> {
         let file = std::fs::canonicalize(file).map_err(HubError::io("find", file))?;
-        let blob = self.blob_path(sha256);
-        if blob.exists() {
+        if self.has_sound_blob(sha256, None) {
             return Ok(());
         }
-        link(&file, &blob)
+        self.discard_blob(sha256)?;
+        link(&file, &self.blob_path(sha256))
     }
 
     pub(crate) fn partial_folder(&self) -> PathBuf {

@@ -19,7 +19,7 @@ pub struct Args {
     /// The name to give it
     #[arg(long, requires = "path", required_unless_present = "from")]
     name: Option<String>,
-    /// Leave the bytes where they are
+    /// Leave the bytes where they are; writing to the file later changes the model, or ends a run of it
     #[arg(long, requires = "path")]
     link: bool,
     /// Link all models of another program: ollama, hf-cache or lmstudio

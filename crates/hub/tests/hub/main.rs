@@ -11,6 +11,7 @@ mod ollama;
 #[cfg(unix)]
 mod packages;
 mod server;
+mod store;
 
 use hub::{Home, Hub, HubOptions, Pieces, Progress, RetryPolicy, Servers, Sha256};
 use std::path::Path;
