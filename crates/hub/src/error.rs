@@ -174,6 +174,14 @@ pub enum HubError {
         /// The name.
         name: String,
     },
+    /// A name that stands for other bytes.
+    #[error("{name:?} cannot be the name of this model: {reason}\nhint: take another name")]
+    Reserved {
+        /// The name.
+        name: String,
+        /// What it stands for.
+        reason: String,
+    },
     /// A manifest in the store is damaged.
     #[error("{}: {reason}\nhint: pull or import the model again", path.display())]
     Manifest {

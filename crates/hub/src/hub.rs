@@ -4,9 +4,11 @@
 //! already on this machine in `import.rs`.
 
 use crate::http::Http;
+use crate::manifest::DigestOrigin;
 use crate::model_ref::check_name;
 use crate::{
-    Catalog, FreeSpace, Home, HubError, Lookup, Manifest, ModelRef, Pieces, RetryPolicy, Servers, Store, nearest, space,
+    Catalog, CatalogModel, FreeSpace, Home, HubError, Lookup, Manifest, ModelRef, Pieces, RetryPolicy, Servers, Sha256,
+    Store, nearest, sources, space,
 };
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -111,12 +113,71 @@ impl Hub {
         }
     }
 
-    /// The manifest of a model, if it is in the store. Paths have none.
+    /// The manifest of a model, if it is in the store. Paths have none. Other bytes under a name for which the catalog
+    /// has a digest are not that model.
     pub fn manifest(&self, reference: &ModelRef) -> Result<Option<Manifest>, HubError> {
         match reference {
             ModelRef::Path(_) => Ok(None),
-            named => self.store.get(&named.store_name()),
+            named => {
+                let pinned = self.pinned(named);
+                let stored = self.store.get(&named.store_name())?;
+                Ok(stored.filter(|manifest| pinned.is_none() || manifest.digest() == pinned))
+            }
         }
+    }
+
+    /// The digest that the catalog has for a model.
+    pub(crate) fn pinned(&self, reference: &ModelRef) -> Option<Sha256> {
+        match reference {
+            ModelRef::Catalog(name) => self.catalog.find(name)?.sha256,
+            _ => None,
+        }
+    }
+
+    /// Gives a model in the store a second name; no bytes are copied. A name of the catalog is refused for other bytes
+    /// than those it stands for, as are names that stand for a repository.
+    pub fn copy(&self, from: &str, to: &str) -> Result<Manifest, HubError> {
+        self.check_unprefixed(to)?;
+        let mut manifest = self.store.expect(from)?;
+        if let Some(model) = self.meant_by(to)? {
+            let [only] = manifest.files.as_mut_slice() else { return Err(reserved(to, model)) };
+            if Some(only.sha256) != model.sha256 {
+                return Err(reserved(to, model));
+            }
+            (only.pinned, only.digest_origin) = (true, DigestOrigin::Catalog);
+        }
+        manifest.name = to.to_string();
+        self.store.add(&manifest, false)?;
+        Ok(manifest)
+    }
+
+    /// Refuses a name that a model which is yet to be made cannot get: no name at all, one that stands for other bytes,
+    /// or one that is taken. Ask before long work.
+    pub fn check_new_name(&self, name: &str) -> Result<(), HubError> {
+        self.check_unprefixed(name)?;
+        if let Some(model) = self.meant_by(name)? {
+            return Err(reserved(name, model));
+        }
+        self.store.check_free(name)
+    }
+
+    /// The catalog's model that a name in the store must be, if it is one of the catalog's. Aliases, other spellings and
+    /// models without a known digest are refused: what is stored under them could not be told from what they stand for.
+    pub(crate) fn meant_by(&self, name: &str) -> Result<Option<&CatalogModel>, HubError> {
+        check_name(name)?;
+        match self.catalog.find(name) {
+            Some(model) if model.name != name || model.sha256.is_none() => Err(reserved(name, model)),
+            found => Ok(found),
+        }
+    }
+
+    /// Names such as `hf:owner/repo` stand for what is at that place.
+    pub(crate) fn check_unprefixed(&self, name: &str) -> Result<(), HubError> {
+        if !sources::has_prefix(name) {
+            return Ok(());
+        }
+        let reason = "it stands for what a hub or registry has under it".to_string();
+        Err(HubError::Reserved { name: name.to_string(), reason })
     }
 
     /// A GGUF file, or a folder of safetensors, that `formats` can open. The model must be in the store, or be a path.
@@ -127,7 +188,10 @@ impl Hub {
                 let hint = "check the path; a model's name has no .gguf at its end".to_string();
                 Err(HubError::NotFound { what: path.display().to_string(), hint })
             }
-            named => self.store.locate(&self.store.expect(&named.store_name())?),
+            named => match self.manifest(named)? {
+                Some(manifest) => self.store.locate(&manifest),
+                None => Err(self.store.absent(&named.store_name())),
+            },
         }
     }
 
@@ -144,6 +208,12 @@ impl Hub {
         let http = Http::new(self.options.retry, self.options.proxies)?;
         Ok(self.http.get_or_init(|| http))
     }
+}
+
+/// A name of the catalog, asked for other bytes.
+pub(crate) fn reserved(name: &str, model: &CatalogModel) -> HubError {
+    let reason = format!("the catalog calls other bytes that ({}, {})", model.name, model.description);
+    HubError::Reserved { name: name.to_string(), reason }
 }
 
 /// Whether a text is meant as a path: a GGUF file's name, a file that exists and looks like one, or a folder that

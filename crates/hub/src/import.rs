@@ -8,11 +8,12 @@ mod lmstudio;
 mod ollama;
 
 use crate::digest::{Checksum, Sha256};
+use crate::hub::reserved;
 use crate::lock::Lock;
 use crate::manifest::{DigestOrigin, FileRole, ManifestFile};
-use crate::model_ref::{check_name, valid_name};
+use crate::model_ref::valid_name;
 use crate::pull::copy_hashed;
-use crate::{Hub, HubError, Manifest, Progress};
+use crate::{CatalogModel, Hub, HubError, Manifest, Progress, partial};
 use std::path::{Path, PathBuf};
 
 /// A model in another program's store.
@@ -75,6 +76,7 @@ impl Hub {
     /// Takes a GGUF file (with its shards) or a folder of safetensors into the store under a name. With `link` the
     /// files stay where they are; whoever changes them changes the model.
     pub fn import(&self, path: &Path, name: &str, link: bool, progress: &dyn Progress) -> Result<Manifest, HubError> {
+        self.check_unprefixed(name)?;
         formats::Checkpoint::open(path)?;
         let files = if path.is_dir() { folder_files(path)? } else { shards(path)? };
         let bytes = total_bytes(&files);
@@ -88,6 +90,9 @@ impl Hub {
         let Some((first, _)) = found.files.first() else {
             return Err(HubError::NotFound { what: found.name.clone(), hint: "it has no files".to_string() });
         };
+        if name != found.name {
+            self.check_unprefixed(name)?;
+        }
         if found.files.len() == 1 {
             formats::Checkpoint::open(first)?;
         }
@@ -102,63 +107,77 @@ impl Hub {
         link: bool,
         progress: &dyn Progress,
     ) -> Result<Manifest, HubError> {
-        check_name(name)?;
+        let meant = self.meant_by(name)?;
+        if let Some(model) = meant.filter(|_| found.files.len() != 1) {
+            return Err(reserved(name, model));
+        }
         let _lock = Lock::acquire(&self.store.name_lock_path(name), || {
             progress.message(&format!("{name}: another pull is under way; waiting for it"));
         })?;
-        if self.store.get(name)?.is_some() {
-            return Err(HubError::Taken { name: name.to_string() });
-        }
+        self.store.check_free(name)?;
+        let taking = Importing { hub: self, name, meant, link, progress };
         let mut files = Vec::new();
         for (index, (path, file_name)) in found.files.iter().enumerate() {
-            let promised = found.sha256.filter(|_| index == 0);
-            files.push(self.take_file(path, file_name, promised, name, link, progress)?);
+            files.push(taking.file(path, file_name, found.sha256.filter(|_| index == 0))?);
         }
-        let catalogued = self.catalog.find(name);
-        if let Some(model) = catalogued
-            && (model.sha256.is_none() || files.first().map(|file| file.sha256) != model.sha256)
-        {
-            let expected = "a name that the catalog does not use for other bytes".to_string();
-            return Err(HubError::BadName { text: name.to_string(), expected });
-        }
-        let pinned = catalogued.is_some();
-        for file in files.iter_mut().filter(|_| pinned) {
-            (file.pinned, file.digest_origin) = (true, DigestOrigin::Catalog);
-        }
-        let license = catalogued.map(|model| model.licence.clone());
+        let license = meant.map(|model| model.licence.clone());
         let manifest =
             Manifest { name: name.to_string(), family: self.family(&files), license, source, files, ollama: None };
         self.store.add(&manifest, false)?;
         Ok(manifest)
     }
+}
 
-    fn take_file(
-        &self,
-        path: &Path,
-        file_name: &str,
-        promised: Option<Sha256>,
-        name: &str,
-        link: bool,
-        progress: &dyn Progress,
-    ) -> Result<ManifestFile, HubError> {
-        let scratch = self.store.partial_folder().join(format!("import-{}.part", Sha256::of(name.as_bytes())));
-        let (sha256, bytes) = if link {
-            Sha256::of_file(path).map_err(HubError::io("read", path))?
-        } else {
-            copy_hashed(self, path, &scratch, file_name, progress)?
+/// One model's files being taken into the store.
+struct Importing<'a> {
+    hub: &'a Hub,
+    name: &'a str,
+    /// The catalog's model of that name: its only file must have the digest that is pinned.
+    meant: Option<&'a CatalogModel>,
+    link: bool,
+    progress: &'a dyn Progress,
+}
+
+impl Importing<'_> {
+    fn file(&self, path: &Path, file_name: &str, promised: Option<Sha256>) -> Result<ManifestFile, HubError> {
+        let store = &self.hub.store;
+        let digest_origin = match (self.meant, promised) {
+            (Some(_), _) => DigestOrigin::Catalog,
+            (None, Some(_)) => DigestOrigin::Source,
+            (None, None) => DigestOrigin::Computed,
         };
-        if let Some(expected) = promised.filter(|promised| *promised != sha256) {
-            let (expected, got) = (Checksum::Sha256(expected), Checksum::Sha256(sha256));
+        let (sha256, bytes) = if self.link {
+            let (sha256, bytes) = Sha256::of_file(path).map_err(HubError::io("read", path))?;
+            self.check(path, sha256, promised)?;
+            store.adopt_link(path, &sha256)?;
+            (sha256, bytes)
+        } else {
+            let name = Sha256::of(self.name.as_bytes());
+            let scratch = store.partial_folder().join(format!("import-{name}.part"));
+            let taken = copy_hashed(self.hub, path, &scratch, file_name, self.progress).and_then(|got| {
+                self.check(path, got.0, promised)?;
+                store.adopt(&scratch, &got.0)?;
+                Ok(got)
+            });
+            if taken.is_err() {
+                partial::discard(&scratch);
+            }
+            taken?
+        };
+        let (role, pinned) = (role(file_name), self.meant.is_some());
+        Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin })
+    }
+
+    /// Compares a digest with what was promised, before anything enters the store.
+    fn check(&self, path: &Path, got: Sha256, promised: Option<Sha256>) -> Result<(), HubError> {
+        if let Some(expected) = promised.filter(|promised| *promised != got) {
+            let (expected, got) = (Checksum::Sha256(expected), Checksum::Sha256(got));
             return Err(HubError::hash_mismatch(path.display().to_string(), expected, got));
         }
-        if link {
-            self.store.adopt_link(path, &sha256)?;
-        } else {
-            self.store.adopt(&scratch, &sha256)?;
+        match self.meant {
+            Some(model) if model.sha256 != Some(got) => Err(reserved(self.name, model)),
+            _ => Ok(()),
         }
-        let digest_origin = if promised.is_some() { DigestOrigin::Source } else { DigestOrigin::Computed };
-        let role = role(file_name);
-        Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned: false, digest_origin })
     }
 }
 

@@ -94,12 +94,22 @@ impl Hub {
         self.ask_sources(&plan, progress)
     }
 
-    /// The model as it is in the store, if it is whole and what the plan says.
-    fn present(&self, plan: &Plan, progress: &dyn Progress) -> Option<Manifest> {
-        match self.store.get(&plan.name) {
-            Ok(Some(manifest)) if plan.sha256.is_none() || manifest.digest() == plan.sha256 => Some(manifest),
+    /// The model that a reference means, if the store has it whole; no byte of it is read. What is there but cannot be
+    /// it, because it is damaged or has not the bytes that the catalog pins, is told and counts as absent: a pull is
+    /// next. A name that only the store knows has no other place to come from, so there damage is an error.
+    pub fn present(&self, reference: &ModelRef, progress: &dyn Progress) -> Result<Option<Manifest>, HubError> {
+        match reference {
+            ModelRef::Path(_) => Ok(None),
+            ModelRef::Stored(name) => self.store.get(name),
+            named => Ok(self.present_as(&named.store_name(), self.pinned(named), progress)),
+        }
+    }
+
+    fn present_as(&self, name: &str, pinned: Option<Sha256>, progress: &dyn Progress) -> Option<Manifest> {
+        match self.store.get(name) {
+            Ok(Some(manifest)) if pinned.is_none() || manifest.digest() == pinned => Some(manifest),
             Ok(Some(_)) => {
-                progress.message(&format!("{}: the store has another version; fetching the catalog's", plan.name));
+                progress.message(&format!("{name}: the store has another version; fetching the catalog's"));
                 None
             }
             Ok(None) => None,
@@ -112,7 +122,7 @@ impl Hub {
 
     /// As `present`, with every byte read: a pull is how a damaged model is repaired.
     fn sound(&self, plan: &Plan, progress: &dyn Progress) -> Option<Manifest> {
-        let manifest = self.present(plan, progress)?;
+        let manifest = self.present_as(&plan.name, plan.sha256, progress)?;
         let damaged = manifest.files.iter().find(|file| !self.store.has_sound_blob(&file.sha256, Some(file.bytes)));
         let Some(file) = damaged else { return Some(manifest) };
         progress.message(&format!(

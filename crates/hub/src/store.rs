@@ -82,11 +82,23 @@ impl Store {
     pub fn expect(&self, name: &str) -> Result<Manifest, HubError> {
         match self.get(name)? {
             Some(manifest) => Ok(manifest),
-            None => {
-                let names: Vec<String> = self.list()?.into_iter().map(|manifest| manifest.name).collect();
-                let nearest = nearest::nearest(name, names.iter().map(String::as_str));
-                Err(HubError::NotInStore { name: name.to_string(), nearest })
-            }
+            None => Err(self.absent(name)),
+        }
+    }
+
+    /// The error that says that no model is called that, with the nearest names.
+    pub(crate) fn absent(&self, name: &str) -> HubError {
+        let names: Vec<String> = self.list().unwrap_or_default().into_iter().map(|manifest| manifest.name).collect();
+        let others = names.iter().map(String::as_str).filter(|other| *other != name);
+        HubError::NotInStore { name: name.to_string(), nearest: nearest::nearest(name, others) }
+    }
+
+    /// Refuses a name that a whole model has. A damaged one is no hindrance: it may be replaced.
+    pub(crate) fn check_free(&self, name: &str) -> Result<(), HubError> {
+        match self.get(name) {
+            Ok(Some(_)) => Err(HubError::Taken { name: name.to_string() }),
+            Ok(None) | Err(HubError::Manifest { .. }) => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -120,15 +132,6 @@ impl Store {
         Ok(removed)
     }
 
-    /// Gives a model a second name; no bytes are copied.
-    pub fn copy(&self, from: &str, to: &str) -> Result<Manifest, HubError> {
-        check_name(to)?;
-        let mut manifest = self.expect(from)?;
-        manifest.name = to.to_string();
-        self.add(&manifest, false)?;
-        Ok(manifest)
-    }
-
     /// Where a blob is, or would be.
     pub fn blob_path(&self, sha256: &Sha256) -> PathBuf {
         self.home.blobs().join(format!("sha256-{sha256}"))
@@ -152,14 +155,14 @@ impl Store {
         }
     }
 
-    /// Writes a manifest in one step. Its blobs must be in the store.
+    /// Writes a manifest in one step. Its blobs must be in the store. Without `replace`, the name must be free.
     pub(crate) fn add(&self, manifest: &Manifest, replace: bool) -> Result<(), HubError> {
         check_name(&manifest.name)?;
         let path = self.manifest_path(&manifest.name);
         check_files(&path, manifest)?;
         let _lock = self.lock()?;
-        if !replace && path.exists() {
-            return Err(HubError::Taken { name: manifest.name.clone() });
+        if !replace {
+            self.check_free(&manifest.name)?;
         }
         // Under the lock: a `remove` of another name may have freed a blob since it was found here.
         for file in &manifest.files {
@@ -413,20 +416,6 @@ mod tests {
         assert_eq!(store.remove("one").unwrap(), Removed { bytes_freed: 6, blobs_freed: 1 });
         let error = store.remove("one").unwrap_err().to_string();
         assert!(error.starts_with("\"one\" is not in the store"), "{error}");
-    }
-
-    #[test]
-    fn a_copy_shares_its_blobs_and_takes_no_name_that_is_taken() {
-        let (_folder, store) = store();
-        let only = file(&store, "m.gguf", b"bytes");
-        store.add(&manifest("one", vec![only.clone()]), false).unwrap();
-        assert_eq!(store.copy("one", "two").unwrap().files, vec![only.clone()]);
-        assert_eq!(store.remove("one").unwrap(), Removed { bytes_freed: 0, blobs_freed: 0 });
-        assert!(store.has_blob(&only.sha256));
-        let error = store.copy("two", "two").unwrap_err().to_string();
-        assert!(error.starts_with("\"two\" is already in the store"), "{error}");
-        let error = store.copy("twp", "three").unwrap_err().to_string();
-        assert!(error.starts_with("\"twp\" is not in the store"), "{error}");
     }
 
     #[test]

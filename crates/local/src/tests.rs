@@ -335,3 +335,50 @@ fn a_model_is_quantized_and_still_runs() {
     let refused = quantize(&path, &nowhere, Mix::from_name("q4_0").unwrap(), None, 1, &mut |_| ()).unwrap_err();
     assert!(refused.to_string().starts_with("cannot write "), "{refused}");
 }
+
+#[test]
+fn other_bytes_under_a_pinned_name_are_not_run_for_it() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let home = hub::Home::at(folder.path().join("home"));
+    std::fs::create_dir_all(home.catalogs()).unwrap();
+    let row = format!(
+        "[[model]]\nname = 'pinned:1b'\nfamily = 'llama'\nparameters = 1\ncontext = 1\nlicence = 'mit'\n\
+         quantization = 'f32'\nsha256 = '{}'\n[[model.source]]\nkind = 'path'\npath = '/no/such.gguf'\n",
+        "0".repeat(64)
+    );
+    std::fs::write(home.catalogs().join("mine.toml"), row).unwrap();
+    let hub = hub::Hub::open(home.clone(), hub::HubOptions::from_env()).unwrap();
+    hub.import(&path, "other", false, &hub::Silent).unwrap();
+    let manifests = home.root().join("manifests");
+    let text = std::fs::read_to_string(manifests.join("other.json")).unwrap().replace("\"other\"", "\"pinned:1b\"");
+    std::fs::write(manifests.join("pinned%3a1b.json"), text).unwrap();
+    let host = LocalHost::new(hub, LoadOptions::default()).unwrap();
+    assert!(host.source("other", &Heard::default()).is_ok());
+    let heard = Heard::default();
+    let refused = host.source("pinned:1b", &heard).unwrap_err().to_string();
+    assert!(refused.contains("/no/such.gguf: not found"), "{refused}");
+    assert!(heard.text().contains("pinned:1b: the store has another version"), "{}", heard.text());
+}
+
+/// What was told while a model was fetched or loaded.
+#[derive(Default)]
+struct Heard(std::sync::Mutex<Vec<String>>);
+
+impl Heard {
+    fn text(&self) -> String {
+        self.0.lock().unwrap().join("\n")
+    }
+}
+
+impl chat::PullProgress for Heard {
+    fn start(&self, _: &str, _: Option<u64>, _: u64) {}
+
+    fn advance(&self, _: u64) {}
+
+    fn message(&self, text: &str) {
+        self.0.lock().unwrap().push(text.to_owned());
+    }
+
+    fn finish(&self) {}
+}

@@ -25,7 +25,7 @@ struct Output {
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let hub = session.hub()?;
     let from = hub.resolve(&args.from).map_or(args.from, |reference| reference.store_name());
-    let to = hub.store().copy(&from, &args.to)?.name;
+    let to = hub.copy(&from, &args.to)?.name;
     if args.json {
         return session.terminal.json(&Output { from, to });
     }

@@ -34,7 +34,13 @@ fn what_cannot_be_imported_says_why() {
     let error = |path: &Path, name: &str| hub.import(path, name, false, &Told::default()).unwrap_err().to_string();
     assert!(error(&bad, "bad").contains("bad.gguf: expected "), "{}", error(&bad, "bad"));
     assert!(error(&good, "../x").starts_with("\"../x\": expected a name of at most"));
-    assert!(error(&good, "smollm2:135m").contains("expected a name that the catalog does not use for other bytes"));
+    // The catalog's names, its aliases and other spellings of them, and the names of repositories.
+    for name in ["smollm2:135m", "SmolLM2:135M", "smollm2"] {
+        let text = error(&good, name);
+        assert!(text.contains("the catalog calls other bytes that (smollm2:135m") && text.contains("hint:"), "{text}");
+    }
+    assert!(error(&good, "hf:o/r").contains("it stands for what a hub or registry has under it"));
+    assert_eq!((place.files("blobs"), place.files("partial")), (Vec::new(), Vec::new()), "nothing was kept");
     hub.import(&good, "mine", false, &Told::default()).unwrap();
     assert!(error(&good, "mine").starts_with("\"mine\" is already in the store"));
 }

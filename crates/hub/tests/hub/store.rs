@@ -2,7 +2,7 @@
 
 use crate::server::{Server, file};
 use crate::{Place, Told, content, gguf, pinned, pull, url_source};
-use hub::{Home, Sha256};
+use hub::{Home, Hub, ModelRef, Removed, Sha256};
 use std::path::PathBuf;
 
 /// Where a blob lies.
@@ -75,4 +75,74 @@ fn a_linked_file_that_was_overwritten_in_place_is_not_taken_for_a_pull() {
     pull(&hub, "mine:1b", &Told::default()).unwrap();
     assert_eq!(content(&hub, "mine:1b"), bytes);
     assert_eq!(std::fs::read(&theirs).unwrap(), other, "the other program's file is left alone");
+}
+
+/// A hub with a model `one` made of these bytes.
+fn hub_with(place: &Place, bytes: &[u8]) -> Hub {
+    let hub = place.hub();
+    let path = place.path().join("one.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    hub.import(&path, "one", false, &Told::default()).unwrap();
+    hub
+}
+
+#[test]
+fn a_copy_shares_its_blobs_and_takes_no_name_that_is_taken() {
+    let place = Place::new();
+    let bytes = gguf(900, 6);
+    let hub = hub_with(&place, &bytes);
+    let one = hub.store().expect("one").unwrap();
+    assert_eq!(hub.copy("one", "two").unwrap().files, one.files);
+    assert_eq!(hub.store().remove("one").unwrap(), Removed { bytes_freed: 0, blobs_freed: 0 });
+    assert_eq!(content(&hub, "two"), bytes);
+    let error = hub.copy("two", "two").unwrap_err().to_string();
+    assert!(error.starts_with("\"two\" is already in the store"), "{error}");
+    let error = hub.copy("twp", "three").unwrap_err().to_string();
+    assert!(error.starts_with("\"twp\" is not in the store"), "{error}");
+}
+
+#[test]
+fn no_copy_takes_the_catalogs_name_for_other_bytes() {
+    let place = Place::new();
+    let (bytes, other) = (gguf(900, 7), gguf(900, 8));
+    let aliases = "aliases = [\"mine\"]\n".to_string();
+    place.catalog(&(aliases + &pinned(&bytes)), &[url_source("http://127.0.0.1:9/m.gguf")]);
+    let hub = hub_with(&place, &other);
+    for name in ["mine:1b", "MINE:1b", "mine", "Mine", "smollm2:135m", "hf:o/r", "ollama:x:y"] {
+        for error in [hub.copy("one", name).unwrap_err(), hub.check_new_name(name).unwrap_err()] {
+            assert!(error.to_string().contains("cannot be the name of this model: "), "{name}: {error}");
+        }
+    }
+    assert!(hub.check_new_name("one").is_err() && hub.check_new_name("two").is_ok());
+    // The very bytes that the catalog means may have its name, and are pinned then.
+    let path = place.path().join("right.gguf");
+    std::fs::write(&path, &bytes).unwrap();
+    hub.import(&path, "right", false, &Told::default()).unwrap();
+    assert!(hub.copy("right", "mine:1b").unwrap().is_pinned());
+    assert!(hub.copy("right", "mine").is_err(), "an alias would never be looked for");
+}
+
+#[test]
+fn other_bytes_under_the_catalogs_name_are_not_taken_for_it() {
+    let place = Place::new();
+    let (bytes, other) = (gguf(900, 9), gguf(900, 10));
+    let server = Server::start();
+    server.on("/m.gguf", [file(&bytes)]);
+    let hub = hub_with(&place, &other);
+    // As an older version left it, before names were checked.
+    let manifests = place.home().root().join("manifests");
+    let text = std::fs::read_to_string(manifests.join("one.json")).unwrap().replace("\"one\"", "\"mine:1b\"");
+    std::fs::write(manifests.join("mine%3a1b.json"), text).unwrap();
+    drop(hub);
+    place.catalog(&pinned(&bytes), &[url_source(&server.url("/m.gguf"))]);
+    let hub = place.hub();
+    let reference = ModelRef::Catalog("mine:1b".into());
+    let told = Told::default();
+    assert_eq!(hub.present(&reference, &told).unwrap(), None);
+    assert!(told.text().contains("mine:1b: the store has another version; fetching the catalog's"), "{}", told.text());
+    assert_eq!(hub.manifest(&reference).unwrap(), None);
+    let error = hub.locate(&reference).unwrap_err().to_string();
+    assert!(error.starts_with("\"mine:1b\" is not in the store"), "{error}");
+    pull(&hub, "mine:1b", &told).unwrap();
+    assert_eq!(content(&hub, "mine:1b"), bytes);
 }
