@@ -197,7 +197,7 @@ impl Hub {
 
     fn nearest(&self, text: &str) -> Vec<String> {
         let stored: Vec<String> =
-            self.store.list().map(|list| list.into_iter().map(|model| model.name).collect()).unwrap_or_default();
+            self.store.list().unwrap_or_default().models.into_iter().map(|model| model.name).collect();
         nearest::nearest(text, self.catalog.names().chain(stored.iter().map(String::as_str)))
     }
 

@@ -10,7 +10,7 @@ mod ollama;
 use crate::digest::{Checksum, Sha256};
 use crate::hub::reserved;
 use crate::lock::Lock;
-use crate::manifest::{DigestOrigin, FileRole, ManifestFile};
+use crate::manifest::{DigestOrigin, FileRole, ManifestFile, UnknownFields};
 use crate::model_ref::valid_name;
 use crate::pull::copy_hashed;
 use crate::{CatalogModel, Hub, HubError, Manifest, Progress, partial};
@@ -121,8 +121,15 @@ impl Hub {
             files.push(taking.file(path, file_name, found.sha256.filter(|_| index == 0))?);
         }
         let license = meant.map(|model| model.licence.clone());
-        let manifest =
-            Manifest { name: name.to_string(), family: self.family(&files), license, source, files, ollama: None };
+        let manifest = Manifest {
+            name: name.to_string(),
+            family: self.family(&files),
+            license,
+            source,
+            files,
+            ollama: None,
+            unknown: UnknownFields::new(),
+        };
         self.store.add(&manifest, false)?;
         Ok(manifest)
     }
@@ -164,8 +171,8 @@ impl Importing<'_> {
             }
             taken?
         };
-        let (role, pinned) = (role(file_name), self.meant.is_some());
-        Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin })
+        let (role, pinned, unknown) = (role(file_name), self.meant.is_some(), UnknownFields::new());
+        Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin, unknown })
     }
 
     /// Compares a digest with what was promised, before anything enters the store.

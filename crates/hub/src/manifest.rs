@@ -4,6 +4,10 @@
 
 use crate::digest::Sha256;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Fields that a newer version wrote and this one does not know: kept as they are and told, without effect.
+pub type UnknownFields = BTreeMap<String, serde_json::Value>;
 
 /// What a file is to its model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,7 +41,6 @@ pub enum DigestOrigin {
 
 /// One file of a model.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ManifestFile {
     /// What it is to the model.
     pub role: FileRole,
@@ -51,11 +54,13 @@ pub struct ManifestFile {
     pub pinned: bool,
     /// Who said what the digest is.
     pub digest_origin: DigestOrigin,
+    /// What this version does not know.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// What an Ollama registry adds to a model, kept as it was sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct OllamaSettings {
     /// The template, in Go's template language.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -69,11 +74,13 @@ pub struct OllamaSettings {
     /// The licence's text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<String>,
+    /// What this version does not know.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 /// A model in the store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Manifest {
     /// Its name in the store.
     pub name: String,
@@ -89,6 +96,9 @@ pub struct Manifest {
     /// What came from an Ollama registry besides weights.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ollama: Option<OllamaSettings>,
+    /// What this version does not know.
+    #[serde(flatten)]
+    pub unknown: UnknownFields,
 }
 
 impl Manifest {
@@ -105,6 +115,16 @@ impl Manifest {
     /// Sampling parameters and stop texts that came along with the weights, a JSON object.
     pub fn parameters(&self) -> Option<&serde_json::Value> {
         self.ollama.as_ref()?.params.as_ref()
+    }
+
+    /// Names of the fields, at whatever place, that a newer version wrote and this one does not know.
+    pub fn unknown_fields(&self) -> Vec<&str> {
+        let files = self.files.iter().map(|file| &file.unknown);
+        let places = std::iter::once(&self.unknown).chain(files).chain(self.ollama.iter().map(|own| &own.unknown));
+        let mut names: Vec<&str> = places.flat_map(BTreeMap::keys).map(String::as_str).collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// The digest of the model's first file.

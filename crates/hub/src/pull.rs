@@ -8,7 +8,7 @@ use crate::digest::{Checksum, Sha256, Sha256Hasher};
 use crate::download::{Download, Downloader};
 use crate::http::Request;
 use crate::lock::Lock;
-use crate::manifest::{DigestOrigin, FileRole, ManifestFile};
+use crate::manifest::{DigestOrigin, FileRole, ManifestFile, UnknownFields};
 use crate::model_ref::{check_name, valid_segment};
 use crate::sources::huggingface::{HuggingFace, gated};
 use crate::sources::ollama::Ollama;
@@ -179,6 +179,7 @@ impl Hub {
             source: offer.origin,
             files,
             ollama: offer.ollama,
+            unknown: UnknownFields::new(),
         };
         self.store.add(&manifest, true)?;
         Ok(manifest)
@@ -266,7 +267,8 @@ impl Taking<'_> {
             (None, None) => DigestOrigin::Computed,
         };
         let file_name = file.file_name.clone();
-        Ok(ManifestFile { role: file.role, file_name, sha256, bytes, pinned: pinned.is_some(), digest_origin })
+        let (role, pinned, unknown) = (file.role, pinned.is_some(), UnknownFields::new());
+        Ok(ManifestFile { role, file_name, sha256, bytes, pinned, digest_origin, unknown })
     }
 
     fn vouched(&self, file: &OfferedFile) -> bool {

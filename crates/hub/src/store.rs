@@ -16,13 +16,34 @@ use std::path::{Path, PathBuf};
 /// More than any honest manifest; a limit on what is read into memory.
 const LONGEST_MANIFEST: u64 = 8 << 20;
 
+/// What the store holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listing {
+    /// The models, by name.
+    pub models: Vec<Manifest>,
+    /// Those whose manifests cannot be read, by name.
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A manifest that cannot be read: damaged, or of a version that has other words for things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The model's name, as the file's name has it.
+    pub name: String,
+    /// What is wrong, the file included.
+    pub reason: String,
+    path: PathBuf,
+}
+
 /// What `remove` did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Bytes that the disk got back; blobs that others use, or that are links to other programs' files, give none.
     pub bytes_freed: u64,
     /// Blobs that no manifest used any more.
     pub blobs_freed: usize,
+    /// Other models whose manifests cannot be read: nobody can tell which blobs they use, so that all were kept.
+    pub kept_for: Vec<String>,
 }
 
 /// Models on this machine.
@@ -45,18 +66,25 @@ impl Store {
         &self.home
     }
 
-    /// All models, by name.
-    pub fn list(&self) -> Result<Vec<Manifest>, HubError> {
+    /// All models, by name. One that cannot be read hides no other.
+    pub fn list(&self) -> Result<Listing, HubError> {
         let folder = self.home.manifests();
-        let mut manifests = Vec::new();
+        let mut listing = Listing::default();
         for entry in std::fs::read_dir(&folder).map_err(HubError::io("list", &folder))? {
             let path = entry.map_err(HubError::io("list", &folder))?.path();
-            if path.extension().is_some_and(|extension| extension == "json") {
-                manifests.push(read_manifest(&path)?);
+            if path.extension().is_none_or(|extension| extension != "json") {
+                continue;
+            }
+            match read_manifest(&path) {
+                Ok(manifest) => listing.models.push(manifest),
+                // Removed since the folder was read.
+                Err(_) if !path.exists() => {}
+                Err(error) => listing.unreadable.push(Unreadable::new(path, &error)),
             }
         }
-        manifests.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(manifests)
+        listing.models.sort_by(|a, b| a.name.cmp(&b.name));
+        listing.unreadable.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(listing)
     }
 
     /// The model of that name, if it is here and whole.
@@ -88,7 +116,8 @@ impl Store {
 
     /// The error that says that no model is called that, with the nearest names.
     pub(crate) fn absent(&self, name: &str) -> HubError {
-        let names: Vec<String> = self.list().unwrap_or_default().into_iter().map(|manifest| manifest.name).collect();
+        let models = self.list().unwrap_or_default().models;
+        let names: Vec<String> = models.into_iter().map(|manifest| manifest.name).collect();
         let others = names.iter().map(String::as_str).filter(|other| *other != name);
         HubError::NotInStore { name: name.to_string(), nearest: nearest::nearest(name, others) }
     }
@@ -102,31 +131,39 @@ impl Store {
         }
     }
 
-    /// Forgets a model, and deletes the blobs that no other uses.
-    pub fn remove(&self, name: &str) -> Result<Removed, HubError> {
-        check_name(name)?;
-        let _lock = self.lock()?;
-        let path = self.manifest_path(name);
-        if !path.exists() {
-            return self.expect(name).map(|_| Removed { bytes_freed: 0, blobs_freed: 0 });
+    /// Whether a model of that name is here, readable or not; else an error with the nearest names.
+    pub fn check_held(&self, name: &str) -> Result<(), HubError> {
+        let unreadable = |listing: Listing| listing.unreadable.into_iter().any(|other| other.name == name);
+        if (check_name(name).is_ok() && self.manifest_path(name).exists()) || self.list().is_ok_and(unreadable) {
+            return Ok(());
         }
-        let manifest = read_manifest(&path)?;
-        let others = self.list()?.into_iter().filter(|other| other.name != name);
-        let used: HashSet<Sha256> = others.flat_map(|other| other.files).map(|file| file.sha256).collect();
+        Err(self.absent(name))
+    }
+
+    /// Forgets a model, readable or not, and deletes the blobs that no other uses.
+    pub fn remove(&self, name: &str) -> Result<Removed, HubError> {
+        self.check_held(name)?;
+        let _lock = self.lock()?;
+        let listing = self.list()?;
+        let (mine, others): (Vec<_>, Vec<_>) = listing.models.into_iter().partition(|model| model.name == name);
+        let (damaged, unreadable): (Vec<_>, Vec<_>) =
+            listing.unreadable.into_iter().partition(|model| model.name == name);
+        let path = damaged.into_iter().next().map_or_else(|| self.manifest_path(name), |damaged| damaged.path);
         std::fs::remove_file(&path).map_err(HubError::io("remove", &path))?;
         remove_folder(&self.folder_path(name))?;
-        let mut removed = Removed { bytes_freed: 0, blobs_freed: 0 };
-        let mine: HashSet<Sha256> = manifest.files.iter().map(|file| file.sha256).collect();
-        for sha256 in mine.difference(&used) {
-            let blob = self.blob_path(sha256);
-            let freed = exclusive_bytes(&blob);
-            match remove_read_only(&blob) {
-                Ok(()) => {
-                    removed.blobs_freed += 1;
-                    removed.bytes_freed += freed;
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(HubError::io("remove", &blob)(error)),
+        let kept_for: Vec<String> = unreadable.into_iter().map(|model| model.name).collect();
+        let mut removed = Removed { kept_for, ..Removed::default() };
+        if !removed.kept_for.is_empty() {
+            return Ok(removed);
+        }
+        let digests = |models: Vec<Manifest>| -> HashSet<Sha256> {
+            models.into_iter().flat_map(|model| model.files).map(|file| file.sha256).collect()
+        };
+        for sha256 in digests(mine).difference(&digests(others)) {
+            let freed = exclusive_bytes(&self.blob_path(sha256));
+            if self.discard_blob(sha256)? {
+                removed.blobs_freed += 1;
+                removed.bytes_freed += freed;
             }
         }
         Ok(removed)
@@ -182,12 +219,13 @@ impl Store {
         bytes.is_none_or(|bytes| bytes == data.len()) && Sha256::of_file(&blob).is_ok_and(|(got, _)| got == *sha256)
     }
 
-    /// Throws a damaged blob away. Whoever has it open keeps reading what he has.
-    pub(crate) fn discard_blob(&self, sha256: &Sha256) -> Result<(), HubError> {
+    /// Throws a blob away, if it is there. Whoever has it open keeps reading what he has.
+    pub(crate) fn discard_blob(&self, sha256: &Sha256) -> Result<bool, HubError> {
         let blob = self.blob_path(sha256);
         match remove_read_only(&blob) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(HubError::io("remove", &blob)(error)),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(error) => Err(HubError::io("remove", &blob)(error)),
         }
     }
 
@@ -271,6 +309,35 @@ pub(crate) fn encode(name: &str) -> String {
         }
     }
     encoded
+}
+
+/// The name that a file name was made of.
+fn decode(stem: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = stem.as_bytes();
+    while let [first, tail @ ..] = rest {
+        let digits = (*first == b'%').then(|| tail.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()));
+        match digits.flatten().and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = tail;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+impl Unreadable {
+    fn new(path: PathBuf, error: &HubError) -> Unreadable {
+        let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        let text = error.to_string();
+        let reason = text.split("\nhint:").next().unwrap_or_default().to_string();
+        Unreadable { name: decode(&stem), reason, path }
+    }
 }
 
 fn read_manifest(path: &Path) -> Result<Manifest, HubError> {
@@ -395,12 +462,14 @@ mod tests {
             bytes: content.len() as u64,
             pinned: false,
             digest_origin: DigestOrigin::Computed,
+            unknown: Default::default(),
         }
     }
 
     fn manifest(name: &str, files: Vec<ManifestFile>) -> Manifest {
-        let source = "test".to_string();
-        Manifest { name: name.to_string(), family: "llama".into(), license: None, source, files, ollama: None }
+        let (name, source) = (name.to_string(), "test".to_string());
+        let unknown = Default::default();
+        Manifest { name, family: "llama".into(), license: None, source, files, ollama: None, unknown }
     }
 
     #[test]
@@ -410,10 +479,12 @@ mod tests {
         let own = file(&store, "b.safetensors", b"mine alone");
         store.add(&manifest("one", vec![shared.clone()]), false).unwrap();
         store.add(&manifest("Two:x", vec![shared.clone(), own.clone()]), false).unwrap();
-        assert_eq!(store.list().unwrap().iter().map(|m| m.name.clone()).collect::<Vec<_>>(), ["Two:x", "one"]);
-        assert_eq!(store.remove("Two:x").unwrap(), Removed { bytes_freed: 10, blobs_freed: 1 });
+        let names: Vec<String> = store.list().unwrap().models.into_iter().map(|model| model.name).collect();
+        assert_eq!(names, ["Two:x", "one"]);
+        let freed = |bytes_freed| Removed { bytes_freed, blobs_freed: 1, ..Removed::default() };
+        assert_eq!(store.remove("Two:x").unwrap(), freed(10));
         assert!(store.has_blob(&shared.sha256) && !store.has_blob(&own.sha256));
-        assert_eq!(store.remove("one").unwrap(), Removed { bytes_freed: 6, blobs_freed: 1 });
+        assert_eq!(store.remove("one").unwrap(), freed(6));
         let error = store.remove("one").unwrap_err().to_string();
         assert!(error.starts_with("\"one\" is not in the store"), "{error}");
     }
@@ -457,7 +528,7 @@ mod tests {
             ("\"bytes\": 5", "\"bytes\": 6", "expected a blob of 6 bytes, got 5"),
             ("\"bytes\": 5", "\"bytes\": -5", "invalid value"),
             ("{", "", "expected"),
-            ("\"family\"", "\"familiar\"", "unknown field `familiar`"),
+            ("\"family\"", "\"familiar\"", "missing field `family`"),
         ];
         for (from, to, expected) in wrongs {
             std::fs::write(&path, text.replacen(from, to, 1)).unwrap();
@@ -467,6 +538,14 @@ mod tests {
         // A damaged manifest is mended by adding the model again.
         store.add(&good, true).unwrap();
         assert_eq!(store.get("one").unwrap(), Some(good));
+    }
+
+    #[test]
+    fn file_names_turn_back_into_names() {
+        for name in ["smollm2:135m", "hf:Qwen/Qwen3@main:q8_0", "A+b", "100%", "%", "%zz", "x%4"] {
+            assert_eq!(decode(&encode(name)), name);
+        }
+        assert_eq!(decode("%zz%4"), "%zz%4");
     }
 
     #[test]
@@ -489,7 +568,7 @@ mod tests {
         let mut linked = file(&store, "x.gguf", b"x");
         (linked.sha256, linked.bytes) = (sha256, 6);
         store.add(&manifest("linked", vec![linked]), false).unwrap();
-        assert_eq!(store.remove("linked").unwrap(), Removed { bytes_freed: 0, blobs_freed: 1 });
+        assert_eq!(store.remove("linked").unwrap(), Removed { blobs_freed: 1, ..Removed::default() });
         assert_eq!(std::fs::read(&foreign).unwrap(), b"theirs");
     }
 }

@@ -100,7 +100,8 @@ impl LocalHost {
     }
 
     fn summaries(&self) -> Result<Vec<ModelSummary>, ChatError> {
-        let manifests = self.hub.store().list().map_err(refusal)?;
+        // One that cannot be read has no size or digest to tell; asking for it by name tells what is wrong with it.
+        let manifests = self.hub.store().list().map_err(refusal)?.models;
         let loaded = self.loaded();
         let summary = |manifest: hub::Manifest| ModelSummary {
             loaded: loaded.contains_key(&manifest.name),

@@ -3,7 +3,7 @@
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::table::{Align, bytes, parameters, table};
-use hub::{CatalogModel, Hub, Manifest, Shape};
+use hub::{CatalogModel, Hub, Manifest, Shape, Unreadable};
 use kernels::Format;
 use local::{Forecast, LoadOptions, ModelShape};
 use serde::Serialize;
@@ -28,12 +28,14 @@ pub struct Args {
 #[derive(Serialize)]
 struct Stored {
     name: String,
-    family: String,
+    family: Option<String>,
     licence: Option<String>,
-    bytes: u64,
+    bytes: Option<u64>,
     digest: Option<String>,
     pinned: bool,
-    source: String,
+    source: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unreadable: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -64,19 +66,23 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
 }
 
 fn stored(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
-    let row = |manifest: Manifest| Stored {
-        bytes: manifest.bytes(),
-        digest: manifest.digest().map(|digest| digest.to_string()),
-        pinned: manifest.is_pinned(),
-        name: manifest.name,
-        family: manifest.family,
-        licence: manifest.license,
-        source: manifest.source,
-    };
-    let rows: Vec<Stored> = hub.store().list()?.into_iter().map(row).collect();
+    let listing = hub.store().list()?;
+    for model in &listing.unreadable {
+        let hint = "hint: bantam rm it, or bantam pull or import it again";
+        session.terminal.warn(&format!("{} cannot be read: {}\n{hint}", model.name, model.reason));
+    }
+    for model in &listing.models {
+        let unknown = model.unknown_fields().join(", ");
+        if !unknown.is_empty() {
+            session.terminal.note(&format!("{}: fields of a newer version have no effect here: {unknown}", model.name));
+        }
+    }
     if args.json {
+        let readable = listing.models.into_iter().map(Stored::of);
+        let rows: Vec<Stored> = readable.chain(listing.unreadable.into_iter().map(Stored::of_unreadable)).collect();
         return session.terminal.json(&rows);
     }
+    let rows = listing.models;
     if rows.is_empty() {
         session.terminal.note("no models yet\nhint: bantam list --available, then bantam pull NAME");
         return Ok(());
@@ -89,21 +95,49 @@ fn stored(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
         ("SHA-256", Align::Left),
     ];
     let cells = rows.iter().map(|row| {
-        let digest = row.digest.as_deref().map_or("-", |digest| &digest[..12]);
+        let digest = row.digest().map_or("-".to_owned(), |digest| digest.to_string()[..12].to_owned());
         vec![
             row.name.clone(),
             row.family.clone(),
-            bytes(row.bytes),
-            row.licence.clone().unwrap_or_else(|| "-".to_owned()),
-            format!("{digest}{}", if row.pinned { "" } else { " unpinned" }),
+            bytes(row.bytes()),
+            row.license.clone().unwrap_or_else(|| "-".to_owned()),
+            format!("{digest}{}", if row.is_pinned() { "" } else { " unpinned" }),
         ]
     });
     Ok(session.terminal.data(&table(&header, &cells.collect::<Vec<_>>()))?)
 }
 
+impl Stored {
+    fn of(manifest: Manifest) -> Stored {
+        Stored {
+            bytes: Some(manifest.bytes()),
+            digest: manifest.digest().map(|digest| digest.to_string()),
+            pinned: manifest.is_pinned(),
+            name: manifest.name,
+            family: Some(manifest.family),
+            licence: manifest.license,
+            source: Some(manifest.source),
+            unreadable: None,
+        }
+    }
+
+    fn of_unreadable(model: Unreadable) -> Stored {
+        Stored {
+            name: model.name,
+            family: None,
+            licence: None,
+            bytes: None,
+            digest: None,
+            pinned: false,
+            source: None,
+            unreadable: Some(model.reason),
+        }
+    }
+}
+
 fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
     let options = load_options(&args.load)?;
-    let names: Vec<String> = hub.store().list()?.into_iter().map(|manifest| manifest.name).collect();
+    let names: Vec<String> = hub.store().list()?.models.into_iter().map(|manifest| manifest.name).collect();
     let bandwidth = local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
     let row = |model| available_row(model, names.contains(&model.name), &options, bandwidth);
     let rows: Vec<Available<'_>> = hub.catalog().entries().iter().map(row).collect();

@@ -19,6 +19,7 @@ pub struct Args {
 struct Output {
     removed: Vec<String>,
     bytes_freed: u64,
+    kept_for: Vec<String>,
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -30,12 +31,22 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             Ok(reference) => reference.store_name(),
             Err(_) => model.clone(),
         };
-        names.push(hub.store().expect(&stored)?.name);
+        hub.store().check_held(&stored)?;
+        names.push(stored);
     }
-    let mut output = Output { removed: Vec::new(), bytes_freed: 0 };
+    let mut output = Output { removed: Vec::new(), bytes_freed: 0, kept_for: Vec::new() };
     for name in names {
-        output.bytes_freed += hub.store().remove(&name)?.bytes_freed;
+        let removed = hub.store().remove(&name)?;
+        output.bytes_freed += removed.bytes_freed;
+        output.kept_for = removed.kept_for;
         output.removed.push(name);
+    }
+    if !output.kept_for.is_empty() {
+        let unreadable = output.kept_for.join(", ");
+        session.terminal.warn(&format!(
+            "bytes were kept that may be unused: the manifests of {unreadable} cannot be read, so nobody knows what they \
+             use\nhint: bantam rm or bantam pull them, then remove any model again"
+        ));
     }
     if args.json {
         return session.terminal.json(&output);

@@ -93,7 +93,7 @@ fn a_copy_shares_its_blobs_and_takes_no_name_that_is_taken() {
     let hub = hub_with(&place, &bytes);
     let one = hub.store().expect("one").unwrap();
     assert_eq!(hub.copy("one", "two").unwrap().files, one.files);
-    assert_eq!(hub.store().remove("one").unwrap(), Removed { bytes_freed: 0, blobs_freed: 0 });
+    assert_eq!(hub.store().remove("one").unwrap(), Removed::default());
     assert_eq!(content(&hub, "two"), bytes);
     let error = hub.copy("two", "two").unwrap_err().to_string();
     assert!(error.starts_with("\"two\" is already in the store"), "{error}");
@@ -145,4 +145,50 @@ fn other_bytes_under_the_catalogs_name_are_not_taken_for_it() {
     assert!(error.starts_with("\"mine:1b\" is not in the store"), "{error}");
     pull(&hub, "mine:1b", &told).unwrap();
     assert_eq!(content(&hub, "mine:1b"), bytes);
+}
+
+#[test]
+fn a_manifest_that_cannot_be_read_hides_nothing_and_can_be_removed() {
+    let place = Place::new();
+    let bytes = gguf(900, 11);
+    let hub = hub_with(&place, &bytes);
+    hub.copy("one", "two").unwrap();
+    hub.copy("one", "Bad:1b").unwrap();
+    let manifests = place.home().root().join("manifests");
+    std::fs::write(manifests.join("%42ad%3a1b.json"), "{").unwrap();
+    let listing = hub.store().list().unwrap();
+    assert_eq!(listing.models.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["one", "two"]);
+    assert_eq!(listing.unreadable.iter().map(|model| model.name.as_str()).collect::<Vec<_>>(), ["Bad:1b"]);
+    assert!(listing.unreadable[0].reason.contains("%42ad%3a1b.json: "), "{}", listing.unreadable[0].reason);
+    // Others can be removed; but nobody knows what the bad one uses.
+    hub.store().remove("two").unwrap();
+    let removed = hub.store().remove("one").unwrap();
+    assert_eq!(removed, Removed { kept_for: vec!["Bad:1b".to_string()], ..Removed::default() });
+    assert_eq!(place.files("blobs").len(), 1);
+    // It is no hindrance to an import of that name, nor is it to its own removal.
+    let path = place.path().join("one.gguf");
+    hub.import(&path, "Bad:1b", false, &Told::default()).unwrap();
+    assert_eq!(content(&hub, "Bad:1b"), bytes);
+    for (file, name) in [("%42ad%3a1b.json", "Bad:1b"), ("not a name.json", "not a name")] {
+        std::fs::write(manifests.join(file), "{").unwrap();
+        hub.store().check_held(name).unwrap();
+        hub.store().remove(name).unwrap();
+        assert!(!manifests.join(file).exists());
+    }
+}
+
+#[test]
+fn a_newer_versions_fields_are_kept_and_told() {
+    let place = Place::new();
+    let hub = hub_with(&place, &gguf(900, 12));
+    let path = place.home().root().join("manifests/one.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["tuned_on"] = "triage".into();
+    manifest["files"][0]["mirror"] = serde_json::json!(["a"]);
+    std::fs::write(&path, manifest.to_string()).unwrap();
+    let copy = hub.copy("one", "two").unwrap();
+    assert_eq!(copy.unknown_fields(), ["mirror", "tuned_on"]);
+    let two = std::fs::read(place.home().root().join("manifests/two.json")).unwrap();
+    manifest["name"] = "two".into();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&two).unwrap(), manifest);
 }
