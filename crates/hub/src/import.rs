@@ -111,6 +111,7 @@ impl Hub {
         if let Some(model) = meant.filter(|_| found.files.len() != 1) {
             return Err(reserved(name, model));
         }
+        let _adding = self.store.adding()?;
         let _lock = Lock::acquire(&self.store.name_lock_path(name), || {
             progress.message(&format!("{name}: another pull is under way; waiting for it"));
         })?;

@@ -30,6 +30,7 @@ mod import;
 mod lock;
 mod manifest;
 mod store;
+mod sweep;
 
 mod error;
 mod progress;

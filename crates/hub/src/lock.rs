@@ -1,4 +1,4 @@
-//! One at a time: an exclusive lock on a file, between processes as between threads.
+//! One at a time, or many of one kind: a lock on a file, between processes as between threads.
 //!
 //! The operating system lets go of it when the process ends, however it ends. The file stays; it holds nothing.
 
@@ -15,12 +15,7 @@ pub(crate) struct Lock {
 impl Lock {
     /// Waits for the lock; `on_wait` is called once if another holds it now.
     pub(crate) fn acquire(path: &Path, on_wait: impl FnOnce()) -> Result<Lock, HubError> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
-        }
-        let mut options = OpenOptions::new();
-        let opened = options.create(true).truncate(false).write(true).open(path);
-        let file = opened.map_err(HubError::io("open", path))?;
+        let file = open(path)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -31,4 +26,29 @@ impl Lock {
         }
         Ok(Lock { _file: file })
     }
+
+    /// Waits for a share of the lock; any number may have one, but not while somebody has it alone.
+    pub(crate) fn share(path: &Path) -> Result<Lock, HubError> {
+        let file = open(path)?;
+        file.lock_shared().map_err(HubError::io("lock", path))?;
+        Ok(Lock { _file: file })
+    }
+
+    /// The whole lock, if nobody has it or a share of it now.
+    pub(crate) fn try_alone(path: &Path) -> Result<Option<Lock>, HubError> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Lock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(HubError::io("lock", path)(error)),
+        }
+    }
+}
+
+fn open(path: &Path) -> Result<File, HubError> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder).map_err(HubError::io("create", folder))?;
+    }
+    let opened = OpenOptions::new().create(true).truncate(false).write(true).open(path);
+    opened.map_err(HubError::io("open", path))
 }

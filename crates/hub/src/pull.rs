@@ -84,6 +84,7 @@ impl Hub {
         if let Some(manifest) = self.sound(&plan, progress) {
             return Ok(manifest);
         }
+        let _adding = self.store.adding()?;
         let _lock = Lock::acquire(&self.store.name_lock_path(&plan.name), || {
             progress.message(&format!("{}: another pull is under way; waiting for it", plan.name));
         })?;

@@ -42,6 +42,9 @@ pub struct Removed {
     pub bytes_freed: u64,
     /// Blobs that no manifest used any more.
     pub blobs_freed: usize,
+    /// Bytes that the disk got back besides: blobs that broken-off work left without a name, and downloads that nobody
+    /// has gone on with for a week.
+    pub left_over_bytes_freed: u64,
     /// Other models whose manifests cannot be read: nobody can tell which blobs they use, so that all were kept.
     pub kept_for: Vec<String>,
 }
@@ -140,7 +143,7 @@ impl Store {
         Err(self.absent(name))
     }
 
-    /// Forgets a model, readable or not, and deletes the blobs that no other uses.
+    /// Forgets a model, readable or not, and deletes the blobs that no other uses; sweeps up what broken-off work left.
     pub fn remove(&self, name: &str) -> Result<Removed, HubError> {
         self.check_held(name)?;
         let _lock = self.lock()?;
@@ -154,18 +157,21 @@ impl Store {
         let kept_for: Vec<String> = unreadable.into_iter().map(|model| model.name).collect();
         let mut removed = Removed { kept_for, ..Removed::default() };
         if !removed.kept_for.is_empty() {
+            removed.left_over_bytes_freed = self.sweep(None)?;
             return Ok(removed);
         }
         let digests = |models: Vec<Manifest>| -> HashSet<Sha256> {
             models.into_iter().flat_map(|model| model.files).map(|file| file.sha256).collect()
         };
-        for sha256 in digests(mine).difference(&digests(others)) {
+        let used = digests(others);
+        for sha256 in digests(mine).difference(&used) {
             let freed = exclusive_bytes(&self.blob_path(sha256));
             if self.discard_blob(sha256)? {
                 removed.blobs_freed += 1;
                 removed.bytes_freed += freed;
             }
         }
+        removed.left_over_bytes_freed = self.sweep(Some(&used))?;
         Ok(removed)
     }
 
@@ -392,7 +398,7 @@ fn remove_folder(folder: &Path) -> Result<(), HubError> {
 }
 
 /// Bytes that removing a blob gives back: none for a link to another program's file.
-fn exclusive_bytes(blob: &Path) -> u64 {
+pub(crate) fn exclusive_bytes(blob: &Path) -> u64 {
     let Ok(data) = std::fs::symlink_metadata(blob) else { return 0 };
     #[cfg(unix)]
     if std::os::unix::fs::MetadataExt::nlink(&data) > 1 {
@@ -568,7 +574,9 @@ mod tests {
         let mut linked = file(&store, "x.gguf", b"x");
         (linked.sha256, linked.bytes) = (sha256, 6);
         store.add(&manifest("linked", vec![linked]), false).unwrap();
-        assert_eq!(store.remove("linked").unwrap(), Removed { blobs_freed: 1, ..Removed::default() });
+        // The blob of `x.gguf`, which no manifest names, is swept up; its one byte was the store's own.
+        let expected = Removed { blobs_freed: 1, left_over_bytes_freed: 1, ..Removed::default() };
+        assert_eq!(store.remove("linked").unwrap(), expected);
         assert_eq!(std::fs::read(&foreign).unwrap(), b"theirs");
     }
 }

@@ -51,9 +51,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     })?;
     let load = LoadArgs { threads: args.threads, ..LoadArgs::default() };
     let host = session.host(&load)?;
-    if host.hub().store().get(&args.name)?.is_some() {
-        anyhow::bail!("{:?} is already a model in the store\nhint: bantam rm {0}, or another --name", args.name);
-    }
+    host.hub().check_new_name(&args.name)?;
     let downloads = session.download_progress();
     let source = host.source(&args.model, &downloads)?;
     let text =

@@ -5,7 +5,8 @@ use serde::Serialize;
 
 /// Remove models from the store
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  bantam rm smollm2:135m\n\nBytes that another name still uses stay.")]
+#[command(after_help = "Example:\n  bantam rm smollm2:135m\n\nBytes that another name still uses stay. \
+What broken-off imports left is swept up,\nas are downloads that nobody has gone on with for a week.")]
 pub struct Args {
     /// Names in the store
     #[arg(required = true, value_name = "MODEL")]
@@ -19,6 +20,7 @@ pub struct Args {
 struct Output {
     removed: Vec<String>,
     bytes_freed: u64,
+    left_over_bytes_freed: u64,
     kept_for: Vec<String>,
 }
 
@@ -34,10 +36,11 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         hub.store().check_held(&stored)?;
         names.push(stored);
     }
-    let mut output = Output { removed: Vec::new(), bytes_freed: 0, kept_for: Vec::new() };
+    let mut output = Output { removed: Vec::new(), bytes_freed: 0, left_over_bytes_freed: 0, kept_for: Vec::new() };
     for name in names {
         let removed = hub.store().remove(&name)?;
         output.bytes_freed += removed.bytes_freed;
+        output.left_over_bytes_freed += removed.left_over_bytes_freed;
         output.kept_for = removed.kept_for;
         output.removed.push(name);
     }
@@ -47,6 +50,10 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             "bytes were kept that may be unused: the manifests of {unreadable} cannot be read, so nobody knows what they \
              use\nhint: bantam rm or bantam pull them, then remove any model again"
         ));
+    }
+    if output.left_over_bytes_freed > 0 {
+        let freed = crate::table::bytes(output.left_over_bytes_freed);
+        session.terminal.note(&format!("{freed} more freed, which broken-off imports and downloads had left"));
     }
     if args.json {
         return session.terminal.json(&output);

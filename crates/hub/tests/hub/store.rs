@@ -192,3 +192,58 @@ fn a_newer_versions_fields_are_kept_and_told() {
     manifest["name"] = "two".into();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&two).unwrap(), manifest);
 }
+
+#[test]
+fn removing_sweeps_up_what_broken_off_work_left() {
+    let place = Place::new();
+    let hub = hub_with(&place, &gguf(900, 13));
+    hub.copy("one", "two").unwrap();
+    let root = place.home().root().to_path_buf();
+    let orphan = gguf(1_200, 14);
+    std::fs::write(blob(&place.home(), &orphan), &orphan).unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(8 * 24 * 3600);
+    for (name, bytes) in [("sha256-old.part", 300), ("scratch-x.part", 50), ("sha256-new.part", 7)] {
+        std::fs::write(root.join("partial").join(name), vec![0; bytes]).unwrap();
+    }
+    std::fs::File::options().write(true).open(root.join("partial/sha256-old.part")).unwrap().set_modified(old).unwrap();
+    let removed = hub.store().remove("two").unwrap();
+    assert_eq!(removed, Removed { left_over_bytes_freed: 1_550, ..Removed::default() });
+    assert_eq!(place.files("blobs").len(), 1);
+    assert_eq!(place.files("partial"), ["sha256-new.part"], "what is new can be gone on with");
+    hub.locate(&hub.resolve("one").unwrap()).unwrap();
+}
+
+#[test]
+fn nothing_is_swept_up_while_a_pull_is_under_way() {
+    use std::sync::atomic::Ordering;
+    let (weights, config) = (gguf(900, 15), gguf(900, 16));
+    let server = Server::start();
+    let go_on = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let slow = crate::server::Served { stall_after: Some((200, go_on.clone())), ..crate::server::Served::new(&config) };
+    server.on(
+        "/api/models/o/r/tree/main",
+        [crate::server::text(format!(
+            r#"[{{"type":"file","path":"m-00001-of-00002.gguf","size":900,"lfs":{{"oid":"{}"}}}},
+            {{"type":"file","path":"m-00002-of-00002.gguf","size":900,"lfs":{{"oid":"{}"}}}}]"#,
+            Sha256::of(&weights),
+            Sha256::of(&config)
+        ))],
+    );
+    server.on("/o/r/resolve/main/m-00001-of-00002.gguf", [file(&weights)]);
+    server.on("/o/r/resolve/main/m-00002-of-00002.gguf", [crate::server::Reply::File(slow)]);
+    let place = Place::new();
+    hub_with(&place, &gguf(900, 17));
+    let mut options = crate::options();
+    options.servers.huggingface = server.address.clone();
+    let hub = place.hub_with(options);
+    std::thread::scope(|scope| {
+        let pulled = scope.spawn(|| pull(&hub, "hf:o/r", &Told::default()));
+        while !blob(&place.home(), &weights).exists() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        assert_eq!(hub.store().remove("one").unwrap().left_over_bytes_freed, 0);
+        go_on.store(true, Ordering::SeqCst);
+        pulled.join().unwrap().unwrap();
+    });
+    assert_eq!(content(&hub, "hf:o/r"), weights);
+}
