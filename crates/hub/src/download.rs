@@ -92,8 +92,13 @@ impl Downloader<'_> {
             partial.restart()?;
         }
         if !partial.is_complete() {
-            let transfer =
-                Transfer { downloader: self, download, partial: Mutex::new(partial), stop: AtomicBool::new(false) };
+            let transfer = Transfer {
+                downloader: self,
+                download,
+                partial: Mutex::new(partial),
+                stop: AtomicBool::new(false),
+                in_one_go: AtomicBool::new(false),
+            };
             let result = transfer.run();
             partial = transfer.partial.into_inner().unwrap_or_else(PoisonError::into_inner);
             // What has arrived is kept whether the transfer went well or not.
@@ -109,6 +114,14 @@ impl Downloader<'_> {
 
     fn check(&self, download: &Download, partial: &Partial) -> Result<(), HubError> {
         let got_bytes = partial.done_bytes();
+        if !partial.is_complete() {
+            let total = partial.total().map_or("an unknown number of".to_string(), |total| total.to_string());
+            return Err(HubError::Refused {
+                what: download.what.clone(),
+                reason: format!("expected {total} bytes, got {got_bytes} of them"),
+                hint: "pull again; what has arrived is kept".to_string(),
+            });
+        }
         if let Some(expected) = download.bytes.filter(|expected| *expected != got_bytes) {
             partial::discard(partial.path());
             return Err(HubError::WrongLength { what: download.what.clone(), expected, got: got_bytes });
@@ -130,6 +143,8 @@ struct Transfer<'a> {
     partial: Mutex<Partial>,
     /// Set when one connection fails for good, so that the others stop.
     stop: AtomicBool,
+    /// Set once the file was found to differ between requests: answers to several would not fit together.
+    in_one_go: AtomicBool,
 }
 
 /// What the first request found out.
@@ -153,25 +168,34 @@ impl Transfer<'_> {
             }
         }
         loop {
-            match self.first(&mut retry) {
-                Ok(Found::Complete) => return Ok(()),
-                Ok(Found::Ranges(total)) => match self.rest(total) {
-                    Ok(()) => return Ok(()),
-                    Err(Trouble::Lasting(error)) => return Err(error),
-                    // The server stopped honouring ranges: ask again, and take what it gives.
-                    Err(trouble) => retry.after(trouble)?,
-                },
-                Err(trouble) => retry.after(trouble)?,
+            let result = match self.first(&mut retry) {
+                Ok(Found::Ranges(total)) => self.rest(total),
+                first => first.map(|_| ()),
+            };
+            let trouble = match result {
+                Ok(()) if self.partial().is_complete() => return Ok(()),
+                Ok(()) => Trouble::Passing { reason: "parts of the file did not come".to_string(), pause: None },
+                Err(trouble) => trouble,
+            };
+            // Here no connection is open, so that nothing of the old version can arrive after the new beginning.
+            if matches!(trouble, Trouble::Changed) {
+                self.in_one_go.store(true, Ordering::Relaxed);
+                self.restart("the file has changed at its source")?;
             }
+            // Where the server stopped honouring ranges, the next try takes what it gives.
+            retry.after(trouble)?;
         }
     }
 
     /// Asks for the first missing piece, and learns what the server can do.
     fn first(&self, retry: &mut Retry) -> Result<Found, Trouble> {
         let (start, end) = self.partial().first_missing();
-        let piece_end = start.saturating_add(self.downloader.pieces.first);
+        let in_one_go = self.in_one_go.load(Ordering::Relaxed);
+        let longest = if in_one_go { u64::MAX } else { self.downloader.pieces.first };
+        let piece_end = start.saturating_add(longest);
         let end = end.map_or(piece_end, |end| end.min(piece_end));
-        let response = self.downloader.http.open(&self.download.request, &self.range_headers(start, end))?;
+        let headers = if in_one_go && start == 0 { HeaderMap::new() } else { self.range_headers(start, end) };
+        let response = self.downloader.http.open(&self.download.request, &headers)?;
         match response.status() {
             StatusCode::PARTIAL_CONTENT => {
                 let (total, end) = self.accept_range(&response, start, end)?;
@@ -184,8 +208,7 @@ impl Transfer<'_> {
                     return Ok(Found::Complete);
                 }
                 // The file is shorter than what is here: it is another file now.
-                self.restart("the file has changed at its source")?;
-                Err(Trouble::Passing { reason: format!("status {}", response.status()), pause: None })
+                Err(Trouble::Changed)
             }
             _ => self.whole(response, retry),
         }
@@ -245,9 +268,12 @@ impl Transfer<'_> {
             while start < end && !self.stop.load(Ordering::Relaxed) {
                 match self.piece(start, end, &mut retry) {
                     Ok(()) => break,
+                    Err(Trouble::Changed) => return Err(Trouble::Changed),
                     Err(trouble @ Trouble::Passing { pause: None, .. }) if self.lost_ranges(&trouble) => {
                         return Err(trouble);
                     }
+                    // Another connection failed for good; this one only stopped.
+                    Err(_) if self.stop.load(Ordering::Relaxed) => return Ok(()),
                     Err(trouble) => retry.after(trouble)?,
                 }
                 start = self
@@ -361,8 +387,7 @@ impl Transfer<'_> {
         let other_version =
             self.download.checksum.is_none() && known_validator.is_some() && known_validator != validator;
         if done > 0 && (changed || other_version) {
-            self.restart("the file has changed at its source")?;
-            return Err(Trouble::Passing { reason: "the file has changed at its source".to_string(), pause: None });
+            return Err(Trouble::Changed);
         }
         if known.is_none() || changed || other_version {
             self.partial().describe(total, validator);

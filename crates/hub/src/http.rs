@@ -94,6 +94,8 @@ pub(crate) enum Trouble {
     Unreachable { host: String, reason: String },
     /// It may go better next time; not sooner than the pause, if the server named one.
     Passing { reason: String, pause: Option<Duration> },
+    /// The server has another version of the file than the one that was begun. What has arrived is worth nothing.
+    Changed,
     /// Trying again changes nothing.
     Lasting(HubError),
 }
@@ -237,6 +239,11 @@ impl Retry {
         self.failures += 1;
         let (error, asked) = match trouble {
             Trouble::Lasting(error) => return Err(error),
+            Trouble::Changed => {
+                let hint = "it differs from one request to the next; pull again later, or use another source";
+                let reason = format!("the file keeps changing at its source ({} tries)", self.failures);
+                (HubError::Refused { what: self.what.clone(), reason, hint: hint.to_string() }, None)
+            }
             Trouble::Unreachable { host, reason } => (HubError::Offline { host, reason }, None),
             Trouble::Passing { reason, pause } => {
                 self.reached = true;

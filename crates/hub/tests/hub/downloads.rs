@@ -289,6 +289,50 @@ fn a_file_that_changes_at_its_source_is_begun_anew() {
 }
 
 #[test]
+fn a_file_that_changes_under_several_connections_is_not_mixed() {
+    let (old, new) = (gguf(40_000, 19), gguf(40_000, 20));
+    let server = Server::start();
+    let go_on = Arc::new(AtomicBool::new(false));
+    let first = Served { etag: Some("one"), ..Served::new(&old) };
+    // This connection still sends the old version when another learns of the new one.
+    let slow = Served { stall_after: Some((500, go_on.clone())), ..first.clone() };
+    let second = Served { etag: Some("two"), ..Served::new(&new) };
+    server.on("/m.gguf", [Reply::File(first), Reply::File(slow), Reply::File(second)]);
+    let place = Place::new();
+    place.catalog("", &[url_source(&server.url("/m.gguf"))]);
+    let told = Told::default();
+    std::thread::scope(|scope| {
+        let pulled = scope.spawn(|| pull(&place.hub(), "mine:1b", &told));
+        while server.asked().len() < 3 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        go_on.store(true, Ordering::SeqCst);
+        pulled.join().unwrap().unwrap();
+    });
+    assert!(content(&place.hub(), "mine:1b") == new, "the new version, and nothing of the old");
+    assert!(told.text().contains("the file has changed at its source; starting over"), "{}", told.text());
+    assert!(server.asked().last().unwrap().range.is_none(), "one answer cannot differ from itself");
+}
+
+#[test]
+fn mirrors_that_name_one_file_each_in_its_own_way_are_asked_for_the_whole() {
+    let bytes = gguf(40_000, 21);
+    let server = Server::start();
+    let node = |etag| Reply::File(Served { etag: Some(etag), ..Served::new(&bytes) });
+    server.on("/m.gguf", (0..40).map(|node_number| node(["a", "b", "c"][node_number % 3])).collect::<Vec<_>>());
+    let place = Place::new();
+    place.catalog("", &[url_source(&server.url("/m.gguf"))]);
+    pull(&place.hub(), "mine:1b", &Told::default()).unwrap();
+    assert!(content(&place.hub(), "mine:1b") == bytes);
+    // A pinned file is known by its digest, so that all nodes may send parts of it.
+    let place = pinned_place(&server, &bytes);
+    server.forget();
+    pull(&place.hub(), "mine:1b", &Told::default()).unwrap();
+    assert!(server.asked().len() >= 8 && content(&place.hub(), "mine:1b") == bytes);
+}
+
+#[test]
 fn two_pulls_at_once_fetch_once() {
     let bytes = gguf(9_000, 17);
     let server = Server::start();
