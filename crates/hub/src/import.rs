@@ -10,14 +10,14 @@ mod ollama;
 use crate::digest::{Checksum, Sha256};
 use crate::hub::reserved;
 use crate::lock::Lock;
-use crate::manifest::{DigestOrigin, FileRole, ManifestFile, UnknownFields};
-use crate::model_ref::valid_name;
+use crate::manifest::{DigestOrigin, FileRole, ManifestFile, OllamaSettings, UnknownFields};
+use crate::model_ref::check_name;
 use crate::pull::copy_hashed;
 use crate::{CatalogModel, Hub, HubError, Manifest, Progress, partial};
 use std::path::{Path, PathBuf};
 
 /// A model in another program's store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
     /// The name that it would get here.
     pub name: String,
@@ -27,6 +27,30 @@ pub struct Found {
     pub bytes: u64,
     /// What that store says the first file's digest is.
     pub sha256: Option<Sha256>,
+    /// The licence, where that store has it.
+    pub license: Option<String>,
+    /// What that store keeps beside the weights.
+    pub settings: Option<OllamaSettings>,
+    /// What is to be told of it: parts that are left out, or kept without effect.
+    pub notes: Vec<String>,
+}
+
+/// A model in another program's store that cannot be taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Skipped {
+    /// The name that it would have got here.
+    pub name: String,
+    /// Why not.
+    pub reason: String,
+}
+
+/// What another program's store holds, by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FoundModels {
+    /// What can be taken over.
+    pub models: Vec<Found>,
+    /// What cannot.
+    pub skipped: Vec<Skipped>,
 }
 
 /// Reads an environment variable that holds a path.
@@ -40,7 +64,7 @@ pub struct OtherStore {
     /// Where it usually is, given a way to read environment variables.
     places: fn(Variable<'_>) -> Vec<PathBuf>,
     /// The models in a folder.
-    list: fn(&Path) -> std::io::Result<Vec<Found>>,
+    list: fn(&Path) -> std::io::Result<FoundModels>,
 }
 
 /// Every program whose models can be taken over.
@@ -57,7 +81,7 @@ impl OtherStore {
     }
 
     /// The models in a given folder, or in the first usual one that exists; by name.
-    pub fn models(&self, folder: Option<&Path>) -> Result<Vec<Found>, HubError> {
+    pub fn models(&self, folder: Option<&Path>) -> Result<FoundModels, HubError> {
         let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let places = folder.map_or_else(|| (self.places)(&variable), |folder| vec![folder.to_path_buf()]);
         let Some(place) = places.iter().find(|place| place.is_dir()) else {
@@ -66,8 +90,14 @@ impl OtherStore {
             return Err(HubError::NotFound { what: format!("models of {}", self.name), hint });
         };
         let mut found = (self.list)(place).map_err(HubError::io("list", place))?;
-        found.retain(|model| valid_name(&model.name));
-        found.sort_by(|a, b| a.name.cmp(&b.name));
+        for model in std::mem::take(&mut found.models) {
+            match check_name(&model.name) {
+                Ok(()) => found.models.push(model),
+                Err(error) => found.skipped.push(Skipped { name: model.name, reason: error.to_string() }),
+            }
+        }
+        found.models.sort_by(|a, b| a.name.cmp(&b.name));
+        found.skipped.sort_by(|a, b| a.name.cmp(&b.name));
         Ok(found)
     }
 }
@@ -80,7 +110,7 @@ impl Hub {
         formats::Checkpoint::open(path)?;
         let files = if path.is_dir() { folder_files(path)? } else { shards(path)? };
         let bytes = total_bytes(&files);
-        let found = Found { name: name.to_string(), files, bytes, sha256: None };
+        let found = Found { name: name.to_string(), files, bytes, ..Found::default() };
         let source = format!("file {}", path.display());
         self.take_over(&found, name, source, link, progress)
     }
@@ -121,14 +151,17 @@ impl Hub {
         for (index, (path, file_name)) in found.files.iter().enumerate() {
             files.push(taking.file(path, file_name, found.sha256.filter(|_| index == 0))?);
         }
-        let license = meant.map(|model| model.licence.clone());
+        for note in &found.notes {
+            progress.message(&format!("{name}: {note}"));
+        }
+        let license = meant.map(|model| model.licence.clone()).or_else(|| found.license.clone());
         let manifest = Manifest {
             name: name.to_string(),
             family: self.family(&files),
             license,
             source,
             files,
-            ollama: None,
+            ollama: found.settings.clone(),
             unknown: UnknownFields::new(),
         };
         self.store.add(&manifest, false)?;
@@ -266,7 +299,7 @@ fn gguf_models(files: &[(PathBuf, String)], name: impl Fn(&str) -> String) -> Ve
         let first = !file_name.contains("-of-") || file_name.contains("-00001-of-");
         let Some(files) = shards(path).ok().filter(|_| is_model && first) else { continue };
         let bytes = total_bytes(&files);
-        models.push(Found { name: name(file_name), files, bytes, sha256: None });
+        models.push(Found { name: name(file_name), files, bytes, ..Found::default() });
     }
     models
 }

@@ -42,7 +42,7 @@ pub use error::HubError;
 pub use home::Home;
 pub use http::RetryPolicy;
 pub use hub::{Hub, HubOptions};
-pub use import::{Found, OTHER_STORES, OtherStore};
+pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped};
 pub use manifest::{DigestOrigin, FileRole, Manifest, ManifestFile, OllamaSettings, UnknownFields};
 pub use model_ref::{Lookup, ModelRef};
 pub use progress::{Progress, Silent};

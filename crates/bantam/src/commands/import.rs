@@ -87,7 +87,10 @@ fn import_all(
     progress: &dyn Progress,
 ) -> Result<Output, HubError> {
     let mut output = Output::default();
-    for found in store.models(folder)? {
+    let found = store.models(folder)?;
+    let skipped = found.skipped.into_iter().map(|model| Skipped { name: model.name, reason: model.reason });
+    output.skipped.extend(skipped);
+    for found in found.models {
         // One damaged model of another program does not stop the others; it is named.
         match hub.import_found(&found, &found.name, progress) {
             Ok(manifest) => output.add(&found.name, Ok(manifest))?,

@@ -1,7 +1,7 @@
 //! The cache of the Hugging Face client libraries: `models--<owner>--<repo>/snapshots/<commit>/<file>`, where files are
 //! links to blobs and `refs/main` names the commit last fetched.
 
-use super::{Found, Variable, files, folders, gguf_models, total_bytes};
+use super::{Found, FoundModels, Variable, files, folders, gguf_models, total_bytes};
 use std::path::{Path, PathBuf};
 
 pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
@@ -11,7 +11,7 @@ pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
     stated.or_else(|| Some(cache()?.join("huggingface/hub"))).into_iter().collect()
 }
 
-pub(super) fn list(root: &Path) -> std::io::Result<Vec<Found>> {
+pub(super) fn list(root: &Path) -> std::io::Result<FoundModels> {
     let mut models = Vec::new();
     for (folder, folder_name) in folders(root)? {
         let Some((owner, repo)) = folder_name.strip_prefix("models--").and_then(|rest| rest.split_once("--")) else {
@@ -27,7 +27,7 @@ pub(super) fn list(root: &Path) -> std::io::Result<Vec<Found>> {
         let Some((snapshot, _)) = current else { continue };
         models.extend(snapshot_models(snapshot, &format!("hf:{owner}/{repo}"))?);
     }
-    Ok(models)
+    Ok(FoundModels { models, skipped: Vec::new() })
 }
 
 fn snapshot_models(snapshot: &Path, name: &str) -> std::io::Result<Vec<Found>> {
@@ -40,7 +40,7 @@ fn snapshot_models(snapshot: &Path, name: &str) -> std::io::Result<Vec<Found>> {
         taken.retain(|(_, file)| !file.starts_with("consolidated"));
         taken.sort_by_key(|(_, file)| (!file.ends_with(".safetensors"), file.clone()));
         let bytes = total_bytes(&taken);
-        models.push(Found { name: name.to_string(), files: taken, bytes, sha256: None });
+        models.push(Found { name: name.to_string(), files: taken, bytes, ..Found::default() });
     }
     Ok(models)
 }

@@ -1,6 +1,6 @@
 //! LM Studio's folder of models: `<publisher>/<repo>/<file>.gguf`.
 
-use super::{Found, Variable, files, folders, gguf_models};
+use super::{FoundModels, Variable, files, folders, gguf_models};
 use std::path::{Path, PathBuf};
 
 pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
@@ -10,7 +10,7 @@ pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
     vec![home.join(".lmstudio/models"), home.join(".cache/lm-studio/models")]
 }
 
-pub(super) fn list(root: &Path) -> std::io::Result<Vec<Found>> {
+pub(super) fn list(root: &Path) -> std::io::Result<FoundModels> {
     let mut models = Vec::new();
     for (publisher, publisher_name) in folders(root)? {
         for (repo, repo_name) in folders(&publisher)? {
@@ -19,5 +19,5 @@ pub(super) fn list(root: &Path) -> std::io::Result<Vec<Found>> {
             models.extend(gguf_models(&all, |file| format!("{prefix}:{}", file.trim_end_matches(".gguf"))));
         }
     }
-    Ok(models)
+    Ok(FoundModels { models, skipped: Vec::new() })
 }

@@ -1,10 +1,13 @@
 //! Ollama's own store: `manifests/<registry>/<account>/<model>/<tag>` name blobs in `blobs/sha256-<digest>`.
 
-use super::{Found, Variable, files, folders};
+use super::{Found, FoundModels, Skipped, Variable, files, folders};
 use crate::digest::Sha256;
+use crate::manifest::OllamaSettings;
+use crate::sources::ollama::{
+    ImageManifest, LONGEST_MANIFEST, LONGEST_TEXT, is_setting, keep, left_out, license_line, not_applied,
+};
+use std::io::Read;
 use std::path::{Path, PathBuf};
-
-const LONGEST_MANIFEST: u64 = 4 << 20;
 
 pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
     if let Some(stated) = variable("OLLAMA_MODELS") {
@@ -17,33 +20,76 @@ pub(super) fn places(variable: Variable<'_>) -> Vec<PathBuf> {
     places
 }
 
-pub(super) fn list(root: &Path) -> std::io::Result<Vec<Found>> {
-    let mut models = Vec::new();
+pub(super) fn list(root: &Path) -> std::io::Result<FoundModels> {
+    let mut found = FoundModels::default();
     for (registry, _) in folders(&root.join("manifests"))? {
         for (account, account_name) in folders(&registry)? {
             for (model, model_name) in folders(&account)? {
                 for (manifest, tag) in files(&model)? {
                     let account = if account_name == "library" { String::new() } else { format!("{account_name}/") };
                     let name = format!("ollama:{account}{model_name}:{tag}");
-                    models.extend(read(root, &manifest, name));
+                    match read(root, &manifest, &name) {
+                        Ok(model) => found.models.push(model),
+                        Err(reason) => found.skipped.push(Skipped { name, reason }),
+                    }
                 }
             }
         }
     }
-    Ok(models)
+    Ok(found)
 }
 
-/// The model that a manifest describes, if it has weights and they are there.
-fn read(root: &Path, manifest: &Path, name: String) -> Option<Found> {
-    if std::fs::metadata(manifest).ok()?.len() > LONGEST_MANIFEST {
-        return None;
+/// The model that a manifest describes, with the settings that a pull from the registry would bring; or why not.
+fn read(root: &Path, manifest: &Path, name: &str) -> Result<Found, String> {
+    let manifest: ImageManifest = serde_json::from_slice(&bounded(manifest, LONGEST_MANIFEST)?)
+        .map_err(|error| format!("{}: expected a manifest with layers, got {error}", manifest.display()))?;
+    let mut weights = None;
+    let mut settings = OllamaSettings::default();
+    let mut notes = Vec::new();
+    for layer in &manifest.layers {
+        let sha256 = layer.sha256()?;
+        let blob = root.join("blobs").join(format!("sha256-{sha256}"));
+        match layer.kind() {
+            "adapter" => {
+                return Err(
+                    "it has an adapter, which cannot be applied yet; without it, it is another model".to_string()
+                );
+            }
+            "model" if weights.is_some() => return Err("expected one layer of weights, got several".to_string()),
+            "model" => weights = Some((blob, sha256)),
+            kind if is_setting(kind) => {
+                let bytes = bounded(&blob, LONGEST_TEXT)?;
+                let (got, wrong) = (Sha256::of(&bytes), |got: String| format!("{}: {kind}: {got}", blob.display()));
+                if got != sha256 {
+                    return Err(wrong(format!("expected sha256 {sha256}, got sha256 {got}")));
+                }
+                let text = String::from_utf8(bytes).map_err(|_| wrong("expected UTF-8 text".to_string()))?;
+                keep(&mut settings, kind, text).map_err(wrong)?;
+            }
+            other => notes.push(left_out(other)),
+        }
     }
-    let manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(manifest).ok()?).ok()?;
-    let layers = manifest.get("layers")?.as_array()?;
-    let media = |layer: &&serde_json::Value| layer["mediaType"].as_str() == Some("application/vnd.ollama.image.model");
-    let digest = layers.iter().find(media)?.get("digest")?.as_str()?.strip_prefix("sha256:")?;
-    let sha256: Sha256 = digest.parse().ok()?;
-    let blob = root.join("blobs").join(format!("sha256-{sha256}"));
-    let bytes = std::fs::metadata(&blob).ok()?.len();
-    Some(Found { name, files: vec![(blob, "model.gguf".to_string())], bytes, sha256: Some(sha256) })
+    let (blob, sha256) = weights.ok_or("expected a layer of weights, got none")?;
+    let bytes = std::fs::metadata(&blob).map_err(|error| format!("{}: {error}", blob.display()))?.len();
+    notes.extend(not_applied(&settings).into_iter().map(|part| format!("kept, but not applied: its {part}")));
+    Ok(Found {
+        name: name.to_string(),
+        files: vec![(blob, "model.gguf".to_string())],
+        bytes,
+        sha256: Some(sha256),
+        license: license_line(&settings),
+        settings: Some(settings),
+        notes,
+    })
+}
+
+/// A whole file, if it is no longer than that.
+fn bounded(path: &Path, limit: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes));
+    read.map_err(|error| format!("{}: {error}", path.display()))?;
+    if bytes.len() as u64 > limit {
+        return Err(format!("{}: expected at most {limit} bytes, got more", path.display()));
+    }
+    Ok(bytes)
 }

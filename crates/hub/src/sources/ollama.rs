@@ -16,8 +16,9 @@ use std::sync::Arc;
 pub(crate) const PUBLIC: &str = "https://registry.ollama.ai";
 const MANIFEST_TYPE: &str = "application/vnd.docker.distribution.manifest.v2+json";
 const LAYER_TYPE: &str = "application/vnd.ollama.image.";
-const LONGEST_MANIFEST: u64 = 4 << 20;
-const LONGEST_TEXT: u64 = 1 << 20;
+/// More than any honest manifest or setting; limits on what is read into memory.
+pub(crate) const LONGEST_MANIFEST: u64 = 4 << 20;
+pub(crate) const LONGEST_TEXT: u64 = 1 << 20;
 
 pub(super) const PREFIX: Prefix = Prefix { prefix: "ollama", form: "ollama:name[:tag]", parse: parse_ref };
 
@@ -81,8 +82,7 @@ impl Ollama {
     }
 
     fn digest(&self, layer: &Layer) -> Result<Sha256, HubError> {
-        let parsed = layer.digest.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
-        parsed.ok_or_else(|| self.wrong(format!("expected a digest sha256:…, got {:?}", layer.digest)))
+        layer.sha256().map_err(|reason| self.wrong(reason))
     }
 
     fn wrong(&self, reason: String) -> HubError {
@@ -105,51 +105,31 @@ impl Source for Ollama {
         let mut files = Vec::new();
         let mut settings = OllamaSettings::default();
         for layer in &manifest.layers {
-            match layer.media_type.strip_prefix(LAYER_TYPE).unwrap_or_default() {
+            match layer.kind() {
                 "model" => files.push(self.file(context, layer, FileRole::Model, &files)?),
                 "adapter" => files.push(self.file(context, layer, FileRole::Adapter, &files)?),
-                "template" => settings.template = Some(self.text(context, layer)?),
-                "system" => settings.system = Some(self.text(context, layer)?),
-                "params" => {
+                kind if is_setting(kind) => {
                     let text = self.text(context, layer)?;
-                    let params = serde_json::from_str(&text);
-                    settings.params =
-                        Some(params.map_err(|error| self.wrong(format!("expected parameters in JSON, got {error}")))?);
+                    keep(&mut settings, kind, text).map_err(|reason| self.wrong(reason))?;
                 }
-                // Several licences may apply to one model.
-                "license" => {
-                    let text = self.text(context, layer)?;
-                    settings.license =
-                        Some(settings.license.map_or(text.clone(), |first| format!("{first}\n\n{text}")));
-                }
-                other => context.progress.message(&format!("{}: left out its layer {other:?}", self.describe())),
+                other => context.progress.message(&format!("{}: {}", self.describe(), left_out(other))),
             }
         }
-        self.tell_what_is_not_applied(context, &settings, &files);
+        let adapter = files.iter().any(|file| file.role == FileRole::Adapter).then_some("adapter");
+        for part in not_applied(&settings).into_iter().chain(adapter) {
+            context.progress.message(&format!("{}: kept, but not applied: its {part}", self.describe()));
+        }
         if !files.iter().any(|file| file.role == FileRole::Model) {
             return Err(self.wrong("expected a layer of weights, got none".to_string()));
         }
         // The one to open stands first.
         files.sort_by_key(|file| file.role != FileRole::Model);
-        let license = settings.license.as_ref().and_then(|text| text.lines().find(|line| !line.trim().is_empty()));
-        let license = license.map(|line| line.trim().to_string());
+        let license = license_line(&settings);
         Ok(Offer { files, origin: self.describe(), license, page: None, ollama: Some(settings) })
     }
 }
 
 impl Ollama {
-    /// What is kept and has no effect yet is told, so that nobody takes the model for what it is elsewhere.
-    fn tell_what_is_not_applied(&self, context: &Context<'_>, settings: &OllamaSettings, files: &[OfferedFile]) {
-        let layers = [
-            ("template (it is not Jinja; the file's own is used)", settings.template.is_some()),
-            ("system text (give it with --system)", settings.system.is_some()),
-            ("adapter", files.iter().any(|file| file.role == FileRole::Adapter)),
-        ];
-        for (layer, _) in layers.iter().filter(|(_, present)| *present) {
-            context.progress.message(&format!("{}: kept, but not applied: its {layer}", self.describe()));
-        }
-    }
-
     fn file(
         &self,
         context: &Context<'_>,
@@ -166,15 +146,71 @@ impl Ollama {
     }
 }
 
+/// A model's manifest, as registries send it and the program of the same name keeps it.
 #[derive(Deserialize)]
-struct ImageManifest {
-    layers: Vec<Layer>,
+pub(crate) struct ImageManifest {
+    pub(crate) layers: Vec<Layer>,
 }
 
+/// One blob of a model.
 #[derive(Deserialize)]
-struct Layer {
+pub(crate) struct Layer {
     #[serde(rename = "mediaType")]
     media_type: String,
     digest: String,
     size: u64,
+}
+
+impl Layer {
+    /// What it holds: `model`, `template` and so on.
+    pub(crate) fn kind(&self) -> &str {
+        self.media_type.strip_prefix(LAYER_TYPE).unwrap_or(&self.media_type)
+    }
+
+    /// Its digest, or what is wrong with that.
+    pub(crate) fn sha256(&self) -> Result<Sha256, String> {
+        let parsed = self.digest.strip_prefix("sha256:").and_then(|digits| digits.parse().ok());
+        parsed.ok_or_else(|| format!("expected a digest sha256:…, got {:?}", self.digest))
+    }
+}
+
+/// Whether layers of a kind are small texts, which our manifest keeps as they are.
+pub(crate) fn is_setting(kind: &str) -> bool {
+    ["template", "system", "params", "license"].contains(&kind)
+}
+
+/// Keeps the text of such a layer, or says what is wrong with it.
+pub(crate) fn keep(settings: &mut OllamaSettings, kind: &str, text: String) -> Result<(), String> {
+    match kind {
+        "template" => settings.template = Some(text),
+        "system" => settings.system = Some(text),
+        "params" => {
+            let params = serde_json::from_str(&text);
+            settings.params = Some(params.map_err(|error| format!("expected parameters in JSON, got {error}"))?);
+        }
+        // Several licences may apply to one model.
+        _ => {
+            let first = settings.license.take();
+            settings.license = Some(first.map_or(text.clone(), |first| format!("{first}\n\n{text}")));
+        }
+    }
+    Ok(())
+}
+
+/// What is kept and has no effect yet: told, so that nobody takes the model for what it is elsewhere.
+pub(crate) fn not_applied(settings: &OllamaSettings) -> Vec<&'static str> {
+    let template = settings.template.as_ref().map(|_| "template (it is not Jinja; the file's own is used)");
+    let system = settings.system.as_ref().map(|_| "system text (give it with --system)");
+    template.into_iter().chain(system).collect()
+}
+
+/// What is told of a layer that is not kept.
+pub(crate) fn left_out(kind: &str) -> String {
+    format!("left out its layer {kind:?}")
+}
+
+/// The first line of the licence.
+pub(crate) fn license_line(settings: &OllamaSettings) -> Option<String> {
+    let line = settings.license.as_ref()?.lines().find(|line| !line.trim().is_empty());
+    line.map(|line| line.trim().to_string())
 }

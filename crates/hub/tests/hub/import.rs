@@ -48,18 +48,28 @@ fn what_cannot_be_imported_says_why() {
     assert!(error(&good, "mine").starts_with("\"mine\" is already in the store"));
 }
 
+/// Puts a model into a store of Ollama's, made of layers of these kinds.
+fn ollama_model(root: &Path, place: &str, layers: &[(&str, &[u8])]) {
+    let mut described = Vec::new();
+    for (kind, bytes) in layers {
+        let (sha256, size) = (Sha256::of(bytes), bytes.len());
+        write(&root.join("blobs").join(format!("sha256-{sha256}")), bytes);
+        described.push(format!(
+            r#"{{"mediaType":"application/vnd.ollama.image.{kind}","digest":"sha256:{sha256}","size":{size}}}"#
+        ));
+    }
+    let manifest = format!(r#"{{"layers":[{}]}}"#, described.join(","));
+    write(&root.join("manifests/registry.example").join(place), manifest.as_bytes());
+}
+
 #[test]
 fn ollamas_models_are_found_and_linked() {
     let place = Place::new();
     let (root, bytes) = (place.path().join("ollama"), gguf(900, 3));
     let sha256 = Sha256::of(&bytes);
-    let model =
-        format!(r#"{{"layers":[{{"mediaType":"application/vnd.ollama.image.model","digest":"sha256:{sha256}"}}]}}"#);
-    write(&root.join("manifests/registry.example/library/tiny/1b"), model.as_bytes());
-    write(&root.join("manifests/registry.example/me/own/latest"), model.as_bytes());
-    write(&root.join("manifests/registry.example/library/broken/1b"), b"{");
-    write(&root.join("blobs").join(format!("sha256-{sha256}")), &bytes);
-    let found = OtherStore::named("ollama").unwrap().models(Some(&root)).unwrap();
+    ollama_model(&root, "library/tiny/1b", &[("model", &bytes)]);
+    ollama_model(&root, "me/own/latest", &[("model", &bytes)]);
+    let found = OtherStore::named("ollama").unwrap().models(Some(&root)).unwrap().models;
     let names: Vec<&str> = found.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(names, ["ollama:me/own:latest", "ollama:tiny:1b"]);
     let hub = place.hub();
@@ -72,6 +82,62 @@ fn ollamas_models_are_found_and_linked() {
     let second = hub::Hub::open(hub::Home::at(other), crate::options()).unwrap();
     let error = second.import_found(&found[0], "own", &Told::default()).unwrap_err().to_string();
     assert!(error.contains(&format!("expected sha256 {sha256}, got sha256 ")), "{error}");
+}
+
+#[test]
+fn ollamas_settings_come_along_as_from_its_registry() {
+    let place = Place::new();
+    let (root, bytes) = (place.path().join("ollama"), gguf(900, 10));
+    let layers: [(&str, &[u8]); 6] = [
+        ("model", &bytes),
+        ("template", b"{{ .Prompt }}"),
+        ("system", b"Be brief."),
+        ("params", br#"{"stop":["<|im_end|>"],"temperature":0.5}"#),
+        ("license", b"\nApache License\n2.0"),
+        ("messages", b"[]"),
+    ];
+    ollama_model(&root, "library/tiny/1b", &layers);
+    let found = OtherStore::named("ollama").unwrap().models(Some(&root)).unwrap();
+    assert_eq!(found.skipped, []);
+    let (hub, told) = (place.hub(), Told::default());
+    let manifest = hub.import_found(&found.models[0], "ollama:tiny:1b", &told).unwrap();
+    assert_eq!(manifest.parameters().unwrap()["temperature"], 0.5);
+    assert_eq!(manifest.license.as_deref(), Some("Apache License"));
+    let settings = manifest.ollama.unwrap();
+    assert_eq!(settings.template.as_deref(), Some("{{ .Prompt }}"));
+    assert_eq!(settings.system.as_deref(), Some("Be brief."));
+    for expected in ["kept, but not applied: its template", "its system text", "left out its layer \"messages\""] {
+        assert!(told.text().contains(expected), "{expected}: {}", told.text());
+    }
+}
+
+#[test]
+fn what_of_ollamas_cannot_be_taken_over_is_named_with_the_reason() {
+    let place = Place::new();
+    let (root, bytes) = (place.path().join("ollama"), gguf(900, 11));
+    ollama_model(&root, "library/adapted/1b", &[("model", &bytes), ("adapter", b"lora")]);
+    ollama_model(&root, "library/remote/1b", &[("template", b"x")]);
+    ollama_model(&root, "library/two/1b", &[("model", &bytes), ("model", b"more")]);
+    ollama_model(&root, "library/params/1b", &[("model", &bytes), ("params", b"{")]);
+    ollama_model(&root, "library/bad name/1b", &[("model", &bytes)]);
+    write(&root.join("manifests/registry.example/library/broken/1b"), b"{");
+    ollama_model(&root, "library/gone/1b", &[("model", b"gone")]);
+    std::fs::remove_file(root.join("blobs").join(format!("sha256-{}", Sha256::of(b"gone")))).unwrap();
+    let found = OtherStore::named("ollama").unwrap().models(Some(&root)).unwrap();
+    assert_eq!(found.models, []);
+    let expected = [
+        ("ollama:adapted:1b", "it has an adapter, which cannot be applied yet"),
+        ("ollama:bad name:1b", "expected a name of at most"),
+        ("ollama:broken:1b", "expected a manifest with layers, got "),
+        ("ollama:gone:1b", "sha256-"),
+        ("ollama:params:1b", "expected parameters in JSON, got "),
+        ("ollama:remote:1b", "expected a layer of weights, got none"),
+        ("ollama:two:1b", "expected one layer of weights, got several"),
+    ];
+    assert_eq!(found.skipped.len(), expected.len(), "{:?}", found.skipped);
+    for (skipped, (name, reason)) in found.skipped.iter().zip(expected) {
+        assert!(skipped.name == name && skipped.reason.contains(reason), "{skipped:?}");
+    }
 }
 
 #[test]
@@ -88,7 +154,7 @@ fn the_hub_clients_cache_is_found() {
         write(&folder.join(name), bytes.as_bytes());
     }
     write(&root.join("datasets--o--d/snapshots/c/x.gguf"), b"x");
-    let found = OtherStore::named("hf-cache").unwrap().models(Some(&root)).unwrap();
+    let found = OtherStore::named("hf-cache").unwrap().models(Some(&root)).unwrap().models;
     let names: Vec<&str> = found.iter().map(|model| model.name.as_str()).collect();
     assert_eq!(names, ["hf:Qwen/Tiny:new-Q8_0.gguf", "hf:o/st"]);
     let files: Vec<&str> = found[1].files.iter().map(|(_, name)| name.as_str()).collect();
@@ -106,7 +172,7 @@ fn lm_studios_folder_is_found_with_shards_together() {
     write(&root.join("pub/repo/m-Q4_0.gguf"), &gguf(900, 7));
     write(&root.join("pub/repo/big-00001-of-00002.gguf"), &gguf(900, 8));
     write(&root.join("pub/repo/big-00002-of-00002.gguf"), &gguf(900, 9));
-    let found = OtherStore::named("lmstudio").unwrap().models(Some(&root)).unwrap();
+    let found = OtherStore::named("lmstudio").unwrap().models(Some(&root)).unwrap().models;
     let shown: Vec<(&str, usize, u64)> =
         found.iter().map(|model| (model.name.as_str(), model.files.len(), model.bytes)).collect();
     assert_eq!(shown, [("pub/repo:big-00001-of-00002", 2, 1_800), ("pub/repo:m-Q4_0", 1, 900)]);
