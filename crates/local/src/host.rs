@@ -3,6 +3,7 @@
 //! Pulling and loading are done by the thread that polls; whoever must not block polls on a thread of its own.
 //! Read next: `local_model`, what a load ends in.
 
+use crate::generation::{context_asked_for, parameters_not_applied};
 use crate::loading::{ModelSource, open_tokenizer};
 use crate::local_model::{LocalModel, text_ids};
 use crate::options::LoadOptions;
@@ -89,7 +90,18 @@ impl LocalHost {
         if let Some(model) = loaded.get(&source.name) {
             return Ok(Arc::clone(model));
         }
+        let reference = self.hub.resolve(name).map_err(refusal)?;
+        if let Some(manifest) = self.hub.manifest(&reference).map_err(refusal)? {
+            tell_what_has_no_effect(&manifest, progress);
+        }
         let model = Arc::new(LocalModel::load(&source, &self.options, Arc::clone(&self.runtime))?);
+        let asked = source.parameters.as_ref().and_then(context_asked_for).filter(|_| self.options.context.is_none());
+        let maximum = model.info().maximum_context;
+        if let Some(asked) = asked.filter(|asked| *asked > maximum) {
+            let name = &source.name;
+            progress
+                .message(&format!("{name}: its parameters ask for a context of {asked}; it was made for {maximum}"));
+        }
         loaded.insert(source.name, Arc::clone(&model));
         Ok(model)
     }
@@ -123,6 +135,7 @@ impl ModelHost for LocalHost {
         Box::pin(async move {
             let reference = self.hub.resolve(name).map_err(refusal)?;
             let manifest = self.hub.pull(&reference, &Told(progress)).map_err(refusal)?;
+            tell_what_has_no_effect(&manifest, progress);
             Ok(manifest.name)
         })
     }
@@ -148,6 +161,18 @@ impl ModelHost for LocalHost {
             let path = self.hub.locate(&reference).map_err(refusal)?;
             text_ids(name, &open_tokenizer(&path)?, text)
         })
+    }
+}
+
+/// Tells what the store keeps with a model and this program does not apply, once a pull and once a load.
+fn tell_what_has_no_effect(manifest: &hub::Manifest, progress: &dyn PullProgress) {
+    let parameters = manifest.parameters().map(parameters_not_applied).unwrap_or_default().join(", ");
+    if !parameters.is_empty() {
+        progress.message(&format!("{}: parameters that have no effect here: {parameters}", manifest.name));
+    }
+    let unknown = manifest.unknown_fields().join(", ");
+    if !unknown.is_empty() {
+        progress.message(&format!("{}: fields of a newer version have no effect here: {unknown}", manifest.name));
     }
 }
 

@@ -33,7 +33,7 @@ mod worker;
 
 pub use bench::{BenchRequest, BenchSample};
 pub use forecast::{Forecast, ModelShape, read_bandwidth};
-pub use generation::random_seed;
+pub use generation::{parameters_not_applied, random_seed};
 pub use host::LocalHost;
 pub use loading::{ModelSource, describe, open_tokenizer};
 pub use local_model::LocalModel;

@@ -2,7 +2,7 @@
 //!
 //! Nothing here takes memory for weights: they are mapped. Read next: `local_model`, which puts the parts to work.
 
-use crate::generation::{or_else, recommended_by_config, recommended_by_gguf, recommended_by_parameters};
+use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf};
 use crate::options::LoadOptions;
 use crate::quantize_mix::file_type_name;
 use crate::thought::CLOSE;
@@ -85,12 +85,12 @@ impl Parts {
                 folder.generation_config.as_ref().map(recommended_by_config).unwrap_or_default()
             }
         };
-        let recommended = match &source.parameters {
-            Some(parameters) => or_else(recommended_by_parameters(parameters), &recommended),
-            None => recommended,
-        };
+        let parameters = source.parameters.as_ref().map(Parameters::of).unwrap_or_default();
+        let recommended = or_else(parameters.options, &recommended);
         let spec = model.spec();
-        let context = options.context_for(spec.context);
+        // The caller's choice, then that of the parameters as far as the model was made for it, then ours.
+        let stated = parameters.context.filter(|_| options.context.is_none());
+        let context = stated.map_or_else(|| options.context_for(spec.context), |context| context.min(spec.context));
         if context == 0 || context > spec.context {
             return Err(ChatError::InvalidRequest(format!(
                 "context {context} is outside what {} was made for: expected 1 to {}\n\

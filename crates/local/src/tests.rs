@@ -275,6 +275,21 @@ fn the_parameters_of_the_store_go_before_the_files_own() {
 }
 
 #[test]
+fn the_parameters_of_the_store_set_context_and_length_unless_the_caller_does() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let context = |num_ctx: usize, options: LoadOptions| {
+        let parameters = Some(serde_json::json!({"num_ctx": num_ctx, "num_predict": 3}));
+        let model = LocalModel::load(&ModelSource { parameters, ..source(&path) }, &options, runtime(1)).unwrap();
+        assert_eq!(model.recommended().max_tokens, Some(3));
+        model.info().context
+    };
+    assert_eq!(context(48, LoadOptions::default()), 48);
+    assert_eq!(context(100_000, LoadOptions::default()), 256, "no more than the model was made for");
+    assert_eq!(context(48, LoadOptions { context: Some(64), ..LoadOptions::default() }), 64);
+}
+
+#[test]
 fn a_bench_times_what_was_asked_and_refuses_what_does_not_fit() {
     let (_folder, model) = load(&Tiny::default());
     let request = BenchRequest { prompt: 40, generate: 4, batch: 3, depth: 20 };
@@ -361,6 +376,30 @@ fn other_bytes_under_a_pinned_name_are_not_run_for_it() {
     assert!(heard.text().contains("pinned:1b: the store has another version"), "{}", heard.text());
 }
 
+#[test]
+fn what_of_the_store_has_no_effect_is_told_once_a_load() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let home = hub::Home::at(folder.path().join("home"));
+    let hub = hub::Hub::open(home.clone(), hub::HubOptions::from_env()).unwrap();
+    hub.import(&path, "tiny", false, &hub::Silent).unwrap();
+    let place = home.root().join("manifests/tiny.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
+    manifest["ollama"] = serde_json::json!({"params": {"mirostat": 2, "num_ctx": 9000, "temperature": 0.5}});
+    manifest["newer"] = true.into();
+    std::fs::write(&place, manifest.to_string()).unwrap();
+    let host = LocalHost::new(hub, LoadOptions { threads: Some(1), ..LoadOptions::default() }).unwrap();
+    let heard = Heard::default();
+    host.load_local("tiny", &heard).unwrap();
+    host.load_local("tiny", &heard).unwrap();
+    let expected = [
+        "tiny: parameters that have no effect here: mirostat (expected 0: it is not known here, got 2)",
+        "tiny: fields of a newer version have no effect here: newer",
+        "tiny: its parameters ask for a context of 9000; it was made for 256",
+    ];
+    assert_eq!(heard.text(), expected.join("\n"));
+}
+
 /// What was told while a model was fetched or loaded.
 #[derive(Default)]
 struct Heard(std::sync::Mutex<Vec<String>>);
@@ -371,7 +410,7 @@ impl Heard {
     }
 }
 
-impl chat::PullProgress for Heard {
+impl PullProgress for Heard {
     fn start(&self, _: &str, _: Option<u64>, _: u64) {}
 
     fn advance(&self, _: u64) {}

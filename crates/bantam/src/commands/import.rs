@@ -93,7 +93,14 @@ fn import_all(
     for found in found.models {
         // One damaged model of another program does not stop the others; it is named.
         match hub.import_found(&found, &found.name, progress) {
-            Ok(manifest) => output.add(&found.name, Ok(manifest))?,
+            Ok(manifest) => {
+                let parameters =
+                    manifest.parameters().map(local::parameters_not_applied).unwrap_or_default().join(", ");
+                if !parameters.is_empty() {
+                    progress.message(&format!("{}: parameters that have no effect here: {parameters}", found.name));
+                }
+                output.add(&found.name, Ok(manifest))?;
+            }
             Err(error) => output.skipped.push(Skipped { name: found.name.clone(), reason: error.to_string() }),
         }
     }
