@@ -34,7 +34,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             Err(_) => model.clone(),
         };
         hub.store().check_held(&stored)?;
-        names.push(stored);
+        if !names.contains(&stored) {
+            names.push(stored);
+        }
     }
     let mut output = Output { removed: Vec::new(), bytes_freed: 0, left_over_bytes_freed: 0, kept_for: Vec::new() };
     for name in names {

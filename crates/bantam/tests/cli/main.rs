@@ -1,6 +1,6 @@
 //! The binary as people and programs meet it: exit codes, error texts, JSON shapes, and real models.
 //!
-//! `errors`, `shapes` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
+//! `errors`, `shapes`, `store` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
 //! that `.ci/run` pulls into `BANTAM_HOME`; without them they say that they are skipped, and with `BANTAM_CI=1` they fail.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
@@ -10,6 +10,7 @@ mod errors;
 mod models;
 mod parity;
 mod shapes;
+mod store;
 mod streams;
 
 use std::path::Path;
