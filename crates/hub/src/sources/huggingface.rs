@@ -131,7 +131,15 @@ impl HuggingFace {
                 None => return Ok((files, commit)),
             }
         }
-        Ok((files, commit))
+        // What is not listed might be the file that is wanted, or the second one that answers to its name.
+        Err(HubError::Refused {
+            what: format!("hf:{}", self.repo),
+            reason: format!(
+                "expected a list of files of at most {MOST_PAGES} pages, got {} files and more",
+                files.len()
+            ),
+            hint: "give the address of the file itself: a source of kind url in catalog.d".to_string(),
+        })
     }
 }
 

@@ -160,6 +160,19 @@ fn long_listings_come_in_pages_of_the_same_server() {
 }
 
 #[test]
+fn a_listing_without_an_end_is_refused_and_not_cut() {
+    let server = Server::start();
+    let next = vec![("Link".to_string(), format!("<{}>; rel=\"next\"", server.url("/more")))];
+    let page = format!("[{}]", large("m.gguf", &gguf(900, 10)));
+    server.on(TREE, [Reply::Status(200, next.clone(), page)]);
+    server.on("/more", [Reply::Status(200, next, format!("[{}]", small("x", b"x")))]);
+    let error = pull(&Place::new().hub_with(options_for(&server)), "hf:o/r", &Told::default()).unwrap_err();
+    let expected = "hf:o/r: expected a list of files of at most 20 pages, got 20 files and more\nhint: ";
+    assert!(error.contains(expected), "{error}");
+    assert_eq!(server.asked().len(), 20);
+}
+
+#[test]
 fn an_answer_that_is_no_listing_is_told() {
     let server = Server::start();
     server.on(TREE, [text("<html>")]);
