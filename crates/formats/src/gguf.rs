@@ -18,6 +18,7 @@ use std::path::Path;
 
 pub use array::{Array, ArrayError, Strings};
 pub use metadata::Metadata;
+pub use shards::ShardName;
 pub use value::{Value, ValueKind};
 pub use write::{GgufWriter, TensorPlan};
 

@@ -23,7 +23,7 @@ pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use element::{ELEMENT_TYPES, ElementType};
 pub use error::FormatError;
-pub use gguf::{Array, ArrayError, Gguf, GgufWriter, Metadata, Strings, TensorPlan, Value, ValueKind};
+pub use gguf::{Array, ArrayError, Gguf, GgufWriter, Metadata, ShardName, Strings, TensorPlan, Value, ValueKind};
 pub use mapping::Mapping;
 pub use safetensors::{SafetensorsDir, parse_weights};
 pub use tensor::{Tensor, Tensors};

@@ -14,6 +14,7 @@ use crate::manifest::{DigestOrigin, FileRole, ManifestFile, OllamaSettings, Unkn
 use crate::model_ref::check_name;
 use crate::pull::copy_hashed;
 use crate::{CatalogModel, Hub, HubError, Manifest, Progress, partial};
+use formats::ShardName;
 use std::path::{Path, PathBuf};
 
 /// A model in another program's store.
@@ -108,7 +109,7 @@ impl Hub {
     pub fn import(&self, path: &Path, name: &str, link: bool, progress: &dyn Progress) -> Result<Manifest, HubError> {
         self.check_unprefixed(name)?;
         formats::Checkpoint::open(path)?;
-        let files = if path.is_dir() { folder_files(path)? } else { shards(path)? };
+        let files = if path.is_dir() { folder_files(path)? } else { shards(path) };
         let bytes = total_bytes(&files);
         let found = Found { name: name.to_string(), files, bytes, ..Found::default() };
         let source = format!("file {}", path.display());
@@ -205,7 +206,7 @@ impl Importing<'_> {
             }
             taken?
         };
-        let (role, pinned, unknown) = (role(file_name), self.meant.is_some(), UnknownFields::new());
+        let (role, pinned, unknown) = (FileRole::of(file_name), self.meant.is_some(), UnknownFields::new());
         Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin, unknown })
     }
 
@@ -219,16 +220,6 @@ impl Importing<'_> {
             Some(model) if model.sha256 != Some(got) => Err(reserved(self.name, model)),
             _ => Ok(()),
         }
-    }
-}
-
-fn role(file_name: &str) -> FileRole {
-    match file_name {
-        name if name.ends_with(".gguf") || name.ends_with(".safetensors") => FileRole::Model,
-        name if name.ends_with(".jinja") => FileRole::Template,
-        name if name.starts_with("tokenizer") => FileRole::Tokenizer,
-        name if name.ends_with(".json") => FileRole::Config,
-        _ => FileRole::Other,
     }
 }
 
@@ -248,21 +239,11 @@ fn folder_files(folder: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
 }
 
 /// A GGUF file alone, or all shards `NAME-00001-of-0000N.gguf` that stand beside it.
-fn shards(path: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
+fn shards(path: &Path) -> Vec<(PathBuf, String)> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let parts = || {
-        let stem = name.strip_suffix(".gguf")?;
-        let (rest, count) = stem.rsplit_once("-of-")?;
-        let (rest, index) = rest.rsplit_once('-')?;
-        let five = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-        (five(count) && five(index)).then(|| (rest.to_string(), count.parse::<u32>().ok()))
-    };
-    match parts() {
-        Some((stem, Some(count))) => Ok((1..=count)
-            .map(|index| format!("{stem}-{index:05}-of-{count:05}.gguf"))
-            .map(|shard| (path.with_file_name(&shard), shard))
-            .collect()),
-        _ => Ok(vec![(path.to_path_buf(), "model.gguf".to_string())]),
+    match ShardName::parse(&name) {
+        Some(shard) => shard.all().map(|name| (path.with_file_name(&name), name)).collect(),
+        None => vec![(path.to_path_buf(), "model.gguf".to_string())],
     }
 }
 
@@ -295,9 +276,11 @@ fn total_bytes(files: &[(PathBuf, String)]) -> u64 {
 fn gguf_models(files: &[(PathBuf, String)], name: impl Fn(&str) -> String) -> Vec<Found> {
     let mut models = Vec::new();
     for (path, file_name) in files {
-        let is_model = file_name.ends_with(".gguf") && !file_name.contains("mmproj");
-        let first = !file_name.contains("-of-") || file_name.contains("-00001-of-");
-        let Some(files) = shards(path).ok().filter(|_| is_model && first) else { continue };
+        let first = ShardName::parse(file_name).is_none_or(|shard| shard.number == 1);
+        if !file_name.ends_with(".gguf") || file_name.contains("mmproj") || !first {
+            continue;
+        }
+        let files = shards(path);
         let bytes = total_bytes(&files);
         models.push(Found { name: name(file_name), files, bytes, ..Found::default() });
     }

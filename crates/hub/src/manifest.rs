@@ -27,6 +27,21 @@ pub enum FileRole {
     Other,
 }
 
+impl FileRole {
+    /// What a file of that name is, folders before it left aside.
+    pub(crate) fn of(path: &str) -> FileRole {
+        let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
+        let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
+        match name.rsplit('.').next().unwrap_or_default() {
+            "gguf" | "safetensors" => FileRole::Model,
+            "jinja" => FileRole::Template,
+            _ if begins(&["tokenizer", "special_tokens", "added_tokens", "vocab", "merges"]) => FileRole::Tokenizer,
+            "json" if name.ends_with("config.json") || name.ends_with("index.json") => FileRole::Config,
+            _ => FileRole::Other,
+        }
+    }
+}
+
 /// Who said first what a file's digest is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -130,5 +145,33 @@ impl Manifest {
     /// The digest of the model's first file.
     pub fn digest(&self) -> Option<Sha256> {
         self.files.first().map(|file| file.sha256)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_role_whoever_brings_it() {
+        use FileRole::*;
+        let roles = [
+            ("BF16/m-00001-of-00002.gguf", Model),
+            ("M.GGUF", Model),
+            ("model.safetensors", Model),
+            ("model.safetensors.index.json", Config),
+            ("config.json", Config),
+            ("generation_config.json", Config),
+            ("tokenizer.json", Tokenizer),
+            ("tokenizer_config.json", Tokenizer),
+            ("special_tokens_map.json", Tokenizer),
+            ("vocab.json", Tokenizer),
+            ("chat_template.jinja", Template),
+            ("other.json", Other),
+            ("README.md", Other),
+        ];
+        for (name, role) in roles {
+            assert_eq!(FileRole::of(name), role, "{name}");
+        }
     }
 }

@@ -17,6 +17,41 @@ const TENSORS_KEY: &str = "split.tensors.count";
 /// The digits of a shard's number and count in its name.
 const DIGITS: usize = 5;
 
+/// The name of one file of a split model: `NAME-00001-of-00003.gguf`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardName {
+    /// What all shards are called before their numbers.
+    pub stem: String,
+    /// Which shard, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub count: usize,
+}
+
+impl ShardName {
+    /// Reads a file's name, folders before it included; none if it is not that of a shard.
+    pub fn parse(name: &str) -> Option<ShardName> {
+        let digits = |text: &str| {
+            let sound = text.len() == DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+            text.parse().ok().filter(|_| sound)
+        };
+        let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+        let (stem, number) = rest.rsplit_once('-')?;
+        let shard = ShardName { stem: stem.to_string(), number: digits(number)?, count: digits(count)? };
+        (1..=shard.count).contains(&shard.number).then_some(shard)
+    }
+
+    /// The names of all shards of the model, in order. Five digits bound the list.
+    pub fn all(&self) -> impl Iterator<Item = String> + '_ {
+        (1..=self.count).map(|number| format!("{}{}", self.stem, ending(number, self.count)))
+    }
+}
+
+/// How the name of a shard ends; `number` counts from 1.
+fn ending(number: usize, count: usize) -> String {
+    format!("-{number:0DIGITS$}-of-{count:0DIGITS$}.gguf")
+}
+
 pub(super) fn open(path: &Path) -> Result<Gguf, FormatError> {
     let asked = Gguf::open_one(path)?;
     let count = asked.metadata.usize(COUNT_KEY)?.unwrap_or(1);
@@ -49,12 +84,11 @@ pub(super) fn open_all(paths: &[&Path]) -> Result<Gguf, FormatError> {
 
 /// Where the shards lie, by the name of one of them.
 fn sibling_paths(path: &Path, number: usize, count: usize) -> Result<Vec<PathBuf>, FormatError> {
-    let ending = |number: usize| format!("-{:0DIGITS$}-of-{count:0DIGITS$}.gguf", number + 1);
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
     let wrong_name = || FormatError::Unsupported {
         file: path.display().to_string(),
         field: "file name of a part of a split model".to_string(),
-        expected: format!("a name that ends in `{}`", ending(number)),
+        expected: format!("a name that ends in `{}`", ending(number + 1, count)),
         got: quoted(name).to_string(),
         hint: "give the parts their names back; they are found by them".to_string(),
     };
@@ -67,8 +101,8 @@ fn sibling_paths(path: &Path, number: usize, count: usize) -> Result<Vec<PathBuf
             format!("{number} of {count}"),
         ));
     }
-    let stem = name.strip_suffix(&ending(number)).ok_or_else(wrong_name)?;
-    Ok((0..count).map(|number| path.with_file_name(format!("{stem}{}", ending(number)))).collect())
+    let asked = ShardName::parse(name).filter(|shard| (shard.number, shard.count) == (number + 1, count));
+    Ok(asked.ok_or_else(wrong_name)?.all().map(|name| path.with_file_name(name)).collect())
 }
 
 /// Opens the shards in order and puts their tensors one behind the other.
@@ -113,4 +147,32 @@ fn check_number(metadata: &super::Metadata, number: usize, count: usize) -> Resu
         got: format!("{} and {}", got.0, got.1),
         hint: "the parts are of different models, or have each other's names; fetch them again",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_shards_are_told_from_others_and_lead_to_all() {
+        let shard = ShardName::parse("BF16/m-of-x-00002-of-00003.gguf").unwrap();
+        assert_eq!((shard.stem.as_str(), shard.number, shard.count), ("BF16/m-of-x", 2, 3));
+        let all: Vec<String> = shard.all().collect();
+        let expected = [1, 2, 3].map(|number| format!("BF16/m-of-x-0000{number}-of-00003.gguf"));
+        assert_eq!(all, expected);
+        for other in [
+            "m.gguf",
+            "m-00001-of-00002",
+            "m-00000-of-00002.gguf",
+            "m-00003-of-00002.gguf",
+            "m-1-of-2.gguf",
+            "m-00001-of-000002.gguf",
+            "m-0000a-of-00002.gguf",
+            "m-+0001-of-00002.gguf",
+            "best-of-both.gguf",
+            "",
+        ] {
+            assert_eq!(ShardName::parse(other), None, "{other}");
+        }
+    }
 }

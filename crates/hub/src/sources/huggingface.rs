@@ -10,6 +10,7 @@ use crate::digest::Sha256;
 use crate::http::{Bearer, Request};
 use crate::manifest::FileRole;
 use crate::model_ref::{ModelRef, valid_segment};
+use formats::ShardName;
 use reqwest::Url;
 use reqwest::header::{self, HeaderMap};
 use serde::Deserialize;
@@ -162,7 +163,7 @@ impl Source for HuggingFace {
         for file in choose(&self.repo, &tree, &self.wanted)? {
             let path = format!("{}/resolve/{}/{}", self.repo, encode_revision(&revision), file.path);
             files.push(OfferedFile {
-                role: role(&file.path),
+                role: FileRole::of(&file.path),
                 file_name: base_name(&file.path).to_string(),
                 bytes: Some(file.size),
                 sha256: file.sha256,
@@ -266,24 +267,14 @@ fn gguf_sets(tree: &[TreeFile]) -> GgufSets {
         let lower = file.path.to_ascii_lowercase();
         let Some(stem) = lower.strip_suffix(".gguf") else { continue };
         if !base_name(stem).contains("mmproj") && !base_name(stem).contains("imatrix") {
-            sets.entry(without_shard(stem).to_string()).or_default().push(file.clone());
+            let set = ShardName::parse(&lower).map_or_else(|| stem.to_string(), |shard| shard.stem);
+            sets.entry(set).or_default().push(file.clone());
         }
     }
     for set in sets.values_mut() {
         set.sort_by(|a, b| a.path.cmp(&b.path));
     }
     sets
-}
-
-/// `model-00001-of-00003` is a shard of `model`.
-fn without_shard(stem: &str) -> &str {
-    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let shard = || {
-        let (rest, count) = stem.rsplit_once("-of-")?;
-        let (rest, index) = rest.rsplit_once('-')?;
-        (digits(count) && digits(index)).then_some(rest)
-    };
-    shard().unwrap_or(stem)
 }
 
 /// Whether a lower-case file name (or its folder) says that quantisation: the label stands between separators, and
@@ -339,16 +330,6 @@ fn safetensors(repo: &str, tree: &[TreeFile]) -> Result<Vec<TreeFile>, HubError>
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.extend(tree.iter().filter(|file| COMPANIONS.contains(&file.path.as_str())).cloned());
     Ok(files)
-}
-
-fn role(path: &str) -> FileRole {
-    match base_name(path) {
-        name if name.ends_with(".gguf") || name.ends_with(".safetensors") => FileRole::Model,
-        name if name.ends_with(".jinja") => FileRole::Template,
-        name if name.starts_with("tokenizer") || name.starts_with("special_tokens") => FileRole::Tokenizer,
-        name if name.ends_with("config.json") || name.ends_with("index.json") => FileRole::Config,
-        _ => FileRole::Other,
-    }
 }
 
 fn base_name(path: &str) -> &str {
