@@ -13,7 +13,7 @@ use crate::model_ref::{check_name, valid_segment};
 use crate::sources::huggingface::{HuggingFace, gated};
 use crate::sources::ollama::Ollama;
 use crate::sources::{ArchivePlace, Context, Fetch, Offer, OfferedFile, PackageArchive, Source};
-use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, partial, space};
+use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, Silent, partial, space};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -88,21 +88,21 @@ impl Hub {
         let _lock = Lock::acquire(&self.store.name_lock_path(&plan.name), || {
             progress.message(&format!("{}: another pull is under way; waiting for it", plan.name));
         })?;
-        // Whoever was waited for may have fetched it.
-        if let Some(manifest) = self.sound(&plan, progress) {
+        // Whoever was waited for may have fetched it; what is wrong with it otherwise was told above.
+        if let Some(manifest) = self.sound(&plan, &Silent) {
             return Ok(manifest);
         }
         self.ask_sources(&plan, progress)
     }
 
     /// The model that a reference means, if the store has it whole; no byte of it is read. What is there but cannot be
-    /// it, because it is damaged or has not the bytes that the catalog pins, is told and counts as absent: a pull is
-    /// next. A name that only the store knows has no other place to come from, so there damage is an error.
-    pub fn present(&self, reference: &ModelRef, progress: &dyn Progress) -> Result<Option<Manifest>, HubError> {
+    /// it, because it is damaged or has not the bytes that the catalog pins, counts as absent: a pull is next, and tells
+    /// it. A name that only the store knows has no other place to come from, so there damage is an error.
+    pub fn present(&self, reference: &ModelRef) -> Result<Option<Manifest>, HubError> {
         match reference {
             ModelRef::Path(_) => Ok(None),
             ModelRef::Stored(name) => self.store.get(name),
-            named => Ok(self.present_as(&named.store_name(), self.pinned(named), progress)),
+            named => Ok(self.present_as(&named.store_name(), self.pinned(named), &Silent)),
         }
     }
 
@@ -124,6 +124,7 @@ impl Hub {
     /// As `present`, with every byte read: a pull is how a damaged model is repaired.
     fn sound(&self, plan: &Plan, progress: &dyn Progress) -> Option<Manifest> {
         let manifest = self.present_as(&plan.name, plan.sha256, progress)?;
+        progress.message(&format!("{}: in the store; reading it to make sure that it is whole", plan.name));
         let damaged = manifest.files.iter().find(|file| !self.store.has_sound_blob(&file.sha256, Some(file.bytes)));
         let Some(file) = damaged else { return Some(manifest) };
         progress.message(&format!(

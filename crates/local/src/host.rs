@@ -69,7 +69,7 @@ impl LocalHost {
     pub fn source(&self, name: &str, progress: &dyn PullProgress) -> Result<ModelSource, ChatError> {
         let reference = self.hub.resolve(name).map_err(refusal)?;
         let is_path = matches!(reference, ModelRef::Path(_));
-        let known = self.hub.present(&reference, &Told(progress)).map_err(refusal)?;
+        let known = self.hub.present(&reference).map_err(refusal)?;
         let manifest = match known {
             None if !is_path => Some(self.hub.pull(&reference, &Told(progress)).map_err(refusal)?),
             known => known,
