@@ -92,6 +92,14 @@ impl Conversation {
         }
     }
 
+    /// Refuses what only a template could hand to the model.
+    fn needs_template(&self, what: &str) -> Result<(), String> {
+        if self.raw {
+            return Err(format!("{what} would not reach the model: it completes plain text, without a chat template"));
+        }
+        Ok(())
+    }
+
     /// Keeps what was asked and answered. A half answer after Ctrl-C is kept as it stands.
     pub fn keep(&mut self, asked: &str, answer: &crate::answer::Answer) {
         self.messages.push(Message::new(Role::User, asked));
@@ -129,6 +137,7 @@ fn system(conversation: &mut Conversation, text: &str, _: &ModelInfo) -> Result<
         let current = conversation.system.as_deref().unwrap_or("no instructions are set");
         return Ok(Reply::Show(format!("{current}\n")));
     }
+    conversation.needs_template("instructions")?;
     conversation.system = Some(text.to_owned());
     Ok(Reply::Show("instructions set\n".to_owned()))
 }
@@ -164,6 +173,9 @@ fn load(conversation: &mut Conversation, file: &str, _: &ModelInfo) -> Result<Re
     let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let saved: Conversation = serde_json::from_str(&text)
         .map_err(|error| format!("{}: not a saved chat: {error}\nhint: /save writes one", file.display()))?;
+    if !saved.messages.is_empty() || saved.system.is_some() || saved.think.is_some() {
+        conversation.needs_template("what was said in a saved chat")?;
+    }
     *conversation = Conversation { raw: conversation.raw, ..saved };
     Ok(Reply::Show(format!("loaded {} messages from {}\n", conversation.messages.len(), file.display())))
 }
@@ -215,6 +227,7 @@ fn settings(conversation: &Conversation) -> Result<Reply, String> {
 }
 
 fn set_think(conversation: &mut Conversation, value: &str) -> Result<Reply, String> {
+    conversation.needs_template("/set think")?;
     conversation.think = match value {
         "on" => Some(true),
         "off" => Some(false),
@@ -323,6 +336,21 @@ mod tests {
         let Reply::Show(settings) = say(&mut conversation, "/set") else { panic!("shown") };
         assert!(settings.contains("temperature        0.2"), "{settings}");
         assert!(settings.contains("seed               the model's own"), "{settings}");
+    }
+
+    #[test]
+    fn plain_completion_refuses_what_only_a_template_could_carry() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("chat.json");
+        let mut chat = Conversation { system: Some("Be brief.".to_owned()), ..Conversation::default() };
+        say(&mut chat, &format!("/save {}", file.display()));
+        let mut raw = Conversation { raw: true, ..Conversation::default() };
+        for line in ["/system Be brief.", "/set think on", "/set think off", &format!("/load {}", file.display())] {
+            let Reply::Complain(complaint) = say(&mut raw, line) else { panic!("{line} is taken") };
+            assert!(complaint.contains("would not reach the model"), "{line}: {complaint}");
+        }
+        assert_eq!(raw, Conversation { raw: true, ..Conversation::default() }, "a refusal changes nothing");
+        assert!(matches!(say(&mut raw, "/set temperature 0.5"), Reply::Show(_)), "what holds for both is taken");
     }
 
     #[test]

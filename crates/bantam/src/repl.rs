@@ -28,6 +28,9 @@ pub fn chat(
     let terminal = &session.terminal;
     let info = model.info();
     terminal.note(&format!("{} — /help lists the commands, Ctrl-D leaves", info.name));
+    if conversation.raw {
+        terminal.note("each message is completed alone: what was said before does not reach the model");
+    }
     let mut editor = Reedline::create()
         .with_history(Box::new(FileBackedHistory::with_file(HISTORY_LINES, history.to_path_buf())?))
         .with_validator(Box::new(WholeMessage));

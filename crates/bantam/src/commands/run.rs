@@ -29,10 +29,10 @@ pub struct Args {
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
     /// Let a thinking model think (shown dimmed, on standard error)
-    #[arg(long, overrides_with = "no_think")]
+    #[arg(long, overrides_with = "no_think", conflicts_with = "raw")]
     think: bool,
     /// Keep a thinking model from thinking
-    #[arg(long)]
+    #[arg(long, conflicts_with = "raw")]
     no_think: bool,
     /// Complete the prompt as plain text, without the model's template
     #[arg(long)]
@@ -79,8 +79,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let loaded = session.load(&model, &args.load)?;
     let raw = args.raw || !loaded.model.info().capabilities.template;
     if raw && !args.raw {
-        if args.system.is_some() {
-            anyhow::bail!("{model} has no chat template, so --system has no place\nhint: put it into the prompt");
+        let flags = [("--system", args.system.is_some()), ("--think", args.think), ("--no-think", args.no_think)];
+        if let Some((flag, _)) = flags.iter().find(|(_, is_given)| *is_given) {
+            anyhow::bail!("{model} has no chat template, so {flag} has no place\nhint: say it in the prompt");
         }
         session.terminal.note(&format!("{model} has no chat template: completing plain text"));
     }

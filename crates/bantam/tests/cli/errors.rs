@@ -28,6 +28,10 @@ fn a_wrong_command_line_ends_in_2_and_a_failure_in_1() {
     let code = |args: &[&str]| run(bantam(home.path()).args(args)).0;
     assert_eq!(code(&["run", "--top-p", "7", "hello"]), 2);
     assert_eq!(code(&["fly"]), 2);
+    for flag in [["--think"].as_slice(), &["--no-think"], &["--system", "Be brief."]] {
+        let args = [["run", "smollm2:135m", "hello", "--raw"].as_slice(), flag].concat();
+        assert_eq!(code(&args), 2, "{flag:?} needs the template that --raw leaves out");
+    }
     assert_eq!(code(&["list"]), 0);
     assert_eq!(code(&["show", "nothing-of-that-name"]), 1);
 }

@@ -102,9 +102,11 @@ fn a_model_without_a_template_says_so_and_completes() {
     assert_eq!(code, 0, "{err}");
     assert!(err.contains("has no chat template: completing plain text"), "{err}");
     assert!(!out.trim().is_empty());
-    let (code, _, err) = run(bantam(&home).args(args).args(["--system", "Be brief."]));
-    assert_eq!(code, 1);
-    assert!(err.contains("--system has no place"), "{err}");
+    for flag in [["--system", "Be brief."].as_slice(), &["--think"], &["--no-think"]] {
+        let (code, _, err) = run(bantam(&home).args(args).args(flag));
+        assert_eq!(code, 1);
+        assert!(err.contains(&format!("{} has no place", flag[0])), "{err}");
+    }
 }
 
 #[test]
