@@ -4,12 +4,13 @@
 //! prompts, templates or histories.
 
 use crate::failure::Interrupted;
-use crate::interrupt::Interrupts;
+use crate::interrupt::Listener;
 use crate::terminal::Terminal;
 use chat::{ChatEvent, ChatStream, FinishReason, Usage};
 use futures::executor::block_on;
 use futures::future::{Either, select};
 use futures::stream::StreamExt;
+use std::pin::pin;
 
 /// A finished answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -39,18 +40,18 @@ pub enum Show {
 /// The model failed midway, or standard output is gone.
 pub fn receive(
     terminal: &Terminal,
-    interrupts: &Interrupts,
+    interrupts: &mut Listener,
     mut stream: ChatStream,
     show: Show,
 ) -> anyhow::Result<Answer> {
-    let mut interrupt = interrupts.listen();
     let mut answer = Answer {
         text: String::new(),
         thought: String::new(),
         reason: FinishReason::Cancelled,
         usage: Usage::default(),
     };
-    while let Either::Left((Some(event), _)) = block_on(select(stream.next(), interrupt.next())) {
+    // The interrupt stands first: one that came before the first event ends the answer before it is shown.
+    while let Either::Right((Some(event), _)) = block_on(select(pin!(interrupts.next()), stream.next())) {
         match event? {
             ChatEvent::Started { prompt_tokens } => answer.usage.prompt_tokens = prompt_tokens,
             ChatEvent::Thought { text } => {
@@ -94,6 +95,11 @@ impl Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::interrupt::Interrupts;
+
+    fn read(stream: ChatStream) -> anyhow::Result<Answer> {
+        receive(&Terminal::detect(), &mut Interrupts::default().listen(), stream, Show::Nothing)
+    }
 
     fn stream(events: Vec<ChatEvent>) -> ChatStream {
         Box::pin(futures::stream::iter(events.into_iter().map(Ok)))
@@ -108,7 +114,7 @@ mod tests {
             ChatEvent::Text { text: "yes".to_owned(), logprobs: Vec::new() },
             ChatEvent::Finished { reason: FinishReason::Stop, usage },
         ];
-        let answer = receive(&Terminal::detect(), &Interrupts::default(), stream(events), Show::Nothing).unwrap();
+        let answer = read(stream(events)).unwrap();
         assert_eq!((answer.thought.as_str(), answer.text.as_str()), ("hm", "yes"));
         assert_eq!((answer.reason, answer.usage), (FinishReason::Stop, usage));
     }
@@ -120,7 +126,7 @@ mod tests {
             Err(chat::ChatError::Internal("a step failed".to_owned())),
         ];
         let stream = Box::pin(futures::stream::iter(events));
-        let error = receive(&Terminal::detect(), &Interrupts::default(), stream, Show::Nothing).unwrap_err();
+        let error = read(stream).unwrap_err();
         assert_eq!(error.to_string(), "internal error: a step failed");
     }
 
@@ -128,13 +134,9 @@ mod tests {
     fn an_interrupt_ends_a_stream_that_never_ends() {
         let interrupts = Interrupts::default();
         let endless: ChatStream = Box::pin(futures::stream::pending());
-        let sender = interrupts.clone();
-        let thread = std::thread::spawn(move || {
-            while !sender.interrupt() {
-                std::thread::yield_now();
-            }
-        });
-        let answer = receive(&Terminal::detect(), &interrupts, endless, Show::Nothing).unwrap();
+        let mut listener = interrupts.listen();
+        let thread = std::thread::spawn(move || assert!(interrupts.interrupt()));
+        let answer = receive(&Terminal::detect(), &mut listener, endless, Show::Nothing).unwrap();
         thread.join().unwrap();
         assert_eq!(answer.reason, FinishReason::Cancelled);
         assert!(answer.completed().is_err());

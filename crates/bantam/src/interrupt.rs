@@ -2,6 +2,7 @@
 //!
 //! Knows only whether somebody listens. The line editor sees its own Ctrl-C; this is for the time between.
 
+use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -34,11 +35,37 @@ impl Interrupts {
         listener.as_ref().is_some_and(|sender| sender.unbounded_send(()).is_ok())
     }
 
-    /// Interrupts come here until the receiver is dropped; then Ctrl-C ends the program again.
-    pub fn listen(&self) -> UnboundedReceiver<()> {
+    /// Interrupts come here until the listener is dropped; then Ctrl-C ends the program again.
+    pub fn listen(&self) -> Listener {
         let (sender, receiver) = unbounded();
         *self.listener.lock().unwrap_or_else(PoisonError::into_inner) = Some(sender);
-        receiver
+        Listener { receiver }
+    }
+}
+
+/// Hears interrupts. A chat holds one for as long as it lasts, so that no Ctrl-C ends the program and loses what was
+/// said.
+#[derive(Debug)]
+pub struct Listener {
+    receiver: UnboundedReceiver<()>,
+}
+
+impl Listener {
+    /// Waits for the next interrupt.
+    pub async fn next(&mut self) {
+        // The sender outlives this listener, or another listener took its place: either way nothing is to be heard.
+        if self.receiver.next().await.is_none() {
+            futures::future::pending::<()>().await;
+        }
+    }
+
+    /// Forgets interrupts that nobody waited for; true if there were any.
+    pub fn forget(&mut self) -> bool {
+        let mut any = false;
+        while self.receiver.try_recv().is_ok() {
+            any = true;
+        }
+        any
     }
 }
 
@@ -54,6 +81,8 @@ mod tests {
         assert!(!interrupts.interrupt(), "nobody listens");
         let mut second = interrupts.listen();
         assert!(interrupts.interrupt());
-        assert_eq!(second.try_recv().ok(), Some(()));
+        futures::executor::block_on(second.next());
+        assert!(interrupts.interrupt() && interrupts.interrupt());
+        assert!(second.forget() && !second.forget());
     }
 }

@@ -4,7 +4,9 @@
 
 use crate::answer::{self, Show};
 use crate::conversation::{Conversation, Reply, is_incomplete};
+use crate::interrupt::Listener;
 use crate::session::Session;
+use crate::terminal::Terminal;
 use chat::{ChatModel, FinishReason};
 use reedline::{
     FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, Reedline, Signal, ValidationResult, Validator,
@@ -21,7 +23,7 @@ const HISTORY_LINES: usize = 1000;
 pub fn chat(
     session: &Session,
     model: &dyn ChatModel,
-    mut conversation: Conversation,
+    conversation: Conversation,
     history: &Path,
     verbose: bool,
 ) -> anyhow::Result<()> {
@@ -34,48 +36,71 @@ pub fn chat(
     let mut editor = Reedline::create()
         .with_history(Box::new(FileBackedHistory::with_file(HISTORY_LINES, history.to_path_buf())?))
         .with_validator(Box::new(WholeMessage));
+    let mut chat = Chat { terminal, interrupts: session.interrupts.listen(), model, conversation, verbose };
     loop {
-        let prompt = ContextPrompt { used: conversation.used_tokens, context: info.context };
+        let prompt = ContextPrompt { used: chat.conversation.used_tokens, context: info.context };
         let line = match editor.read_line(&prompt)? {
             Signal::Success(line) => line,
             Signal::CtrlC => continue,
             _ => return Ok(()),
         };
-        match conversation.line(&line.replace("\\\n", "\n"), info) {
-            Reply::Ask(text) => ask(session, model, &mut conversation, &text, verbose)?,
-            Reply::Show(text) => terminal.data(&text)?,
-            Reply::Complain(text) => terminal.error(&anyhow::anyhow!(text)),
-            Reply::Leave => return Ok(()),
-            Reply::Nothing => {}
+        if chat.take(&line)? == Next::Leave {
+            return Ok(());
         }
     }
 }
 
-fn ask(
-    session: &Session,
-    model: &dyn ChatModel,
-    conversation: &mut Conversation,
-    text: &str,
+/// What follows a line.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Line,
+    Leave,
+}
+
+/// A chat behind its line editor. It listens for Ctrl-C from its first line to its last.
+struct Chat<'a> {
+    terminal: &'a Terminal,
+    interrupts: Listener,
+    model: &'a dyn ChatModel,
+    conversation: Conversation,
     verbose: bool,
-) -> anyhow::Result<()> {
-    let terminal = &session.terminal;
-    let answer = crate::commands::run::ask(model, conversation, text)
-        .and_then(|stream| answer::receive(terminal, &session.interrupts, stream, Show::Streaming));
-    match answer {
-        Ok(answer) => {
-            conversation.keep(text, &answer);
-            if answer.reason == FinishReason::Length {
-                terminal.warn("the answer ended at its limit and may be incomplete (see /set max-tokens and /show)");
-            }
-            if verbose && answer.reason != FinishReason::Cancelled {
-                terminal.note(&crate::commands::run::times(&answer.usage));
-            }
-            terminal.data("\n")?;
+}
+
+impl Chat<'_> {
+    /// Does what a line says.
+    fn take(&mut self, line: &str) -> anyhow::Result<Next> {
+        // What was pressed before this line was sent is no wish about its answer.
+        self.interrupts.forget();
+        match self.conversation.line(&line.replace("\\\n", "\n"), self.model.info()) {
+            Reply::Ask(text) => self.ask(&text)?,
+            Reply::Show(text) => self.terminal.data(&text)?,
+            Reply::Complain(text) => self.terminal.error(&anyhow::anyhow!(text)),
+            Reply::Leave => return Ok(Next::Leave),
+            Reply::Nothing => {}
         }
-        // The question stays unanswered and out of the history; the person may shorten it, or /clear.
-        Err(error) => terminal.error(&error),
+        Ok(Next::Line)
     }
-    Ok(())
+
+    fn ask(&mut self, text: &str) -> anyhow::Result<()> {
+        let answer = crate::commands::run::ask(self.model, &self.conversation, text)
+            .and_then(|stream| answer::receive(self.terminal, &mut self.interrupts, stream, Show::Streaming));
+        match answer {
+            Ok(answer) => {
+                self.conversation.keep(text, &answer);
+                if answer.reason == FinishReason::Length {
+                    self.terminal
+                        .warn("the answer ended at its limit and may be incomplete (see /set max-tokens and /show)");
+                }
+                if self.verbose && answer.reason != FinishReason::Cancelled {
+                    self.terminal.note(&crate::commands::run::times(&answer.usage));
+                }
+                self.terminal.data("\n")?;
+            }
+            // The question stays unanswered and out of the history; the person may shorten it, or /clear.
+            Err(error) => self.terminal.error(&error),
+        }
+        Ok(())
+    }
 }
 
 /// Lets a message go on over several lines.
@@ -112,5 +137,69 @@ impl Prompt for ContextPrompt {
 
     fn render_prompt_history_search_indicator(&self, search: PromptHistorySearch) -> Cow<'_, str> {
         Cow::Owned(format!("(search: {}) ", search.term))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::interrupt::Interrupts;
+    use chat::{Capabilities, ChatEvent, ChatFuture, ChatRequest, ChatStream, ModelInfo, Usage};
+
+    /// Presses Ctrl-C while it reads the question, and then says one word.
+    struct Interrupted {
+        interrupts: Interrupts,
+        info: ModelInfo,
+    }
+
+    impl ChatModel for Interrupted {
+        fn info(&self) -> &ModelInfo {
+            &self.info
+        }
+
+        fn chat(&self, request: ChatRequest) -> ChatFuture<'_, ChatStream> {
+            if request.messages.last().is_some_and(|message| message.content == "long") {
+                assert!(self.interrupts.interrupt(), "the program would have ended");
+            }
+            let events = vec![
+                Ok(ChatEvent::Text { text: "word".to_owned(), logprobs: Vec::new() }),
+                Ok(ChatEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }),
+            ];
+            let stream: ChatStream = Box::pin(futures::stream::iter(events));
+            Box::pin(async move { Ok(stream) })
+        }
+    }
+
+    #[test]
+    fn ctrl_c_outside_of_an_answer_keeps_the_chat() {
+        let interrupts = Interrupts::default();
+        let info = ModelInfo {
+            name: "scripted".to_owned(),
+            family: "none".to_owned(),
+            parameters: 0,
+            weight_bytes: 0,
+            quantization: "f32".to_owned(),
+            context: 64,
+            maximum_context: 64,
+            vocabulary: 8,
+            capabilities: Capabilities::default(),
+        };
+        let model = Interrupted { interrupts: interrupts.clone(), info };
+        let mut chat = Chat {
+            terminal: &Terminal::detect(),
+            interrupts: interrupts.listen(),
+            model: &model,
+            conversation: Conversation::default(),
+            verbose: false,
+        };
+        assert_eq!(chat.take("short").unwrap(), Next::Line);
+        assert!(interrupts.interrupt(), "between two lines");
+        assert_eq!(chat.take("short").unwrap(), Next::Line);
+        assert_eq!(chat.conversation.messages[3].content, "word", "the late Ctrl-C stopped no answer");
+        assert_eq!(chat.take("long").unwrap(), Next::Line);
+        assert_eq!(chat.conversation.messages[5].content, "", "while the question was read: no word of the answer");
+        assert_eq!(chat.take("/bye").unwrap(), Next::Leave);
+        drop(chat);
+        assert!(!interrupts.interrupt(), "after the chat Ctrl-C ends the program again");
     }
 }

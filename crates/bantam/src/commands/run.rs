@@ -111,7 +111,8 @@ fn once(
     conversation.raw = raw;
     let stream = ask(loaded.model.as_ref(), &conversation, prompt)?;
     let show = if args.json { Show::Nothing } else { Show::Streaming };
-    let answer = answer::receive(&session.terminal, &session.interrupts, stream, show)?.completed()?;
+    let mut interrupts = session.interrupts.listen();
+    let answer = answer::receive(&session.terminal, &mut interrupts, stream, show)?.completed()?;
     if args.json {
         session.terminal.json(&output(loaded, &answer, seed))?;
     }
