@@ -56,14 +56,14 @@ pub fn receive(
             ChatEvent::Started { prompt_tokens } => answer.usage.prompt_tokens = prompt_tokens,
             ChatEvent::Thought { text } => {
                 if show == Show::Streaming {
-                    terminal.thought(&text)?;
+                    terminal.thought(&text);
                 }
                 answer.thought.push_str(&text);
             }
             ChatEvent::Text { text, .. } => {
                 if show == Show::Streaming {
                     if answer.text.is_empty() && !answer.thought.is_empty() {
-                        terminal.thought("\n\n")?;
+                        terminal.thought("\n\n");
                     }
                     terminal.data(&text)?;
                 }

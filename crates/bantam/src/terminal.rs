@@ -2,7 +2,6 @@
 //!
 //! The one place that knows whether a person is looking (colour, progress bars) and the only one that prints. It knows
 //! no command. Read next: `progress.rs`, the bars; `answer.rs`, a streamed answer.
-#![expect(clippy::print_stderr, reason = "this file is the binary's output layer")]
 
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
@@ -51,22 +50,17 @@ impl Terminal {
 
     /// Writes a line to standard error.
     pub fn note(&self, text: &str) {
-        eprintln!("{text}");
+        self.aside(&format!("{text}\n"));
     }
 
     /// Writes a piece of a model's thought to standard error, dimmed.
-    ///
-    /// # Errors
-    /// As [`Terminal::data`].
-    pub fn thought(&self, text: &str) -> std::io::Result<()> {
-        let mut stderr = std::io::stderr().lock();
-        stderr.write_all(self.paint(text, "2", self.stderr).as_bytes())?;
-        stderr.flush()
+    pub fn thought(&self, text: &str) {
+        self.aside(&self.paint(text, "2", self.stderr));
     }
 
     /// Writes a line to standard error that deserves attention.
     pub fn warn(&self, text: &str) {
-        eprintln!("{} {text}", self.paint("warning:", "33", self.stderr));
+        self.aside(&format!("{} {text}\n", self.paint("warning:", "33", self.stderr)));
     }
 
     /// Writes an error and its hints to standard error.
@@ -75,7 +69,14 @@ impl Terminal {
         if lines.starts_with("error: ") {
             lines = lines.split_off("error: ".len());
         }
-        eprintln!("{} {lines}", self.paint("error:", "31;1", self.stderr));
+        self.aside(&format!("{} {lines}\n", self.paint("error:", "31;1", self.stderr)));
+    }
+
+    /// Writes to standard error. If nobody reads it any more, there is nobody to tell, and the data still has its
+    /// reader: the command goes on. (The standard library's macros would panic.)
+    fn aside(&self, text: &str) {
+        let mut stderr = std::io::stderr().lock();
+        drop(stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush()));
     }
 
     fn paint(&self, text: &str, code: &str, screen: bool) -> String {

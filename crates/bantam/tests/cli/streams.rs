@@ -4,6 +4,7 @@
 use crate::{bantam, run};
 use std::fs;
 use std::path::Path;
+use std::process::Stdio;
 use tempfile::tempdir;
 
 /// The SHA-256 of `abc`, from FIPS 180-2, appendix B.1.
@@ -129,4 +130,27 @@ fn nothing_to_ask_and_no_terminal_is_a_wrong_use() {
     assert_eq!(code, 2);
     assert!(err.contains("--json needs a prompt"), "{err}");
     assert_nothing_kept(home.path());
+}
+
+#[test]
+fn a_reader_that_is_gone_changes_no_exit_code_of_errors_and_makes_no_panic() {
+    let home = tempdir().unwrap();
+    let closed = || std::io::pipe().unwrap().1;
+    let code = |args: &[&str], out: bool, err: bool| {
+        let mut command = bantam(home.path());
+        // A writer whose reader was dropped: every write fails.
+        command.stdout(if out { closed().into() } else { Stdio::null() });
+        command.stderr(if err { closed().into() } else { Stdio::null() });
+        command.args(args).status().unwrap().code()
+    };
+    assert_eq!(code(&["list"], false, true), Some(0), "a note");
+    assert_eq!(code(&["list", "--available"], false, true), Some(0), "data and a note");
+    assert_eq!(code(&["show", "nosuch/thing"], false, true), Some(1), "an error");
+    assert_eq!(code(&["pull", "smollm2:135m"], false, true), Some(1), "messages of a pull");
+    assert_eq!(code(&["fly"], false, true), Some(2), "a wrong use");
+    // What was to be read was not wanted: no error, as with other filters.
+    for args in [["list", "--available"].as_slice(), &["list", "--json"], &["completions", "bash"], &["--help"]] {
+        assert_eq!(code(args, true, false), Some(0), "{args:?}");
+        assert_eq!(code(args, true, true), Some(0), "{args:?}");
+    }
 }
