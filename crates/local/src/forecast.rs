@@ -5,7 +5,7 @@
 //! bound: it leaves out the reading of keys and values, and formats that take long to unpack stay below it.
 //! Read next: `bench`, which measures.
 
-use crate::memory::{MemoryPlan, free_memory, workspace_bytes};
+use crate::memory::{MemoryPlan, workspace_bytes};
 use crate::options::LoadOptions;
 use kernels::PAGE_LEN;
 use model::DecoderSpec;
@@ -78,7 +78,7 @@ impl Forecast {
             kv: positions.saturating_mul(per_position),
             workspace: workspace_bytes(shape.width, heads, shape.feed_forward, shape.vocabulary),
         };
-        let free = free_memory();
+        let free = options.free_memory();
         Forecast {
             context,
             memory,
@@ -144,12 +144,14 @@ mod tests {
             vocabulary: 49152,
             context: 8192,
         };
-        let options = LoadOptions { context: Some(1024), ..LoadOptions::default() };
+        let options = LoadOptions { context: Some(1024), memory: Some(150_000_000), ..LoadOptions::default() };
         let forecast = Forecast::of(&shape, 98_000_000, &options, Some(9.8e9));
         assert_eq!(forecast.memory.kv, 2 * 30 * 3 * 64 * 2 * 1024);
         assert_eq!(forecast.memory.weights, 98_000_000);
         assert_eq!(forecast.tokens_per_second, Some(100.0));
-        assert_eq!(forecast.fits, forecast.free.map(|free| free >= forecast.memory.total()));
+        assert_eq!((forecast.free, forecast.fits), (Some(150_000_000), Some(false)));
+        let roomy = LoadOptions { memory: Some(forecast.memory.total()), ..options };
+        assert_eq!(Forecast::of(&shape, 98_000_000, &roomy, None).fits, Some(true));
         assert_eq!(Forecast::of(&shape, 1, &LoadOptions::default(), None).context, 8192);
     }
 

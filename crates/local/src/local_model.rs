@@ -5,7 +5,7 @@
 use crate::answer::Answer;
 use crate::generation::{or_else, sampling};
 use crate::loading::{ModelSource, Parts, Template};
-use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS, free_memory};
+use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS};
 use crate::options::LoadOptions;
 use crate::scoring::{Scores, Scoring};
 use crate::thought::{OPEN, ThoughtSplitter};
@@ -50,7 +50,7 @@ impl LocalModel {
         let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
         let kv_shape = parts.model.kv_shape(pages, options.kv_element);
         let memory = MemoryPlan::of(parts.model.spec(), parts.model.weight_bytes(), &kv_shape);
-        memory.check(&source.name, options, free_memory())?;
+        memory.check(&source.name, options, options.free_memory())?;
         let arena = KvArena::new(kv_shape)
             .map_err(|error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name)))?;
         let config = EngineConfig {

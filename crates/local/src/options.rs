@@ -2,6 +2,7 @@
 //!
 //! Read next: `loading`.
 
+use crate::memory::free_memory;
 use kernels::{Isa, KernelError, KvElement, Runtime};
 use std::sync::Arc;
 
@@ -25,11 +26,21 @@ pub struct LoadOptions {
     pub sequences: usize,
     /// Stretch the context by this factor with YaRN, where the model's family knows it.
     pub yarn: Option<f32>,
+    /// Bytes of memory that may be taken; default: what [`free_memory`] finds.
+    pub memory: Option<u64>,
 }
 
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
-        LoadOptions { context: None, threads: None, isa: None, kv_element: KvElement::F16, sequences: 1, yarn: None }
+        LoadOptions {
+            context: None,
+            threads: None,
+            isa: None,
+            kv_element: KvElement::F16,
+            sequences: 1,
+            yarn: None,
+            memory: None,
+        }
     }
 }
 
@@ -41,6 +52,11 @@ impl LoadOptions {
     pub fn runtime(&self) -> Result<Arc<Runtime>, KernelError> {
         let threads = self.threads.unwrap_or_else(kernels::default_threads);
         Runtime::new(self.isa.unwrap_or_else(Isa::detect), threads).map(Arc::new)
+    }
+
+    /// Bytes that a model may take. `None` where neither the caller nor the system tells.
+    pub(crate) fn free_memory(&self) -> Option<u64> {
+        self.memory.or_else(free_memory)
     }
 
     /// The context for a model that was made for `maximum` positions.

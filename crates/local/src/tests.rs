@@ -83,6 +83,23 @@ fn a_conversation_is_answered_and_counted() {
 }
 
 #[test]
+fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let load = |memory| {
+        let options = LoadOptions { memory: Some(memory), ..LoadOptions::default() };
+        LocalModel::load(&source(&path), &options, runtime(1))
+    };
+    let needed = load(u64::MAX).unwrap().memory().total();
+    assert!(load(needed).is_ok(), "what is needed is enough");
+    let refused = refusal(load(needed - 1));
+    assert!(refused.contains(&format!("tiny needs {} of memory", human_bytes(needed))), "{refused}");
+    assert!(refused.contains("free are "), "{refused}");
+    let refused = refusal(load(1000));
+    assert!(refused.contains(&format!("free are {}\nhint: ", human_bytes(1000))), "{refused}");
+}
+
+#[test]
 fn text_that_the_vocabulary_cannot_express_is_refused() {
     let (_folder, model) = load(&Tiny { lacks_a_byte: true, ..Tiny::default() });
     assert!(model.render(&conversation("ab")).is_ok());
