@@ -5,8 +5,8 @@
 //! bound: it leaves out the reading of keys and values, and formats that take long to unpack stay below it.
 //! Read next: `bench`, which measures.
 
-use crate::memory::{MemoryPlan, workspace_bytes};
-use crate::options::LoadOptions;
+use crate::memory::{MemoryPlan, human_bytes, workspace_bytes};
+use crate::options::{LoadOptions, is_context_of};
 use kernels::PAGE_LEN;
 use model::DecoderSpec;
 use serde::Serialize;
@@ -54,11 +54,14 @@ impl From<&DecoderSpec> for ModelShape {
 pub struct Forecast {
     /// Positions of a sequence that this is about.
     pub context: usize,
+    /// Positions that the model was made for; loading refuses more.
+    pub maximum_context: usize,
     /// What the model would take.
     pub memory: MemoryPlan,
     /// Bytes that are free, where the system tells.
     pub free: Option<u64>,
-    /// Whether it fits; unknown where `free` is.
+    /// Whether it can be loaded so: the context is one that the model was made for, and the memory suffices. Unknown
+    /// where `free` is and the context is no obstacle.
     pub fits: Option<bool>,
     /// Tokens generated in a second, one sequence: an estimate and an upper bound.
     pub tokens_per_second: Option<f64>,
@@ -79,13 +82,30 @@ impl Forecast {
             workspace: workspace_bytes(shape.width, heads, shape.feed_forward, shape.vocabulary),
         };
         let free = options.free_memory();
+        let is_possible = is_context_of(context, shape.context);
         Forecast {
             context,
+            maximum_context: shape.context,
             memory,
             free,
-            fits: free.map(|free| memory.total() <= free),
+            fits: if is_possible { free.map(|free| memory.total() <= free) } else { Some(false) },
             tokens_per_second: bandwidth.filter(|_| weight_bytes > 0).map(|rate| rate / weight_bytes as f64),
         }
+    }
+}
+
+impl Forecast {
+    /// Why it does not fit, for people; `None` where it does, or where nobody knows.
+    pub fn obstacle(&self) -> Option<String> {
+        if !is_context_of(self.context, self.maximum_context) {
+            return Some(format!(
+                "context {} is outside what it was made for: 1 to {}",
+                self.context, self.maximum_context
+            ));
+        }
+        let free = self.free.filter(|_| self.fits == Some(false))?;
+        let needed = human_bytes(self.memory.total());
+        Some(format!("needs {needed} with context {}, free {}", self.context, human_bytes(free)))
     }
 }
 
@@ -153,6 +173,31 @@ mod tests {
         let roomy = LoadOptions { memory: Some(forecast.memory.total()), ..options };
         assert_eq!(Forecast::of(&shape, 98_000_000, &roomy, None).fits, Some(true));
         assert_eq!(Forecast::of(&shape, 1, &LoadOptions::default(), None).context, 8192);
+    }
+
+    #[test]
+    fn a_context_that_loading_refuses_does_not_fit() {
+        // TinyLlama 1.1B.
+        let shape = ModelShape {
+            layers: 22,
+            width: 2048,
+            heads: 32,
+            kv_heads: 4,
+            head_dim: 64,
+            feed_forward: 5632,
+            vocabulary: 32000,
+            context: 2048,
+        };
+        let forecast = |context, memory| {
+            let options = LoadOptions { context: Some(context), memory: Some(memory), ..LoadOptions::default() };
+            Forecast::of(&shape, 600_000_000, &options, None)
+        };
+        assert_eq!((forecast(2048, u64::MAX).fits, forecast(2048, u64::MAX).obstacle()), (Some(true), None));
+        let long = forecast(2049, u64::MAX);
+        assert_eq!(long.fits, Some(false), "whatever the memory");
+        assert_eq!(long.obstacle().unwrap(), "context 2049 is outside what it was made for: 1 to 2048");
+        let small = forecast(2048, 1 << 20).obstacle().unwrap();
+        assert!(small.starts_with("needs ") && small.contains("with context 2048, free "), "{small}");
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Nothing here takes memory for weights: they are mapped. Read next: `local_model`, which puts the parts to work.
 
 use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf};
-use crate::options::LoadOptions;
+use crate::options::{LoadOptions, is_context_of};
 use crate::quantize_mix::file_type_name;
 use crate::thought::CLOSE;
 use chat::{Capabilities, ChatError, GenerationOptions, ModelInfo};
@@ -91,7 +91,7 @@ impl Parts {
         // The caller's choice, then that of the parameters as far as the model was made for it, then ours.
         let stated = parameters.context.filter(|_| options.context.is_none());
         let context = stated.map_or_else(|| options.context_for(spec.context), |context| context.min(spec.context));
-        if context == 0 || context > spec.context {
+        if !is_context_of(context, spec.context) {
             return Err(ChatError::InvalidRequest(format!(
                 "context {context} is outside what {} was made for: expected 1 to {}\n\
                  hint: choose a smaller context, or a model made for a longer one",

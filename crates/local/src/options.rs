@@ -30,6 +30,11 @@ pub struct LoadOptions {
     pub memory: Option<u64>,
 }
 
+/// Whether a model that was made for `maximum` positions can be loaded with this context.
+pub(crate) fn is_context_of(context: usize, maximum: usize) -> bool {
+    (1..=maximum).contains(&context)
+}
+
 impl Default for LoadOptions {
     fn default() -> LoadOptions {
         LoadOptions {

@@ -21,8 +21,12 @@ pub struct Args {
     /// Print JSON (shape: docs/json.md)
     #[arg(long)]
     json: bool,
-    #[command(flatten)]
-    load: LoadArgs,
+    /// Positions that the forecast is about; the default is each model's own, at most 8192
+    #[arg(long, value_name = "N", requires = "available")]
+    context: Option<usize>,
+    /// Threads that the forecast is about; the default is the physical cores that this process may use
+    #[arg(long, value_name = "N", requires = "available")]
+    threads: Option<usize>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +60,7 @@ struct Available<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     unsupported: Option<&'a str>,
     fits: Option<bool>,
+    obstacle: Option<String>,
     needs_bytes: Option<u64>,
     tokens_per_second: Option<f64>,
 }
@@ -136,7 +141,7 @@ impl Stored {
 }
 
 fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
-    let options = load_options(&args.load)?;
+    let options = load_options(&LoadArgs { context: args.context, threads: args.threads, yarn: None })?;
     let names: Vec<String> = hub.store().list()?.models.into_iter().map(|manifest| manifest.name).collect();
     let bandwidth = local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
     let row = |model| available_row(model, names.contains(&model.name), &options, bandwidth);
@@ -159,7 +164,7 @@ fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
     session.terminal.data(&table(&header, &cells.collect::<Vec<_>>()))?;
     session
         .terminal
-        .note("SIZE with ~: computed from the number of weights; FITS: weights and KV cache in the memory that is free now; TOKENS/S: an estimate, at most this");
+        .note("SIZE with ~: computed from the number of weights; FITS: weights and KV cache in the memory that is free now, and the context is one that it was made for; TOKENS/S: an estimate, at most this");
     Ok(())
 }
 
@@ -190,6 +195,7 @@ fn available_row<'a>(
         pinned: model.sha256.is_some(),
         unsupported: model.unsupported.as_deref(),
         fits: forecast.and_then(|forecast| forecast.fits),
+        obstacle: forecast.and_then(|forecast| forecast.obstacle()),
         needs_bytes: forecast.map(|forecast| forecast.memory.total()),
         tokens_per_second: forecast.and_then(|forecast| forecast.tokens_per_second),
     }

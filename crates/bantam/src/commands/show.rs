@@ -43,6 +43,7 @@ struct Output {
     think: Option<bool>,
     forecast_context: Option<usize>,
     fits: Option<bool>,
+    obstacle: Option<String>,
     needs_bytes: Option<u64>,
     free_bytes: Option<u64>,
     tokens_per_second: Option<f64>,
@@ -72,7 +73,8 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     let mut shape = row.and_then(|row| Some(super::list::model_shape(row.shape.as_ref()?, row.context)));
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters: None };
-        let (info, spec) = local::describe(&source, options)?;
+        // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
+        let (info, spec) = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
         shape = Some(ModelShape::from(&spec));
         output = Output {
             name: info.name,
@@ -88,6 +90,11 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         };
     } else if row.is_none() {
         anyhow::bail!("{} is not in the store\nhint: bantam pull {0}", reference.store_name());
+    } else if options.yarn.is_some() {
+        anyhow::bail!(
+            "--yarn: how far {} stretches is known from its file, and it is not in the store\nhint: bantam pull {0}",
+            reference.store_name()
+        );
     }
     if let Some(manifest) = manifest {
         output.stored = true;
@@ -102,6 +109,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         let forecast = Forecast::of(&shape, bytes, options, bandwidth);
         output.forecast_context = Some(forecast.context);
         output.fits = forecast.fits;
+        output.obstacle = forecast.obstacle();
         output.needs_bytes = Some(forecast.memory.total());
         output.free_bytes = forecast.free;
         output.tokens_per_second = forecast.tokens_per_second;
@@ -156,12 +164,15 @@ fn lines(output: &Output) -> Vec<(&'static str, String)> {
     add("sha256", output.digest.as_ref().map(|digest| format!("{digest}{pinned}")));
     if let (Some(needs), Some(context)) = (output.needs_bytes, output.forecast_context) {
         let free = output.free_bytes.map_or("?".to_owned(), bytes);
-        let fits = match output.fits {
-            Some(true) => "fits",
-            Some(false) => "does not fit",
-            None => "unknown",
-        };
-        add("memory", Some(format!("{fits}: needs {} with context {context}, free {free}", bytes(needs))));
+        let needs = format!("needs {} with context {context}, free {free}", bytes(needs));
+        add(
+            "memory",
+            Some(match (output.fits, &output.obstacle) {
+                (_, Some(obstacle)) => format!("does not fit: {obstacle}"),
+                (Some(_), None) => format!("fits: {needs}"),
+                (None, None) => format!("unknown: {needs}"),
+            }),
+        );
     }
     add(
         "speed",

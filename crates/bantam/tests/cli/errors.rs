@@ -127,6 +127,36 @@ fn the_catalog_is_listed_with_forecasts_and_documented_json() {
 }
 
 #[test]
+fn a_forecast_promises_nothing_that_loading_refuses() {
+    let home = tempdir().unwrap();
+    let json = |args: &[&str]| -> serde_json::Value {
+        let (code, out, err) = run(bantam(home.path()).args(args).arg("--json"));
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    let shown = json(&["show", "tinyllama:1.1b", "--context", "100000"]);
+    assert_eq!(shown["fits"], false);
+    assert_eq!(shown["obstacle"], "context 100000 is outside what it was made for: 1 to 2048");
+    let listed = json(&["list", "--available", "--context", "100000"]);
+    let row = listed.as_array().unwrap().iter().find(|row| row["name"] == "tinyllama:1.1b").unwrap();
+    assert_eq!((&row["fits"], &row["obstacle"]), (&shown["fits"], &shown["obstacle"]));
+    let (_, text, _) = run(bantam(home.path()).args(["show", "tinyllama:1.1b", "--context", "100000"]));
+    assert!(text.contains("does not fit: context 100000"), "{text}");
+}
+
+#[test]
+fn options_of_a_forecast_are_used_or_refused() {
+    let home = tempdir().unwrap();
+    let (code, _, err) = run(bantam(home.path()).args(["show", "qwen2.5:0.5b", "--yarn", "4"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("--yarn") && err.contains("hint: bantam pull qwen2.5:0.5b"), "{err}");
+    for args in [["--available", "--yarn", "4"].as_slice(), &["--context", "4096"], &["--threads", "2"]] {
+        let (code, out, _) = run(bantam(home.path()).arg("list").args(args));
+        assert_eq!((code, out.as_str()), (2, ""), "{args:?}");
+    }
+}
+
+#[test]
 fn completions_are_printed_for_a_shell() {
     let home = tempdir().unwrap();
     let (code, script, _) = run(bantam(home.path()).args(["completions", "bash"]));

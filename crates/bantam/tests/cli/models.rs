@@ -91,6 +91,8 @@ fn a_longer_context_needs_more_memory_and_one_that_the_model_lacks_is_refused() 
         shown["needs_bytes"].as_u64().unwrap()
     };
     assert!(needs("32768") > needs("1024"));
+    let shown = answer(bantam(&home).args(["show", BASE, "--json", "--context", "9999999"]));
+    assert_eq!(shown["fits"], false, "{shown}");
     let (code, _, err) = run(bantam(&home).args(["run", BASE, "x", "--raw", "--context", "9999999"]));
     assert_eq!(code, 1);
     assert!(err.contains("context 9999999") && err.contains("expected 1 to 32768"), "{err}");
