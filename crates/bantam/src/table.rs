@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of what the cells mean. Programs take `--json` instead.
 
+pub use local::human_bytes as bytes;
 use unicode_width::UnicodeWidthStr;
 
 /// How a column is set.
@@ -38,18 +39,6 @@ pub fn table(header: &[(&str, Align)], rows: &[Vec<String>]) -> String {
     text
 }
 
-/// Bytes as people write them: `98.4 MB` (powers of 1000, as disks and downloads are sold).
-pub fn bytes(count: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
-    let mut value = count as f64;
-    let mut unit = 0;
-    while value >= 999.95 && unit + 1 < UNITS.len() {
-        value /= 1000.0;
-        unit += 1;
-    }
-    if unit == 0 { format!("{count} B") } else { format!("{value:.1} {}", UNITS[unit]) }
-}
-
 /// A count of weights as people write it: `135M`, `1.5B`.
 pub fn parameters(count: u64) -> String {
     match count {
@@ -72,10 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_written_as_people_write_them() {
-        assert_eq!(bytes(999), "999 B");
-        assert_eq!(bytes(98_362_432), "98.4 MB");
-        assert_eq!(bytes(999_999_999), "1.0 GB");
+    fn counts_of_weights_are_written_as_people_write_them() {
         assert_eq!(parameters(134_515_008), "135M");
         assert_eq!(parameters(1_543_714_304), "1.5B");
     }

@@ -137,21 +137,17 @@ fn left_in_group(folder: &Path, limit: &str, used: &str) -> Option<u64> {
     Some(limit.saturating_sub(used.saturating_sub(files)))
 }
 
-/// A number of bytes as people write it: three digits and a binary unit.
+/// A number of bytes as people write it: `98.4 MB`. Powers of 1000 for memory too, because what is compared with it, the
+/// size of a download and of a file, is told so everywhere: by the hubs, the catalog and the progress bars.
 pub fn human_bytes(bytes: u64) -> String {
-    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let mut value = bytes as f64;
     let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
+    while value >= 999.95 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
         unit += 1;
     }
-    match unit {
-        0 => format!("{bytes} B"),
-        _ if value < 10.0 => format!("{value:.2} {}", UNITS[unit]),
-        _ if value < 100.0 => format!("{value:.1} {}", UNITS[unit]),
-        _ => format!("{value:.0} {}", UNITS[unit]),
-    }
+    if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
 
 #[cfg(test)]
@@ -181,13 +177,13 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
-        let plan = MemoryPlan { weights: 3 << 30, kv: 1 << 30, workspace: 1 << 20 };
+        let plan = MemoryPlan { weights: 3_000_000_000, kv: 1_000_000_000, workspace: 1_000_000 };
         let options = LoadOptions { context: Some(4096), ..LoadOptions::default() };
-        let error = plan.check("big:70b", &options, Some(1 << 30)).unwrap_err().to_string();
+        let error = plan.check("big:70b", &options, Some(1_000_000_000)).unwrap_err().to_string();
         assert_eq!(
             error,
-            "big:70b needs 4.00 GiB of memory (weights 3.00 GiB, context 1.00 GiB, buffers 1.00 MiB), free are \
-             1.00 GiB\nhint: choose a smaller --context than 4096, a smaller quantization or a smaller model"
+            "big:70b needs 4.0 GB of memory (weights 3.0 GB, context 1.0 GB, buffers 1.0 MB), free are 1.0 GB\n\
+             hint: choose a smaller --context than 4096, a smaller quantization or a smaller model"
         );
         assert!(plan.check("big:70b", &options, Some(5 << 30)).is_ok());
         assert!(plan.check("big:70b", &options, None).is_ok());
@@ -195,8 +191,14 @@ mod tests {
 
     #[test]
     fn bytes_are_written_as_people_do() {
-        let cases =
-            [(0, "0 B"), (1023, "1023 B"), (1536, "1.50 KiB"), (98_362_432, "93.8 MiB"), (u64::MAX, "16777216 TiB")];
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_536, "1.5 kB"),
+            (98_362_432, "98.4 MB"),
+            (999_999_999, "1.0 GB"),
+            (u64::MAX, "18446744.1 TB"),
+        ];
         for (bytes, text) in cases {
             assert_eq!(human_bytes(bytes), text);
         }
