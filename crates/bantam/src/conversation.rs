@@ -328,7 +328,7 @@ mod tests {
         };
         assert_eq!(
             complaint(say(&mut conversation, "/set top-p 7")),
-            "--top-p: expected more than 0, at most 1, got 7"
+            "--top-p: expected a number above 0, at most 1, got 7"
         );
         assert_eq!(complaint(say(&mut conversation, "/set top-k few")), "/set top-k: expected a number, got few");
         assert!(complaint(say(&mut conversation, "/set colour red")).starts_with("no option colour\nhint: "));

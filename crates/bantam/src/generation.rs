@@ -6,6 +6,7 @@
 use crate::failure::UsedWrongly;
 use chat::GenerationOptions;
 use clap::Args;
+use local::Bound;
 
 /// How to choose tokens and when to end.
 #[derive(Debug, Clone, Default, Args)]
@@ -75,12 +76,18 @@ impl GenerationArgs {
 /// # Errors
 /// A value out of its range.
 pub fn check(options: &GenerationOptions) -> Result<(), UsedWrongly> {
-    in_range("--temperature", options.temperature, 0.0..=100.0, "0 (greedy) or more, at most 100")?;
-    in_range("--top-p", options.top_p, f32::MIN_POSITIVE..=1.0, "more than 0, at most 1")?;
-    in_range("--min-p", options.min_p, 0.0..=1.0, "from 0 to 1")?;
-    in_range("--repeat-penalty", options.repeat_penalty, f32::MIN_POSITIVE..=100.0, "more than 0, at most 100")?;
-    in_range("--presence-penalty", options.presence_penalty, -100.0..=100.0, "from -100 to 100")?;
-    in_range("--frequency-penalty", options.frequency_penalty, -100.0..=100.0, "from -100 to 100")?;
+    for (flag, value, bound) in [
+        ("--temperature", options.temperature, Bound::TEMPERATURE),
+        ("--top-p", options.top_p, Bound::TOP_P),
+        ("--min-p", options.min_p, Bound::MIN_P),
+        ("--repeat-penalty", options.repeat_penalty, Bound::REPEAT_PENALTY),
+        ("--presence-penalty", options.presence_penalty, Bound::PRESENCE_PENALTY),
+        ("--frequency-penalty", options.frequency_penalty, Bound::FREQUENCY_PENALTY),
+    ] {
+        if let Some(value) = value.filter(|&value| !bound.admits(value)) {
+            return Err(UsedWrongly(format!("{flag}: expected {}, got {value}", bound.expected)));
+        }
+    }
     if options.max_tokens == Some(0) {
         return Err(UsedWrongly("--max-tokens: expected 1 or more, got 0".to_owned()));
     }
@@ -88,18 +95,6 @@ pub fn check(options: &GenerationOptions) -> Result<(), UsedWrongly> {
         return Err(UsedWrongly("--stop: expected some text, got an empty string".to_owned()));
     }
     Ok(())
-}
-
-fn in_range(
-    flag: &str,
-    value: Option<f32>,
-    range: std::ops::RangeInclusive<f32>,
-    expected: &str,
-) -> Result<(), UsedWrongly> {
-    match value {
-        Some(value) if !range.contains(&value) => Err(UsedWrongly(format!("{flag}: expected {expected}, got {value}"))),
-        _ => Ok(()),
-    }
 }
 
 /// How to load a model.
@@ -124,9 +119,12 @@ mod tests {
     #[test]
     fn a_value_out_of_range_is_named_with_what_was_expected() {
         let args = GenerationArgs { top_p: Some(1.5), ..GenerationArgs::default() };
-        assert_eq!(args.options().unwrap_err().to_string(), "--top-p: expected more than 0, at most 1, got 1.5");
+        assert_eq!(args.options().unwrap_err().to_string(), "--top-p: expected a number above 0, at most 1, got 1.5");
         let args = GenerationArgs { temperature: Some(f32::NAN), ..GenerationArgs::default() };
         assert!(args.options().is_err(), "not a number is in no range");
+        // What the engine would refuse after the model is loaded is refused before.
+        let args = GenerationArgs { min_p: Some(1.0), ..GenerationArgs::default() };
+        assert_eq!(args.options().unwrap_err().to_string(), "--min-p: expected a number from 0 up, below 1, got 1");
         let args = GenerationArgs { max_tokens: Some(0), ..GenerationArgs::default() };
         assert_eq!(args.options().unwrap_err().to_string(), "--max-tokens: expected 1 or more, got 0");
     }

@@ -9,7 +9,7 @@ use crate::progress::{Progress, Unit};
 use crate::terminal::Terminal;
 use hub::{Home, Hub, HubOptions};
 use kernels::Isa;
-use local::{LoadOptions, LocalHost, LocalModel};
+use local::{LoadOptions, LocalHost, LocalModel, YARN_FACTORS};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -83,8 +83,9 @@ pub fn load_options(load: &LoadArgs) -> anyhow::Result<LoadOptions> {
             return Err(UsedWrongly(format!("{flag}: expected 1 or more, got 0")).into());
         }
     }
-    if load.yarn.is_some_and(|factor| !(1.0..=128.0).contains(&factor)) {
-        return Err(UsedWrongly("--yarn: expected a factor from 1 to 128".to_owned()).into());
+    if let Some(factor) = load.yarn.filter(|factor| !YARN_FACTORS.contains(factor)) {
+        let (least, most) = (YARN_FACTORS.start(), YARN_FACTORS.end());
+        return Err(UsedWrongly(format!("--yarn: expected a factor from {least} to {most}, got {factor}")).into());
     }
     let isa = match std::env::var("BANTAM_ISA") {
         Ok(name) if !name.is_empty() => {

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bound;
 mod constraint;
 mod engine;
 mod kv_pool;
@@ -23,6 +24,7 @@ mod sequence;
 #[cfg(test)]
 mod simulation;
 
+pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};
 pub use engine::{Engine, EngineConfig};
 pub use sampler::{BrokenLogits, Sampler, Sampling, log_softmax};

@@ -14,6 +14,7 @@
 //!
 //! Read next: `engine`, the only caller.
 
+use crate::bound::Bound;
 use crate::constraint::TokenMask;
 use crate::sequence::{Refused, TokenLogprob};
 use std::cmp::Ordering;
@@ -68,27 +69,22 @@ impl Sampling {
     /// # Errors
     /// [`Refused::BadSampling`] naming the first field outside its range, [`Refused::TokenOutOfRange`] for a bias.
     pub fn check(&self, vocabulary: usize) -> Result<(), Refused> {
-        let finite = "a finite number";
-        let rows: [(&'static str, f32, bool, &'static str); 6] = [
-            ("temperature", self.temperature, self.temperature >= 0.0, "a finite number from 0 up"),
-            ("top_p", self.top_p, self.top_p > 0.0 && self.top_p <= 1.0, "a number above 0, at most 1"),
-            ("min_p", self.min_p, (0.0..1.0).contains(&self.min_p), "a number from 0 up, below 1"),
-            ("repeat_penalty", self.repeat_penalty, self.repeat_penalty > 0.0, "a finite number above 0"),
-            ("presence_penalty", self.presence_penalty, true, finite),
-            ("frequency_penalty", self.frequency_penalty, true, finite),
+        let rows = [
+            (Bound::TEMPERATURE, self.temperature),
+            (Bound::TOP_P, self.top_p),
+            (Bound::MIN_P, self.min_p),
+            (Bound::REPEAT_PENALTY, self.repeat_penalty),
+            (Bound::PRESENCE_PENALTY, self.presence_penalty),
+            (Bound::FREQUENCY_PENALTY, self.frequency_penalty),
         ];
-        for (field, value, in_range, expected) in rows {
-            if !in_range || !value.is_finite() {
-                return Err(Refused::BadSampling { field, value: value.to_string(), expected });
-            }
+        for (bound, value) in rows {
+            bound.check(value)?;
         }
         for &(token, bias) in &self.logit_bias {
             if token as usize >= vocabulary {
                 return Err(Refused::TokenOutOfRange { token, vocabulary });
             }
-            if !bias.is_finite() {
-                return Err(Refused::BadSampling { field: "logit_bias", value: bias.to_string(), expected: finite });
-            }
+            Bound::LOGIT_BIAS.check(bias)?;
         }
         Ok(())
     }

@@ -32,12 +32,14 @@ mod tiny;
 mod worker;
 
 pub use bench::{BenchRequest, BenchSample};
+pub use engine::Bound;
 pub use forecast::{Forecast, ModelShape, read_bandwidth};
 pub use generation::{parameters_not_applied, random_seed};
 pub use host::LocalHost;
 pub use loading::{ModelSource, describe, open_tokenizer};
 pub use local_model::LocalModel;
 pub use memory::{MemoryPlan, free_memory, human_bytes, peak_memory};
+pub use model::YARN_FACTORS;
 pub use options::LoadOptions;
 pub use quantize::{Calibration, QuantizeError, QuantizeProgress, QuantizeReport, QuantizedTensor, quantize};
 pub use quantize_mix::{Mix, mix_names};

@@ -23,6 +23,6 @@ pub use arch::{FAMILIES, Family};
 pub use batch::{Batch, LogitRows, RopeRegime, Segment};
 pub use error::ModelError;
 pub use forward::{Observer, Workspace};
-pub use model::{LoadOptions, Model};
+pub use model::{LoadOptions, Model, YARN_FACTORS};
 pub use rope::{RopeScaling, RopeSpec, long_rope_magnitude, yarn_magnitude};
 pub use spec::{DecoderSpec, Fused, LayerOp, LayerSpec, LayerStyle, LayerTensor};

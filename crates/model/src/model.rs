@@ -3,6 +3,8 @@
 //! Everything that can be wrong with a checkpoint is found here; what `forward.rs` does afterwards cannot fail. Read
 //! next: `arch.rs` for the families, `weights.rs` for the checks.
 
+use std::ops::RangeInclusive;
+
 use formats::{Checkpoint, Gguf, SafetensorsDir};
 use kernels::{KvElement, KvShape, PAGE_LEN, RopeTable};
 
@@ -106,6 +108,9 @@ fn describe_hf(folder: &SafetensorsDir) -> Result<(&'static Family, DecoderSpec)
     Ok((family, (family.from_hf)(&HfConfig::new(folder)?, class)?))
 }
 
+/// The factors by which YaRN may stretch a context on request.
+pub const YARN_FACTORS: RangeInclusive<f32> = 1.0..=64.0;
+
 /// Turns YaRN on, or sets another factor where it is on.
 fn stretch(family: &Family, spec: &mut DecoderSpec, factor: f32) -> Result<(), ModelError> {
     let refused = |got: &str| ModelError::Unsupported {
@@ -116,8 +121,9 @@ fn stretch(family: &Family, spec: &mut DecoderSpec, factor: f32) -> Result<(), M
     if !family.yarn_on_request {
         return Err(refused(family.name));
     }
-    if !(1.0..=64.0).contains(&factor) {
-        return Err(field("yarn", "a factor of 1 to 64".to_owned(), factor));
+    if !YARN_FACTORS.contains(&factor) {
+        let (least, most) = (YARN_FACTORS.start(), YARN_FACTORS.end());
+        return Err(field("yarn", format!("a factor of {least} to {most}"), factor));
     }
     let context = spec.context;
     for rope in &mut spec.ropes {

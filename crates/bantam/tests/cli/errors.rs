@@ -99,7 +99,9 @@ fn values_out_of_range_say_what_was_expected() {
         err
     };
     let text = error(&["run", "--min-p", "3", "say hello to me"]);
-    assert!(text.contains("--min-p: expected from 0 to 1, got 3"), "{text}");
+    assert!(text.contains("--min-p: expected a number from 0 up, below 1, got 3"), "{text}");
+    let text = error(&["run", "smollm2:135m", "hello", "--yarn", "65"]);
+    assert!(text.contains("--yarn: expected a factor from 1 to 64, got 65"), "{text}");
     let text = error(&["quantize", "x", "--to", "q3_z", "--name", "y"]);
     assert!(text.contains("--to: expected one of") && text.contains("q4_k_m"), "{text}");
     let text = error(&["import", "--from", "nobody"]);
