@@ -64,8 +64,9 @@ const COMMANDS: &[Command] = &[
 ];
 
 impl Conversation {
-    /// Takes a line of the person's.
+    /// Takes a line of the person's, as the editor has it: with the backslashes that made it go on.
     pub fn line(&mut self, line: &str, info: &ModelInfo) -> Reply {
+        let line = joined(line);
         let line = line.trim();
         let Some(command) = line.strip_prefix('/') else {
             return match unquote(line) {
@@ -112,6 +113,20 @@ impl Conversation {
 /// Whether a line still waits for its end: an open `"""`, or a backslash at its end.
 pub fn is_incomplete(text: &str) -> bool {
     text.matches("\"\"\"").count() % 2 == 1 || text.ends_with('\\')
+}
+
+/// The text without the backslashes that let its lines go on. Between `"""` lines go on by themselves, and a backslash
+/// there is part of the text.
+fn joined(text: &str) -> String {
+    let mut joined = String::with_capacity(text.len());
+    for (index, part) in text.split("\"\"\"").enumerate() {
+        if index > 0 {
+            joined.push_str("\"\"\"");
+        }
+        let is_quoted = index % 2 == 1;
+        joined.push_str(&if is_quoted { part.to_owned() } else { part.replace("\\\n", "\n") });
+    }
+    joined
 }
 
 /// Text between `"""` and `"""` means the text.
@@ -370,6 +385,17 @@ mod tests {
         };
         assert!(complaint.contains("not a saved chat"), "{complaint}");
         assert_eq!(other.messages.len(), 2, "a failed load changes nothing");
+    }
+
+    #[test]
+    fn a_backslash_at_a_lines_end_is_kept_between_quotes_and_taken_off_outside() {
+        let asked = |line: &str| match say(&mut Conversation::default(), line) {
+            Reply::Ask(text) => text,
+            other => panic!("{line}: {other:?}"),
+        };
+        assert_eq!(asked("one \\\ntwo"), "one \ntwo");
+        assert_eq!(asked("\"\"\"#define A \\\n  1\"\"\""), "#define A \\\n  1");
+        assert_eq!(asked("see \\\n\"\"\"a \\\nb\"\"\" and \\\nc"), "see \n\"\"\"a \\\nb\"\"\" and \nc");
     }
 
     #[test]

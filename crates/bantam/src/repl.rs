@@ -71,7 +71,7 @@ impl Chat<'_> {
     fn take(&mut self, line: &str) -> anyhow::Result<Next> {
         // What was pressed before this line was sent is no wish about its answer.
         self.interrupts.forget();
-        match self.conversation.line(&line.replace("\\\n", "\n"), self.model.info()) {
+        match self.conversation.line(line, self.model.info()) {
             Reply::Ask(text) => self.ask(&text)?,
             Reply::Show(text) => self.terminal.data(&text)?,
             Reply::Complain(text) => self.terminal.error(&anyhow::anyhow!(text)),
