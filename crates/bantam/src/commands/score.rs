@@ -71,7 +71,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let input = input(&args)?;
     let request = ScoreRequest { input, full_distribution: args.against.is_some() };
     let response = score(session, &args.model, &args.load, request.clone())?;
-    let summary = Summary::of(&response.tokens);
+    let summary = Summary::of(&response.tokens)?;
     let against = match &args.against {
         Some(base) => Some(compare(session, &args, base, request, &response)?),
         None => None,
@@ -166,11 +166,20 @@ struct Summary {
 }
 
 impl Summary {
-    fn of(tokens: &[ScoredToken]) -> Summary {
+    /// # Errors
+    /// No token has one before it: there is nothing to take the mean of.
+    fn of(tokens: &[ScoredToken]) -> anyhow::Result<Summary> {
         let scored: Vec<f64> = tokens.iter().filter_map(|token| token.logprob).map(f64::from).collect();
         let sum: f64 = scored.iter().sum();
-        let mean = if scored.is_empty() { 0.0 } else { sum / scored.len() as f64 };
-        Summary { count: scored.len(), sum, mean, perplexity: (-mean).exp() }
+        if scored.is_empty() {
+            anyhow::bail!(
+                "expected two tokens or more, got {}: the first has nothing before it to be judged by\n\
+                 hint: score a longer text",
+                tokens.len()
+            );
+        }
+        let mean = sum / scored.len() as f64;
+        Ok(Summary { count: scored.len(), sum, mean, perplexity: (-mean).exp() })
     }
 }
 
@@ -192,7 +201,7 @@ fn compare(
         );
     }
     let vocabulary = model.distributions.len() / model.tokens.len().max(1);
-    let summary = Summary::of(&reference.tokens);
+    let summary = Summary::of(&reference.tokens)?;
     let (mut total, mut largest, mut same) = (0.0f64, 0.0f64, 0usize);
     let rows = reference.distributions.chunks_exact(vocabulary).zip(model.distributions.chunks_exact(vocabulary));
     for (base_row, model_row) in rows {
@@ -245,8 +254,12 @@ mod tests {
     #[test]
     fn the_first_token_has_no_context_and_does_not_count() {
         let token = |logprob| ScoredToken { id: 1, text: "a".to_owned(), logprob };
-        let summary = Summary::of(&[token(None), token(Some(-1.0)), token(Some(-3.0))]);
+        let summary = Summary::of(&[token(None), token(Some(-1.0)), token(Some(-3.0))]).unwrap();
         assert_eq!((summary.count, summary.sum, summary.mean), (2, -4.0, -2.0));
         assert!((summary.perplexity - 2.0f64.exp()).abs() < 1e-12);
+        for alone in [[].as_slice(), &[token(None)]] {
+            let error = Summary::of(alone).err().unwrap().to_string();
+            assert!(error.contains("expected two tokens or more") && error.contains("hint: "), "{error}");
+        }
     }
 }
