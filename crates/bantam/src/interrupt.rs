@@ -4,12 +4,14 @@
 
 use futures::StreamExt;
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Receives the program's interrupts while somebody listens.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupts {
     listener: Arc<Mutex<Option<UnboundedSender<()>>>>,
+    folders: Arc<Mutex<Vec<PathBuf>>>,
 }
 
 impl Interrupts {
@@ -22,11 +24,30 @@ impl Interrupts {
         let handler = interrupts.clone();
         ctrlc::set_handler(move || {
             if !handler.interrupt() {
-                // Whoever pulls or loads keeps its state on disk consistent at every moment.
+                // Whoever pulls or loads keeps its state on disk consistent at every moment; no destructor runs.
+                handler.clean_up();
                 std::process::exit(130);
             }
         })?;
         Ok(interrupts)
+    }
+
+    /// A folder to remove when an interrupt ends the program.
+    pub fn remove_at_end(&self, folder: &Path) {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).push(folder.to_owned());
+    }
+
+    /// The folder is somebody else's care again.
+    pub fn forget_folder(&self, folder: &Path) {
+        self.folders.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| known != folder);
+    }
+
+    /// Removes the folders that were to be removed.
+    pub fn clean_up(&self) {
+        for folder in self.folders.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            // The process ends: nobody could be told, and what is left is swept by who needs such a folder next.
+            drop(std::fs::remove_dir_all(folder));
+        }
     }
 
     /// Tells the listener; false if nobody listens.

@@ -13,6 +13,7 @@ mod generation;
 mod interrupt;
 mod progress;
 mod repl;
+mod scratch;
 mod session;
 mod table;
 mod terminal;

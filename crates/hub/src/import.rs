@@ -13,7 +13,7 @@ use crate::lock::Lock;
 use crate::manifest::{DigestOrigin, FileRole, ManifestFile, OllamaSettings, UnknownFields};
 use crate::model_ref::check_name;
 use crate::pull::copy_hashed;
-use crate::{CatalogModel, Hub, HubError, Manifest, Progress, partial};
+use crate::{CatalogModel, Hub, HubError, Manifest, Progress, Store, partial};
 use formats::ShardName;
 use std::path::{Path, PathBuf};
 
@@ -103,17 +103,34 @@ impl OtherStore {
     }
 }
 
+/// How a file comes into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    Copy,
+    Link,
+    Move,
+}
+
 impl Hub {
     /// Takes a GGUF file (with its shards) or a folder of safetensors into the store under a name. With `link` the
     /// files stay where they are; whoever changes them changes the model.
     pub fn import(&self, path: &Path, name: &str, link: bool, progress: &dyn Progress) -> Result<Manifest, HubError> {
+        self.import_files(path, name, if link { Way::Link } else { Way::Copy }, progress)
+    }
+
+    /// As [`Hub::import`], for files that nobody needs where they are: they move. They must be on the store's disk.
+    pub fn import_moved(&self, path: &Path, name: &str, progress: &dyn Progress) -> Result<Manifest, HubError> {
+        self.import_files(path, name, Way::Move, progress)
+    }
+
+    fn import_files(&self, path: &Path, name: &str, way: Way, progress: &dyn Progress) -> Result<Manifest, HubError> {
         self.check_unprefixed(name)?;
         formats::Checkpoint::open(path)?;
         let files = if path.is_dir() { folder_files(path)? } else { shards(path) };
         let bytes = total_bytes(&files);
         let found = Found { name: name.to_string(), files, bytes, ..Found::default() };
         let source = format!("file {}", path.display());
-        self.take_over(&found, name, source, link, progress)
+        self.take_over(&found, name, source, way, progress)
     }
 
     /// Takes over a model of another program's store by linking to its files; nothing is copied.
@@ -127,7 +144,7 @@ impl Hub {
         if found.files.len() == 1 {
             formats::Checkpoint::open(first)?;
         }
-        self.take_over(found, name, format!("linked to {}", first.display()), true, progress)
+        self.take_over(found, name, format!("linked to {}", first.display()), Way::Link, progress)
     }
 
     fn take_over(
@@ -135,7 +152,7 @@ impl Hub {
         found: &Found,
         name: &str,
         source: String,
-        link: bool,
+        way: Way,
         progress: &dyn Progress,
     ) -> Result<Manifest, HubError> {
         let meant = self.meant_by(name)?;
@@ -147,7 +164,7 @@ impl Hub {
             progress.message(&format!("{name}: another pull is under way; waiting for it"));
         })?;
         self.store.check_free(name)?;
-        let taking = Importing { hub: self, name, meant, link, progress };
+        let taking = Importing { hub: self, name, meant, way, progress };
         let mut files = Vec::new();
         for (index, (path, file_name)) in found.files.iter().enumerate() {
             files.push(taking.file(path, file_name, found.sha256.filter(|_| index == 0))?);
@@ -176,38 +193,52 @@ struct Importing<'a> {
     name: &'a str,
     /// The catalog's model of that name: its only file must have the digest that is pinned.
     meant: Option<&'a CatalogModel>,
-    link: bool,
+    way: Way,
     progress: &'a dyn Progress,
 }
 
 impl Importing<'_> {
     fn file(&self, path: &Path, file_name: &str, promised: Option<Sha256>) -> Result<ManifestFile, HubError> {
-        let store = &self.hub.store;
         let digest_origin = match (self.meant, promised) {
             (Some(_), _) => DigestOrigin::Catalog,
             (None, Some(_)) => DigestOrigin::Source,
             (None, None) => DigestOrigin::Computed,
         };
-        let (sha256, bytes) = if self.link {
-            let (sha256, bytes) = Sha256::of_file(path).map_err(HubError::io("read", path))?;
-            self.check(path, sha256, promised)?;
-            store.adopt_link(path, &sha256)?;
-            (sha256, bytes)
-        } else {
-            let name = Sha256::of(self.name.as_bytes());
-            let scratch = store.partial_folder().join(format!("import-{name}.part"));
-            let taken = copy_hashed(self.hub, path, &scratch, file_name, self.progress).and_then(|got| {
-                self.check(path, got.0, promised)?;
-                store.adopt(&scratch, &got.0)?;
-                Ok(got)
-            });
-            if taken.is_err() {
-                partial::discard(&scratch);
-            }
-            taken?
+        let (sha256, bytes) = match self.way {
+            Way::Copy => self.copy(path, file_name, promised)?,
+            Way::Link => self.take(path, promised, Store::adopt_link)?,
+            Way::Move => self.take(path, promised, Store::adopt)?,
         };
         let (role, pinned, unknown) = (FileRole::of(file_name), self.meant.is_some(), UnknownFields::new());
         Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin, unknown })
+    }
+
+    fn copy(&self, path: &Path, file_name: &str, promised: Option<Sha256>) -> Result<(Sha256, u64), HubError> {
+        let store = &self.hub.store;
+        let name = Sha256::of(self.name.as_bytes());
+        let scratch = store.partial_folder().join(format!("import-{name}.part"));
+        let taken = copy_hashed(self.hub, path, &scratch, file_name, self.progress).and_then(|got| {
+            self.check(path, got.0, promised)?;
+            store.adopt(&scratch, &got.0)?;
+            Ok(got)
+        });
+        if taken.is_err() {
+            partial::discard(&scratch);
+        }
+        taken
+    }
+
+    /// Takes the file itself in, as `adopt` does it.
+    fn take(
+        &self,
+        path: &Path,
+        promised: Option<Sha256>,
+        adopt: fn(&Store, &Path, &Sha256) -> Result<(), HubError>,
+    ) -> Result<(Sha256, u64), HubError> {
+        let (sha256, bytes) = Sha256::of_file(path).map_err(HubError::io("read", path))?;
+        self.check(path, sha256, promised)?;
+        adopt(&self.hub.store, path, &sha256)?;
+        Ok((sha256, bytes))
     }
 
     /// Compares a digest with what was promised, before anything enters the store.

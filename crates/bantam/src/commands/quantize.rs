@@ -3,6 +3,7 @@
 use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
 use crate::progress::{Progress, Unit};
+use crate::scratch::Scratch;
 use crate::session::Session;
 use anyhow::Context;
 use local::{Calibration, Mix, QuantizeProgress, QuantizeReport, mix_names};
@@ -58,15 +59,15 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         args.calibrate.as_ref().map(|path| std::fs::read_to_string(path).with_context(|| path.display().to_string()));
     let text = text.transpose()?;
     let calibration = text.as_ref().map(|text| Calibration { text, runtime: host.runtime() });
-    // Written beside the store, so that the import is a link and not a second copy of the bytes.
-    let folder = tempfile::tempdir_in(host.hub().store().home().root())?;
+    // Written beside the store, so that the file is moved into it and never there twice.
+    let folder = Scratch::create(host.hub().store().home().root(), &session.interrupts)?;
     let file = folder.path().join("model.gguf");
     let shown = Shown::new(session);
     let threads = host.runtime().threads();
     let report =
         local::quantize(&source.path, &file, mix, calibration.as_ref(), threads, &mut |step| shown.step(step))?;
     shown.bar.end();
-    host.hub().import(&file, &args.name, false, &hub::Silent)?;
+    host.hub().import_moved(&file, &args.name, &hub::Silent)?;
     if report.requantized {
         session
             .terminal

@@ -97,6 +97,9 @@ fn files_are_imported_named_quantized_listed_and_removed_as_documented() {
     assert_shape("quantize", 0, &quantized);
     let quantized: Value = serde_json::from_str(&quantized).unwrap();
     assert!(quantized["bytes_after"].as_u64() < quantized["bytes_before"].as_u64(), "{quantized}");
+    let names = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
+    let scratch: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("scratch-")).collect();
+    assert!(scratch.is_empty(), "{scratch:?}");
     assert_shape("list", 0, &json(&["list"]));
     let removed = json(&["rm", "tiny", "eight"]);
     assert_shape("rm", 0, &removed);

@@ -10,21 +10,23 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn a_file_is_copied_or_linked() {
+fn a_file_is_copied_linked_or_moved() {
     let place = Place::new();
     let hub = place.hub();
     let (file, bytes) = (place.path().join("x.gguf"), gguf(900, 1));
     write(&file, &bytes);
     let copied = hub.import(&file, "copied", false, &Told::default()).unwrap();
     assert_eq!((copied.family.as_str(), copied.files[0].digest_origin), ("llama", DigestOrigin::Computed));
-    assert_eq!(
-        hub.store().remove("copied").unwrap(),
-        Removed { bytes_freed: 900, blobs_freed: 1, ..Removed::default() }
-    );
+    let freed = || Removed { bytes_freed: 900, blobs_freed: 1, ..Removed::default() };
+    assert_eq!(hub.store().remove("copied").unwrap(), freed());
     hub.import(&file, "linked", true, &Told::default()).unwrap();
     assert_eq!(content(&hub, "linked"), bytes);
     assert_eq!(hub.store().remove("linked").unwrap(), Removed { blobs_freed: 1, ..Removed::default() });
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    hub.import_moved(&file, "moved", &Told::default()).unwrap();
+    assert!(!file.exists(), "its bytes are on the disk once");
+    assert_eq!(content(&hub, "moved"), bytes);
+    assert_eq!(hub.store().remove("moved").unwrap(), freed());
 }
 
 #[test]
