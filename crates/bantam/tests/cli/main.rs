@@ -32,21 +32,3 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
     let text = |bytes| String::from_utf8(bytes).expect("output is UTF-8");
     (status.code().expect("no signal ended it"), text(stdout), text(stderr))
 }
-
-/// The keys of a JSON object, or of the first object of a list.
-pub fn keys(json: &str) -> Vec<String> {
-    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_else(|error| panic!("{error}: {json}"));
-    let object = value.as_array().map_or(&value, |list| &list[0]);
-    object.as_object().expect("an object").keys().cloned().collect()
-}
-
-/// Every key stands in the section of docs/json.md that describes the command.
-pub fn assert_documented(section: &str, json: &str) {
-    let document = include_str!("../../../../docs/json.md");
-    let start = document.find(&format!("\n## {section}\n")).expect("a section for the command");
-    let rest = &document[start + 4..];
-    let section_text = &rest[..rest.find("\n## ").unwrap_or(rest.len())];
-    for key in keys(json) {
-        assert!(section_text.contains(&format!("\"{key}\"")), "{section}: {key} is not in docs/json.md");
-    }
-}

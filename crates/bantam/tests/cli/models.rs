@@ -1,7 +1,8 @@
 //! Real models: SmolLM2 135M and Gemma 3 270M answer, score and are kept as people would use them.
 
 use crate::parity::{model_names, skipped};
-use crate::{assert_documented, bantam, run};
+use crate::shapes::assert_shape;
+use crate::{bantam, run};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -34,7 +35,7 @@ fn the_default_model_answers_and_its_json_is_documented() {
     assert!(text.contains("Paris") && text.ends_with('\n'), "{text}");
     assert!(!text.contains('\x1b'));
     let (_, json, _) = run(bantam(&home).args(args).arg("--json"));
-    assert_documented("run", &json);
+    assert_shape("run", 0, &json);
     let object: serde_json::Value = serde_json::from_str(&json).unwrap();
     assert_eq!(object["text"].as_str().unwrap().trim(), text.trim());
     assert_eq!(object["finish_reason"], "stop");
@@ -86,7 +87,7 @@ fn a_longer_context_needs_more_memory_and_one_that_the_model_lacks_is_refused() 
     let Some(home) = store(BASE) else { return };
     let needs = |context: &str| {
         let shown = answer(bantam(&home).args(["show", BASE, "--json", "--context", context]));
-        assert_documented("show", &shown.to_string());
+        assert_shape("show", 0, &shown.to_string());
         assert!(shown["needs_bytes"].as_u64().unwrap() > shown["bytes"].as_u64().unwrap());
         shown["needs_bytes"].as_u64().unwrap()
     };
@@ -118,19 +119,19 @@ fn the_store_is_listed_shown_copied_and_freed() {
     let Some(home) = store(CHAT) else { return };
     let scratch = tempfile::tempdir().unwrap();
     let listed = answer(bantam(&home).args(["list", "--json"]));
-    assert_documented("list", &listed.to_string());
+    assert_shape("list", 0, &listed.to_string());
     let digest = listed.as_array().unwrap().iter().find(|row| row["name"] == CHAT).unwrap()["digest"].clone();
     let blob = home.join("blobs").join(format!("sha256-{}", digest.as_str().unwrap()));
     let mine = |args: &[&str]| run(bantam(scratch.path()).args(args));
     let (code, out, err) = mine(&["import", blob.to_str().unwrap(), "--name", "one", "--link", "--json"]);
     assert_eq!(code, 0, "{err}");
-    assert_documented("import", &out);
+    assert_shape("import", 0, &out);
     let (code, out, _) = mine(&["cp", "one", "two", "--json"]);
     assert_eq!(code, 0);
-    assert_documented("cp", &out);
+    assert_shape("cp", 0, &out);
     let (code, out, _) = mine(&["rm", "one", "--json"]);
     assert_eq!(code, 0);
-    assert_documented("rm", &out);
+    assert_shape("rm", 0, &out);
     assert!(out.contains("\"bytes_freed\": 0"), "the other name still uses them: {out}");
     let (_, out, _) = mine(&["list", "--json"]);
     assert!(out.contains("\"two\"") && !out.contains("\"one\""), "{out}");
@@ -150,22 +151,22 @@ fn a_quantized_model_is_kept_and_compared_with_its_base() {
     let (code, out, err) =
         run(bantam(scratch.path()).args(["quantize", blob, "--to", "q8_0", "--name", "eight", "--json"]));
     assert_eq!(code, 0, "{err}");
-    assert_documented("quantize", &out);
+    assert_shape("quantize", 0, &out);
     let text = scratch.path().join("text.txt");
     std::fs::write(&text, "The ferry to the island leaves at seven in the morning, and anyone who misses it waits.")
         .unwrap();
     let args = ["score", "eight", "--against", blob, "--summary", "--json", "--text"];
     let (code, out, err) = run(bantam(scratch.path()).args(args).arg(&text));
     assert_eq!(code, 0, "{err}");
-    assert_documented("score", &out);
+    assert_shape("score", 0, &out);
     let score: serde_json::Value = serde_json::from_str(&out).unwrap();
     let divergence = score["against"]["kl_divergence"].as_f64().unwrap();
     assert!((0.0..0.01).contains(&divergence), "eight bits lose next to nothing: {divergence}");
     let (code, out, err) = run(bantam(scratch.path()).args(["tokenize", "eight", "Hello", "--json"]));
     assert_eq!(code, 0, "{err}");
-    assert_documented("tokenize", &out);
+    assert_shape("tokenize", 0, &out);
     let bench = ["bench", "eight", "--prompt", "8", "--generate", "2", "--repeat", "1", "--json"];
     let (code, out, err) = run(bantam(scratch.path()).args(bench));
     assert_eq!(code, 0, "{err}");
-    assert_documented("bench", &out);
+    assert_shape("bench", 0, &out);
 }

@@ -40,7 +40,11 @@ fn an_unknown_name_is_refused_with_the_way_to_find_one() {
     assert!(err.contains("no model \"nosuch/thing\"") && err.contains("bantam list --available"), "{err}");
     let (code, out, err) = run(bantam(home.path()).args(["run", "smollm2:135n"]));
     assert_eq!((code, out.as_str()), (2, ""));
-    assert!(err.contains("smollm2:135m") && err.contains("hint:"), "{err}");
+    assert!(err.contains("no model \"smollm2:135n\"; the nearest names are smollm2:135m"), "{err}");
+    assert!(err.contains("hint:"), "{err}");
+    let (code, _, err) = run(bantam(home.path()).args(["show", "qwen3:0.7b"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("no model \"qwen3:0.7b\"") && err.contains("qwen3:0.6b"), "{err}");
     let (code, _, err) = run(bantam(home.path()).args(["run", "missing.gguf", "hello"]));
     assert_eq!(code, 1);
     assert!(err.contains("missing.gguf: not found"), "{err}");
