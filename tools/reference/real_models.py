@@ -5,13 +5,14 @@ For each model and each text of tests/texts it records the first 2,000 token ids
 log-probability of those tokens as transformers computes it in float32 on the dequantised file (`gguf_file=`), and as
 llama.cpp computes it. Bantam must agree with both; `cargo xtask verify` and the tests compare.
 
-    pip install torch==2.15.0 transformers==5.23.0 gguf==0.19.0 accelerate
+    pip install torch==2.15.0 transformers==5.23.0 gguf==0.19.0 accelerate==1.15.0
     pip install --no-binary llama-cpp-python llama-cpp-python==0.3.36
-    real_models.py NAME=FILE.gguf [NAME=FILE.gguf ...] [--only transformers|llama.cpp]
+    real_models.py NAME=FILE.gguf [NAME=FILE.gguf ...] [--only transformers|llama.cpp] [--check]
 
-The two may live in different environments: each run fills in what it can compute and keeps the rest of the file.
+With --check nothing is written: it fails where an id differs, or a figure by more than BOUNDS. The two may live in different environments: each run fills in what it can compute and keeps the rest of the file.
 """
 import argparse
+import copy
 import hashlib
 import json
 import os
@@ -21,6 +22,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 RESULT = ROOT / "tests" / "real_models.json"
 TEXTS = ["english", "code", "chinese"]
 TOKENS = 2000
+# Relative differences between two machines: transformers computes in f32, llama.cpp rounds activations to 8 bits and
+# chooses its kernels by the processor.
+BOUNDS = {"transformers": 1e-4, "llama_cpp": 5e-3}
 
 
 def llama_cpp(path, texts, entry):
@@ -69,20 +73,35 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="+", metavar="NAME=FILE")
     parser.add_argument("--only", choices=["transformers", "llama.cpp"])
+    parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     results = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     texts = {name: (ROOT / "tests" / "texts" / f"{name}.txt").read_text() for name in TEXTS}
     for model in arguments.models:
         name, path = model.split("=", 1)
         entry = results.setdefault(name, {"texts": {}})
+        committed = copy.deepcopy(entry)
         entry["sha256"] = hashlib.sha256(open(path, "rb").read()).hexdigest()
         print(name, flush=True)
         if arguments.only != "transformers":
             llama_cpp(path, texts, entry)
         if arguments.only != "llama.cpp":
             transformers_f32(path, entry)
-        text = json.dumps(results, indent=1)
-        RESULT.write_text(compact_ids(text) + "\n")
+        if arguments.check:
+            compare(name, committed, entry)
+        else:
+            RESULT.write_text(compact_ids(json.dumps(results, indent=1)) + "\n")
+
+
+def compare(name, committed, computed):
+    assert committed.get("sha256") == computed["sha256"], f"{name}: another file"
+    for text in TEXTS:
+        before, now = committed["texts"][text], computed["texts"][text]
+        assert before["ids"] == now["ids"], f"{name}, {text}: other ids"
+        for peer, bound in BOUNDS.items():
+            difference = abs(now[peer] / before[peer] - 1)
+            assert difference <= bound, f"{name}, {text}, {peer}: {now[peer]} now, {before[peer]} committed"
+    print(name, "as committed", flush=True)
 
 
 def compact_ids(text):

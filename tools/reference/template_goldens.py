@@ -7,11 +7,14 @@ render is written: the tests read the templates where they are. Run from the rep
     pip install transformers==5.23.0 jinja2==3.1.6 gguf==0.19.0
     template_goldens.py [NAME=FILE.gguf ...]     what is not given keeps the cases that the file has of it
     template_goldens.py --check [NAME=FILE.gguf ...]     writes nothing; fails where the file would change
-    template_goldens.py --against FOLDER --output FILE     of the *.jinja files in a folder, their texts included; also
-                                                           fails where a form of ours differs from the real template
+    template_goldens.py --against FOLDER --output FILE     of the *.jinja files in a folder, their texts included
+
+Wherever it meets the real template of one of FORMS (in the folder, in a model, or with --constants among those of
+llama_cpp/llama_chat_format.py) it fails if the two render anything differently.
 """
 
 import argparse
+import ast
 import json
 import pathlib
 import sys
@@ -70,7 +73,7 @@ OWN = {
 }
 
 # Written for the tests, each to give what the template of a family gives that no package carries and no small model has.
-# --against holds them to the real ones, where the folder has a file of that name.
+# Beside each stands what the real one is called where this script may meet it.
 FORMS = {
     "form of phi3": (
         "microsoft-Phi-3.5-mini-instruct.jinja",
@@ -81,15 +84,15 @@ FORMS = {
         "{{- bos_token -}}{%- if messages[0].role == 'system' -%}{{- raise_exception('no instructions') -}}{%- endif -%}{%- for m in messages -%}{%- if loop.index0 % 2 != (0 if m.role == 'user' else 1) -%}{{- raise_exception('turns alternate') -}}{%- endif -%}{{- '<start_of_turn>' + ('model' if m.role == 'assistant' else m.role) + '\n' + m.content | trim + '<end_of_turn>\n' -}}{%- endfor -%}{{- '<start_of_turn>model\n' if add_generation_prompt -}}",
     ),
     "form of mistral 7b": (
-        "mistral-7b.jinja",
+        "MIXTRAL_INSTRUCT_CHAT_TEMPLATE",
         "{{- bos_token -}}{%- set ns = namespace(turn='user') -%}{%- for m in messages -%}{%- if m.role != ns.turn -%}{{- raise_exception('expected a message of the ' ~ ns.turn) -}}{%- endif -%}{%- if m.role == 'user' -%}{{- '[INST] ' + m.content + ' [/INST]' -}}{%- set ns.turn = 'assistant' -%}{%- else -%}{{- m.content + eos_token -}}{%- set ns.turn = 'user' -%}{%- endif -%}{%- endfor -%}",
     ),
     "form of zephyr": (
-        "zephyr.jinja",
+        "tinyllama:1.1b-iq2",
         "{% for m in messages %}\n{% if m.role in ['user', 'system', 'assistant'] %}\n{{ '<|' + m.role + '|>\n' + m.content + eos_token }}\n{% endif %}\n{% if loop.last and add_generation_prompt %}\n{{ '<|assistant|>' }}\n{% endif %}\n{% endfor %}",
     ),
     "form of chatml": (
-        "chatml.jinja",
+        "CHATML_CHAT_TEMPLATE",
         "{%- for m in messages -%}{{- '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' -}}{%- endfor -%}{{- '<|im_start|>assistant\n' if add_generation_prompt -}}",
     ),
 }
@@ -125,22 +128,29 @@ def rendered(label, template, bos, eos):
     return [{**label, "input": name, **render(template, bos, eos, given)} for name, given in INPUTS.items()]
 
 
+def hold_forms(called, real):
+    for name, (where, form) in FORMS.items():
+        for input_name, given in INPUTS.items() if where == called else ():
+            ours, theirs = (render(template, "<s>", "</s>", given) for template in (form, real))
+            # What a refusal says is the template's own.
+            assert ours.get("text") == theirs.get("text"), f"{name}, {input_name}: {ours} instead of {theirs}"
+        if where == called:
+            print(f"{name}: as {called}")
+
+
 def of_folder(folder):
     cases = []
     for path in sorted(pathlib.Path(folder).glob("*.jinja")):
         template = path.read_text()
+        hold_forms(path.name, template)
         cases += rendered({"template": path.name, "source": template}, template, "<s>", "</s>")
-    for name, (file, form) in FORMS.items():
-        path = pathlib.Path(folder) / file
-        if not path.exists():
-            print(f"not held to a real template: {name} ({file} is not there)")
-            continue
-        for input_name, given in INPUTS.items():
-            ours, real = (render(template, "<s>", "</s>", given) for template in (form, path.read_text()))
-            # What a refusal says is the template's own.
-            assert ours.get("text") == real.get("text"), f"{name}, {input_name}: {ours} instead of {real}"
-        print(f"as the real template: {name}")
     return cases
+
+
+def hold_constants(file):
+    for node in ast.parse(pathlib.Path(file).read_text()).body:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+            hold_forms(node.targets[0].id, node.value.value)
 
 
 def of_package(package):
@@ -160,17 +170,22 @@ def of_model(name, file):
         # One of a list of a hundred thousand: `contents()` would decode them all.
         return bytes(tokens.parts[tokens.data[int(fields[f"tokenizer.ggml.{end}_token_id"].contents())]]).decode()
 
-    return rendered({"model": name}, fields["tokenizer.chat_template"].contents(), token("bos"), token("eos"))
+    template = fields["tokenizer.chat_template"].contents()
+    hold_forms(name, template)
+    return rendered({"model": name}, template, token("bos"), token("eos"))
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="NAME=FILE")
     parser.add_argument("--against", metavar="FOLDER")
+    parser.add_argument("--constants", metavar="FILE.py")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--output", default="crates/tokenizer/tests/tokenizer/template_goldens.json")
     options = parser.parse_args()
     output = pathlib.Path(options.output)
+    if options.constants:
+        hold_constants(options.constants)
     if options.against:
         cases = of_folder(options.against)
     else:

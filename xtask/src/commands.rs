@@ -18,8 +18,8 @@ pub(crate) enum Command {
     Tidy,
     /// Writes the table of models in README.md from the catalog.
     Readme,
-    /// Runs the proofs that are too heavy for every run: all real models against other engines.
-    Verify,
+    /// Runs the proofs that are too heavy for every run: all real models, and other engines asked live.
+    Verify(verify::Args),
 }
 
 impl Command {
@@ -27,7 +27,7 @@ impl Command {
         match self {
             Command::Tidy => tidy::run(&root()),
             Command::Readme => readme::run(&root()),
-            Command::Verify => verify::run(&root()),
+            Command::Verify(args) => verify::run(&root(), &args),
         }
     }
 }

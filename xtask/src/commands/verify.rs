@@ -1,45 +1,225 @@
-//! `cargo xtask verify`: the proofs that are too heavy for every run.
+//! `cargo xtask verify`: the proofs that are too heavy for every run, in steps that can be run alone.
 //!
-//! Pulls every model of `tests/real_models.json` and runs all tests with them, in release: ids, mean log-probabilities
-//! against two other engines, answers. Needs a network for the models.
+//! Peers are installed at pinned versions (`tools/reference/requirements.txt`) into `target/verify`, and asked live: what
+//! is committed of them must come out again. Needs a network, `python3` and a few gigabytes of disk. The steps that run
+//! by default are meant for 40 minutes on two cores; `llama-cpp`, which compiles that engine, is run when it is named.
 
 use anyhow::{Context, bail};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::time::Instant;
 
-/// Pulls the models, then runs the tests with all of them.
+/// The model whose figures are computed again. The others are held to the figures that are committed.
+const MODEL_OF_FIGURES: &str = "smollm2:135m";
+
+/// Holds the vocabularies and templates that llama.cpp tests itself with.
+const ARCHIVE: &str = "llama_cpp_python-0.3.36";
+const ARCHIVE_OF: &str = "llama-cpp-python==0.3.36";
+
+/// The real templates in it that are of our families.
+const TEMPLATES: [&str; 7] = [
+    "Qwen-Qwen3-0.6B.jinja",
+    "Qwen-Qwen2.5-7B-Instruct.jinja",
+    "google-gemma-2-2b-it.jinja",
+    "meta-llama-Llama-3.1-8B-Instruct.jinja",
+    "meta-llama-Llama-3.2-3B-Instruct.jinja",
+    "microsoft-Phi-3.5-mini-instruct.jinja",
+    "mistralai-Mistral-Nemo-Instruct-2407.jinja",
+];
+
+/// Which steps to run.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Only these, in this order; by default all but `llama-cpp`
+    #[arg(value_name = "STEP")]
+    steps: Vec<Step>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Step {
+    /// Pulls every model of tests/real_models.json
+    Models,
+    /// All tests of the binary and of the tokenizer with these models, in release
+    Tests,
+    /// llama.cpp's own vocabulary tests, and templates as transformers renders them now
+    Texts,
+    /// Mean log-probabilities of one model, computed again by transformers
+    Figures,
+    /// Text to ids at least as fast as the `tokenizers` library
+    Speed,
+    /// Token ids and mean log-probabilities of one model, computed again by llama.cpp, which is compiled first
+    LlamaCpp,
+}
+
+const BY_DEFAULT: [Step; 5] = [Step::Models, Step::Tests, Step::Texts, Step::Figures, Step::Speed];
+
+/// Runs the steps.
 ///
 /// # Errors
-/// A model that cannot be had, or a test that fails.
-pub fn run(root: &Path) -> anyhow::Result<ExitCode> {
-    let home = root.join("target/verify-home");
-    let catalogs = home.join("catalog.d");
-    std::fs::create_dir_all(&catalogs)?;
-    for entry in std::fs::read_dir(root.join("tests/catalog.d"))? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), catalogs.join(entry.file_name()))?;
+/// What a step needs cannot be had, or it fails.
+pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let place =
+        Place { root: root.to_owned(), home: root.join("target/verify-home"), work: root.join("target/verify") };
+    std::fs::create_dir_all(&place.work)?;
+    let steps = if args.steps.is_empty() { &BY_DEFAULT[..] } else { &args.steps };
+    for step in steps {
+        let began = Instant::now();
+        super::say(&format!("== {step:?}"));
+        match step {
+            Step::Models => place.pull_models(),
+            Step::Tests => place.cargo(&["test", "--package", "bantam", "--package", "tokenizer"], &[]),
+            Step::Texts => place.texts(),
+            Step::Figures => place.figures("transformers", &["torch", "transformers", "gguf", "accelerate"]),
+            Step::Speed => place.cargo(&["bench", "--package", "tokenizer", "--bench", "encode"], &[]),
+            Step::LlamaCpp => place.llama_cpp(),
+        }
+        .with_context(|| format!("{step:?}"))?;
+        super::say(&format!("== {step:?}: passed in {} s", began.elapsed().as_secs()));
     }
-    let figures: serde_json::Value = serde_json::from_slice(&std::fs::read(root.join("tests/real_models.json"))?)?;
-    for model in figures.as_object().context("tests/real_models.json: expected an object")?.keys() {
-        super::say(&format!("== {model}"));
-        cargo(root, &home, &["run", "--quiet", "--release", "--package", "bantam", "--", "pull", model])?;
-    }
-    super::say("== tests with all models");
-    cargo(root, &home, &["test", "--release", "--package", "bantam", "--package", "tokenizer", "--", "--nocapture"])?;
     super::say("== verified");
     Ok(ExitCode::SUCCESS)
 }
 
-fn cargo(root: &Path, home: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args(arguments)
-        .current_dir(root)
-        .env("BANTAM_HOME", home)
-        .env("BANTAM_CI", "1")
-        .env("BANTAM_VERIFY", "1")
-        .status()?;
-    if !status.success() {
-        bail!("cargo {} failed", arguments.join(" "));
+struct Place {
+    root: PathBuf,
+    /// The store with the models.
+    home: PathBuf,
+    /// Peers, and what they write.
+    work: PathBuf,
+}
+
+impl Place {
+    fn pull_models(&self) -> anyhow::Result<()> {
+        let catalogs = self.home.join("catalog.d");
+        std::fs::create_dir_all(&catalogs)?;
+        for entry in std::fs::read_dir(self.root.join("tests/catalog.d"))? {
+            let entry = entry?;
+            std::fs::copy(entry.path(), catalogs.join(entry.file_name()))?;
+        }
+        for (model, _) in self.models()? {
+            super::say(&model);
+            self.cargo(&["run", "--quiet", "--package", "bantam", "--", "pull", &model], &[])?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Names and digests of tests/real_models.json.
+    fn models(&self) -> anyhow::Result<Vec<(String, String)>> {
+        let path = self.root.join("tests/real_models.json");
+        let figures: serde_json::Value = serde_json::from_slice(&std::fs::read(path)?)?;
+        let figures = figures.as_object().context("tests/real_models.json: expected an object")?;
+        let row = |(name, entry): (&String, &serde_json::Value)| {
+            let sha256 = entry["sha256"].as_str().with_context(|| format!("{name}: expected a sha256"))?;
+            Ok((name.clone(), sha256.to_owned()))
+        };
+        figures.iter().map(row).collect()
+    }
+
+    /// `NAME=FILE` of the pulled models that are asked for; the files end in `.gguf`, as the peers expect.
+    fn files(&self, wanted: &dyn Fn(&str) -> bool) -> anyhow::Result<Vec<String>> {
+        let mut files = Vec::new();
+        for (name, sha256) in self.models()?.into_iter().filter(|(name, _)| wanted(name)) {
+            let blob = self.home.join("blobs").join(format!("sha256-{sha256}"));
+            let file = self.work.join(format!("{}.gguf", name.replace(':', "-")));
+            if !file.exists() {
+                std::fs::hard_link(&blob, &file)
+                    .with_context(|| format!("{}\nhint: cargo xtask verify models", blob.display()))?;
+            }
+            files.push(format!("{name}={}", file.display()));
+        }
+        Ok(files)
+    }
+
+    fn texts(&self) -> anyhow::Result<()> {
+        let archive = self.archive()?;
+        let llama_cpp = archive.join("vendor/llama.cpp/models");
+        let folder = self.work.join("templates");
+        std::fs::create_dir_all(&folder)?;
+        for name in TEMPLATES {
+            let template = llama_cpp.join("templates").join(name);
+            std::fs::copy(&template, folder.join(name)).with_context(|| template.display().to_string())?;
+        }
+        // The packages with templates are unpacked by the tests.
+        self.cargo(&["test", "--package", "tokenizer", "--test", "tokenizer", "packages_templates"], &[])?;
+        let python = self.python(&["transformers", "jinja2", "gguf"])?;
+        let script = "tools/reference/template_goldens.py";
+        let files = self.files(&|name| name != "gemma3:270m-base")?;
+        self.command(&python, &[&[script, "--check"], strs(&files).as_slice()].concat(), &[])?;
+        let goldens = self.work.join("template_goldens.json");
+        let (goldens, folder) = (goldens.display().to_string(), folder.display().to_string());
+        let constants = archive.join("llama_cpp/llama_chat_format.py").display().to_string();
+        let against = ["--against", &folder, "--constants", &constants, "--output", &goldens];
+        self.command(&python, &[&[script], &against[..]].concat(), &[])?;
+        let by_hand = ["test", "--package", "tokenizer", "--features", "by-hand", "--test", "tokenizer"];
+        let vocabularies = llama_cpp.display().to_string();
+        self.cargo(
+            &[&by_hand[..], &["--", "_of_a_folder_", "vocabulary_tests"]].concat(),
+            &[("BANTAM_SHARED_TOKENIZERS", &vocabularies), ("BANTAM_TEMPLATE_GOLDENS", &goldens)],
+        )
+    }
+
+    /// The source archive of llama-cpp-python, unpacked; nothing in it is built.
+    fn archive(&self) -> anyhow::Result<PathBuf> {
+        let folder = self.work.join(ARCHIVE);
+        if !folder.join("vendor/llama.cpp/models").exists() {
+            let python = self.python(&[])?;
+            let work = self.work.display().to_string();
+            let download = ["-m", "pip", "download", "--quiet", "--dest", &work];
+            let source = ["--no-deps", "--no-binary", "llama-cpp-python", ARCHIVE_OF];
+            self.command(&python, &[&download[..], &source[..]].concat(), &[])?;
+            let archive = self.work.join(format!("{ARCHIVE}.tar.gz")).display().to_string();
+            self.command(Path::new("tar"), &["xzf", &archive, "-C", &work], &[])?;
+        }
+        Ok(folder)
+    }
+
+    fn figures(&self, peer: &str, packages: &[&str]) -> anyhow::Result<()> {
+        let python = self.python(packages)?;
+        let files = self.files(&|name| name == MODEL_OF_FIGURES)?;
+        let script = ["tools/reference/real_models.py", "--check", "--only", peer];
+        self.command(&python, &[&script[..], strs(&files).as_slice()].concat(), &[])
+    }
+
+    fn llama_cpp(&self) -> anyhow::Result<()> {
+        let archive = self.archive()?.display().to_string();
+        self.figures("llama.cpp", &["numpy", &archive])
+    }
+
+    /// The interpreter of an environment that has these packages, at the versions of requirements.txt.
+    fn python(&self, packages: &[&str]) -> anyhow::Result<PathBuf> {
+        let environment = self.work.join("venv");
+        let python = environment.join("bin/python");
+        if !python.exists() {
+            self.command(Path::new("python3"), &["-m", "venv", &environment.display().to_string()], &[])?;
+        }
+        if !packages.is_empty() {
+            let pip = ["-m", "pip", "install", "--quiet", "--constraint", "tools/reference/requirements.txt"];
+            self.command(&python, &[&pip[..], packages].concat(), &[])?;
+        }
+        Ok(python)
+    }
+
+    fn cargo(&self, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let home = self.home.display().to_string();
+        let ours = [("BANTAM_HOME", home.as_str()), ("BANTAM_CI", "1"), ("BANTAM_VERIFY", "1")];
+        let (command, rest) = arguments.split_first().context("no command for cargo; this is a bug")?;
+        // A bench is optimised anyway, and does not know the flag.
+        let release: &[&str] = if *command == "bench" { &[] } else { &["--release"] };
+        self.command(Path::new(&cargo), &[&[*command], release, rest].concat(), &[&ours, variables].concat())
+    }
+
+    fn command(&self, program: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> anyhow::Result<()> {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(&self.root).envs(variables.iter().copied());
+        let status = command.status().with_context(|| program.display().to_string())?;
+        if !status.success() {
+            bail!("{} {} failed: {status}", program.display(), arguments.join(" "));
+        }
+        Ok(())
+    }
+}
+
+fn strs(texts: &[String]) -> Vec<&str> {
+    texts.iter().map(String::as_str).collect()
 }

@@ -68,9 +68,8 @@ fn a_megabyte_without_a_space_ends() {
     }
 }
 
-/// llama.cpp's `ggml-vocab-*.gguf` with its `.inp` and `.out`. A check by hand, since no package that can be had
-/// without building it carries them: `BANTAM_SHARED_TOKENIZERS` names their folder,
-/// `cargo test -p tokenizer --features by-hand` runs it.
+/// llama.cpp's `ggml-vocab-*.gguf` with its `.inp` and `.out`. `BANTAM_SHARED_TOKENIZERS` names their folder;
+/// `cargo xtask verify texts` runs it on those of the source archive of llama-cpp-python.
 #[cfg(feature = "by-hand")]
 #[test]
 fn ids_equal_llama_cpp_vocabulary_tests() {

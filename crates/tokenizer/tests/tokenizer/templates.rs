@@ -94,8 +94,8 @@ fn own_templates_render_as_transformers_does() {
     assert_eq!(check_own(&goldens, &tokenizer), expected);
 }
 
-/// Goldens of templates that may not be committed, made with the script's `--against`. A check by hand:
-/// `BANTAM_TEMPLATE_GOLDENS` names the file, `cargo test -p tokenizer --features by-hand` runs it.
+/// Goldens of templates that may not be committed, made with the script's `--against`. `BANTAM_TEMPLATE_GOLDENS` names
+/// the file; `cargo xtask verify texts` makes it and runs this.
 #[cfg(feature = "by-hand")]
 #[test]
 fn templates_of_a_folder_render_as_transformers_does() {
