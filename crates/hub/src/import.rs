@@ -1,7 +1,8 @@
 //! Taking over models that are already on this machine: a path, or the store of another program.
 //!
-//! A file may be copied, or linked where another program keeps it. Either way it is read once for its digest, and its
-//! header must be sound. To know another program's store: one file under `import/`, one line in [`OTHER_STORES`].
+//! A file may be copied, linked where another program keeps it, or moved in where this program made it. Either way it is
+//! read once for its digest, and its header must be sound. To know another program's store: one file under `import/`, one
+//! line in [`OTHER_STORES`].
 
 mod hf_cache;
 mod lmstudio;
@@ -13,7 +14,7 @@ use crate::lock::Lock;
 use crate::manifest::{DigestOrigin, FileRole, ManifestFile, OllamaSettings, UnknownFields};
 use crate::model_ref::check_name;
 use crate::pull::copy_hashed;
-use crate::{CatalogModel, Hub, HubError, Manifest, Progress, Store, partial};
+use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, Store, partial};
 use formats::ShardName;
 use std::path::{Path, PathBuf};
 
@@ -52,6 +53,17 @@ pub struct FoundModels {
     pub models: Vec<Found>,
     /// What cannot.
     pub skipped: Vec<Skipped>,
+}
+
+/// How a file gets into the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// It stays where it is, and the store has its own.
+    Copy,
+    /// It stays where it is, and the store uses it there.
+    Link,
+    /// It is the store's from now on. It must lie on the store's file system.
+    Move,
 }
 
 /// Reads an environment variable that holds a path.
@@ -103,34 +115,49 @@ impl OtherStore {
     }
 }
 
-/// How a file comes into the store.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Copy,
-    Link,
-    Move,
-}
-
 impl Hub {
     /// Takes a GGUF file (with its shards) or a folder of safetensors into the store under a name. With `link` the
     /// files stay where they are; whoever changes them changes the model.
     pub fn import(&self, path: &Path, name: &str, link: bool, progress: &dyn Progress) -> Result<Manifest, HubError> {
-        self.import_files(path, name, if link { Way::Link } else { Way::Copy }, progress)
-    }
-
-    /// As [`Hub::import`], for files that nobody needs where they are: they move. They must be on the store's disk.
-    pub fn import_moved(&self, path: &Path, name: &str, progress: &dyn Progress) -> Result<Manifest, HubError> {
-        self.import_files(path, name, Way::Move, progress)
-    }
-
-    fn import_files(&self, path: &Path, name: &str, way: Way, progress: &dyn Progress) -> Result<Manifest, HubError> {
         self.check_unprefixed(name)?;
         formats::Checkpoint::open(path)?;
         let files = if path.is_dir() { folder_files(path)? } else { shards(path) };
         let bytes = total_bytes(&files);
         let found = Found { name: name.to_string(), files, bytes, ..Found::default() };
         let source = format!("file {}", path.display());
-        self.take_over(&found, name, source, way, progress)
+        self.take_over(&found, name, source, if link { Way::Link } else { Way::Copy }, progress)
+    }
+
+    /// Takes in a GGUF file that was made out of the model `base`, and that lies on the store's file system: it is moved.
+    /// The manifest says `how` it was made (`quantized to q4_k_m`), from which model and bytes; the licence stays.
+    pub fn import_derived(
+        &self,
+        file: &Path,
+        name: &str,
+        base: &ModelRef,
+        how: &str,
+        progress: &dyn Progress,
+    ) -> Result<Manifest, HubError> {
+        self.check_unprefixed(name)?;
+        formats::Checkpoint::open(file)?;
+        let manifest = self.manifest(base)?;
+        let digest = match manifest.as_ref().and_then(Manifest::digest) {
+            Some(digest) => digest,
+            None => {
+                let path = self.locate(base)?;
+                Sha256::of_file(&path).map_err(HubError::io("read", &path))?.0
+            }
+        };
+        let base = match base {
+            ModelRef::Path(path) => {
+                format!("file {}", std::path::absolute(path).map_err(HubError::io("find", path))?.display())
+            }
+            named => named.store_name(),
+        };
+        let files = vec![(file.to_path_buf(), "model.gguf".to_string())];
+        let license = manifest.and_then(|manifest| manifest.license);
+        let found = Found { name: name.to_string(), bytes: total_bytes(&files), files, license, ..Found::default() };
+        self.take_over(&found, name, format!("{how} from {base} (sha256 {digest})"), Way::Move, progress)
     }
 
     /// Takes over a model of another program's store by linking to its files; nothing is copied.

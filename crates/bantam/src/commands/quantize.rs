@@ -67,7 +67,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let report =
         local::quantize(&source.path, &file, mix, calibration.as_ref(), threads, &mut |step| shown.step(step))?;
     shown.bar.end();
-    host.hub().import_moved(&file, &args.name, &hub::Silent)?;
+    let base = host.hub().resolve(&args.model)?;
+    host.hub().import_derived(&file, &args.name, &base, &format!("quantized to {}", mix.name), &hub::Silent)?;
     if report.requantized {
         session
             .terminal

@@ -110,6 +110,22 @@ fn files_are_imported_named_quantized_listed_and_removed_as_documented() {
 }
 
 #[test]
+fn a_quantized_model_says_what_it_was_made_of() {
+    let home = tempdir().unwrap();
+    let json = |args: &[&str]| -> Value {
+        let (code, out, err) = run(bantam(home.path()).args(args).arg("--json"));
+        assert_eq!(code, 0, "{args:?}: {err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    json(&["import", &checkpoint(), "--name", "tiny"]);
+    json(&["quantize", "tiny", "--to", "q8_0", "--name", "eight"]);
+    let rows = json(&["list"]);
+    let row = |name: &str| rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap();
+    let expected = format!("quantized to q8_0 from tiny (sha256 {})", row("tiny")["digest"].as_str().unwrap());
+    assert_eq!(row("eight")["source"], expected);
+}
+
+#[test]
 fn what_needs_no_model_prints_the_documented_shape() {
     let home = tempdir().unwrap();
     let json = |args: &[&str]| run(bantam(home.path()).args(args)).1;

@@ -1,7 +1,7 @@
 //! Models that are on this machine already: files, folders, and other programs' stores.
 
 use crate::{Place, Told, content, gguf};
-use hub::{DigestOrigin, OtherStore, Removed, Sha256};
+use hub::{DigestOrigin, HubError, OtherStore, Removed, Sha256};
 use std::path::Path;
 
 fn write(path: &Path, bytes: &[u8]) {
@@ -10,23 +10,53 @@ fn write(path: &Path, bytes: &[u8]) {
 }
 
 #[test]
-fn a_file_is_copied_linked_or_moved() {
+fn a_file_is_copied_or_linked() {
     let place = Place::new();
     let hub = place.hub();
     let (file, bytes) = (place.path().join("x.gguf"), gguf(900, 1));
     write(&file, &bytes);
     let copied = hub.import(&file, "copied", false, &Told::default()).unwrap();
     assert_eq!((copied.family.as_str(), copied.files[0].digest_origin), ("llama", DigestOrigin::Computed));
-    let freed = || Removed { bytes_freed: 900, blobs_freed: 1, ..Removed::default() };
-    assert_eq!(hub.store().remove("copied").unwrap(), freed());
+    assert_eq!(
+        hub.store().remove("copied").unwrap(),
+        Removed { bytes_freed: 900, blobs_freed: 1, ..Removed::default() }
+    );
     hub.import(&file, "linked", true, &Told::default()).unwrap();
     assert_eq!(content(&hub, "linked"), bytes);
     assert_eq!(hub.store().remove("linked").unwrap(), Removed { blobs_freed: 1, ..Removed::default() });
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
-    hub.import_moved(&file, "moved", &Told::default()).unwrap();
-    assert!(!file.exists(), "its bytes are on the disk once");
-    assert_eq!(content(&hub, "moved"), bytes);
-    assert_eq!(hub.store().remove("moved").unwrap(), freed());
+}
+
+#[test]
+fn what_was_made_of_a_model_is_moved_in_and_says_of_which() {
+    let place = Place::new();
+    let hub = place.hub();
+    let (base, made) = (place.path().join("base.gguf"), hub.store().home().root().join("made.gguf"));
+    let (bytes, smaller) = (gguf(900, 1), gguf(500, 1));
+    write(&base, &bytes);
+    hub.import(&base, "base", false, &Told::default()).unwrap();
+    let digest = Sha256::of(&bytes);
+    let origins = [("base", "base".to_string()), (base.to_str().unwrap(), format!("file {}", base.display()))];
+    for (index, (model, shown)) in origins.into_iter().enumerate() {
+        write(&made, &smaller);
+        let model = hub.resolve(model).unwrap();
+        let name = format!("small:{index}");
+        let manifest = hub.import_derived(&made, &name, &model, "quantized to q4_0", &Told::default()).unwrap();
+        assert_eq!(manifest.source, format!("quantized to q4_0 from {shown} (sha256 {digest})"));
+        assert_eq!(content(&hub, &name), smaller);
+        assert!(!made.exists(), "moved, not copied");
+    }
+    let blob = hub.store().blob_path(&Sha256::of(&smaller));
+    assert!(std::fs::metadata(blob).unwrap().permissions().readonly());
+    assert_eq!(hub.store().remove("small:0").unwrap(), Removed::default(), "the other name has the same bytes");
+    let freed = Removed { bytes_freed: 500, blobs_freed: 1, ..Removed::default() };
+    assert_eq!(hub.store().remove("small:1").unwrap(), freed);
+    write(&made, &smaller);
+    let model = hub.resolve("base").unwrap();
+    for name in ["hf:o/r", "smollm2:135m"] {
+        let error = hub.import_derived(&made, name, &model, "quantized to q4_0", &Told::default()).unwrap_err();
+        assert!(matches!(error, HubError::Reserved { .. }), "{name}: {error}");
+    }
 }
 
 #[test]
