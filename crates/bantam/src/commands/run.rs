@@ -168,13 +168,13 @@ fn model_and_prompt(args: &Args, session: &Session) -> anyhow::Result<(String, O
         (Some(text), None) => match hub.look_up(text) {
             hub::Lookup::Model(_) => Ok((text.clone(), None)),
             hub::Lookup::NotAModel => Ok((default(), Some(text.clone()))),
-            hub::Lookup::NearMiss { nearest } => Err(UsedWrongly(format!(
+            // The command line is in order, the name is of nothing: exit code 1, as in every other command.
+            hub::Lookup::NearMiss { nearest } => anyhow::bail!(
                 "no model {text:?}; the nearest names are {}\n\
                  hint: to ask the default model this, name it: bantam run {} {text:?}",
                 nearest.join(", "),
                 default(),
-            ))
-            .into()),
+            ),
         },
     }
 }

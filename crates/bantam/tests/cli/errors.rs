@@ -3,6 +3,7 @@
 use crate::shapes::assert_shape;
 use crate::{bantam, run};
 use std::fs;
+use std::path::Path;
 use tempfile::tempdir;
 
 const COMMANDS: &[&str] =
@@ -35,6 +36,44 @@ fn a_wrong_command_line_ends_in_2_and_a_failure_in_1() {
     }
     assert_eq!(code(&["list"]), 0);
     assert_eq!(code(&["show", "nothing-of-that-name"]), 1);
+}
+
+#[test]
+fn an_unknown_model_is_a_failure_with_the_nearest_names_in_every_command() {
+    let home = tempdir().unwrap();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/testdata/qwen3/model.gguf");
+    let model = model.to_str().unwrap();
+    let (code, _, err) = run(bantam(home.path()).args(["import", model, "--name", "tiny:1b"]));
+    assert_eq!(code, 0, "{err}");
+    let text = home.path().join("text");
+    fs::write(&text, "hello").unwrap();
+    let text = text.to_str().unwrap();
+    // One that is near to a name of the store and of no other, and one that is near to a name of the catalog.
+    for (typed, meant) in [("tinny:1b", "tiny:1b"), ("smolm2:135m", "smollm2:135m")] {
+        let everywhere: &[&[&str]] = &[
+            &["run", typed],
+            &["run", typed, "hello"],
+            &["pull", typed],
+            &["show", typed],
+            &["quantize", typed, "--to", "q8_0", "--name", "new"],
+            &["tokenize", typed, "hello"],
+            &["score", typed, "--text", text],
+            &["bench", typed],
+        ];
+        for args in everywhere {
+            let (code, out, err) = run(bantam(home.path()).args(*args));
+            assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+            assert!(err.contains(&format!("no model {typed:?}; the nearest names are")), "{args:?}: {err}");
+            assert!(err.contains(meant) && err.contains("hint:"), "{args:?}: {err}");
+        }
+    }
+    // These look among the models of the store alone.
+    for args in [["rm", "tinny:1b"].as_slice(), &["cp", "tinny:1b", "other"]] {
+        let (code, out, err) = run(bantam(home.path()).args(args));
+        assert_eq!((code, out.as_str()), (1, ""), "{args:?}: {err}");
+        let expected = "\"tinny:1b\" is not in the store; the nearest names are tiny:1b\nhint: ";
+        assert!(err.contains(expected), "{args:?}: {err}");
+    }
 }
 
 #[test]
