@@ -36,7 +36,7 @@ pub use engine::Bound;
 pub use forecast::{Forecast, ModelShape, read_bandwidth};
 pub use generation::{parameters_not_applied, random_seed};
 pub use host::LocalHost;
-pub use loading::{ModelSource, describe, open_tokenizer};
+pub use loading::{Description, ModelSource, describe, open_tokenizer};
 pub use local_model::LocalModel;
 pub use memory::{MemoryPlan, free_memory, human_bytes, peak_memory};
 pub use model::YARN_FACTORS;

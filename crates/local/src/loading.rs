@@ -13,7 +13,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use tokenizer::{ChatTemplate, Tokenizer};
+use tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
 /// Which model to load.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,7 +59,9 @@ impl Template {
 /// The parts of a loaded model.
 pub(crate) struct Parts {
     pub(crate) model: Model,
-    pub(crate) tokenizer: Tokenizer,
+    /// The tokenizer; where the files have none, the refusal of who needs it. One that is there and cannot be used is an
+    /// error of opening.
+    pub(crate) tokenizer: Result<Tokenizer, ChatError>,
     pub(crate) template: Template,
     pub(crate) recommended: GenerationOptions,
     pub(crate) info: ModelInfo,
@@ -77,8 +79,16 @@ impl Parts {
         let checkpoint = Checkpoint::open(&source.path).map_err(|error| refuse(&error))?;
         let model =
             Model::load(&checkpoint, &model::LoadOptions { yarn: options.yarn }).map_err(|error| refuse(&error))?;
-        let tokenizer = tokenizer_of(&checkpoint).map_err(|error| refuse(&error))?;
-        let template = template_of(&checkpoint, &tokenizer);
+        let tokenizer = match tokenizer_of(&checkpoint) {
+            Ok(tokenizer) => Ok(tokenizer),
+            Err(NoTokenizer::Absent(reason)) => Err(refuse(&reason)),
+            Err(NoTokenizer::Unusable(reason)) => return Err(refuse(&reason)),
+        };
+        let template = match &tokenizer {
+            Ok(tokenizer) => template_of(&checkpoint, tokenizer),
+            // What a template writes could not be read.
+            Err(_) => Template::Missing,
+        };
         let recommended = match &checkpoint {
             Checkpoint::Gguf(gguf) => recommended_by_gguf(gguf).map_err(|error| refuse(&error))?,
             Checkpoint::Safetensors(folder) => {
@@ -109,8 +119,8 @@ impl Parts {
             vocabulary: spec.vocabulary,
             capabilities: Capabilities {
                 template: matches!(template, Template::Ready(_)),
-                complete: true,
-                score: true,
+                complete: tokenizer.is_ok(),
+                score: tokenizer.is_ok(),
                 think: template.thinks(),
                 tools: template.source().contains("tools"),
             },
@@ -119,13 +129,25 @@ impl Parts {
     }
 }
 
-/// What can be known of a model from its file alone, without taking memory for it: the answer to `show`.
+/// What can be known of a model from its files alone.
+#[derive(Debug, Clone)]
+pub struct Description {
+    /// What is known of every model.
+    pub info: ModelInfo,
+    /// What its decoder is made of.
+    pub spec: model::DecoderSpec,
+    /// Whether there is a tokenizer; without one it can be kept and quantized, not run.
+    pub has_tokenizer: bool,
+}
+
+/// What can be known of a model from its files alone, without taking memory for it: the answer to `show`.
 ///
 /// # Errors
-/// As loading, but for memory.
-pub fn describe(source: &ModelSource, options: &LoadOptions) -> Result<(ModelInfo, model::DecoderSpec), ChatError> {
+/// As loading, but for memory and a tokenizer that is not there.
+pub fn describe(source: &ModelSource, options: &LoadOptions) -> Result<Description, ChatError> {
     let parts = Parts::open(source, options)?;
-    Ok((parts.info, parts.model.spec().clone()))
+    let spec = parts.model.spec().clone();
+    Ok(Description { info: parts.info, spec, has_tokenizer: parts.tokenizer.is_ok() })
 }
 
 /// The tokenizer of a model's file alone, for who needs no weights.
@@ -136,23 +158,39 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, ChatError> {
     let name = path.display().to_string();
     let refuse = unloadable(&name);
     let checkpoint = Checkpoint::open(path).map_err(|error| refuse(&error))?;
-    tokenizer_of(&checkpoint).map_err(|error| refuse(&error))
+    tokenizer_of(&checkpoint).map_err(|(NoTokenizer::Absent(reason) | NoTokenizer::Unusable(reason))| refuse(&reason))
+}
+
+/// Why there is no tokenizer to work with, in words.
+enum NoTokenizer {
+    /// The files hold none.
+    Absent(String),
+    /// The one that they hold cannot be used.
+    Unusable(String),
+}
+
+impl From<TokenizerError> for NoTokenizer {
+    fn from(error: TokenizerError) -> NoTokenizer {
+        match error {
+            TokenizerError::Absent => NoTokenizer::Absent(error.to_string()),
+            other => NoTokenizer::Unusable(other.to_string()),
+        }
+    }
 }
 
 /// The tokenizer, with every id that the model's files name as an end.
-fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer, String> {
+fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer, NoTokenizer> {
     match checkpoint {
-        Checkpoint::Gguf(gguf) => Tokenizer::from_gguf(&gguf.metadata).map_err(|error| error.to_string()),
+        Checkpoint::Gguf(gguf) => Ok(Tokenizer::from_gguf(&gguf.metadata)?),
         Checkpoint::Safetensors(folder) => tokenizer_of_folder(folder),
     }
 }
 
-fn tokenizer_of_folder(folder: &SafetensorsDir) -> Result<Tokenizer, String> {
-    let json = folder.tokenizer_json.as_ref().ok_or(
-        "the folder has no tokenizer.json\nhint: download it from where the weights came from, or use a GGUF file",
-    )?;
-    let mut tokenizer =
-        Tokenizer::from_json(json, folder.tokenizer_config.as_ref()).map_err(|error| error.to_string())?;
+fn tokenizer_of_folder(folder: &SafetensorsDir) -> Result<Tokenizer, NoTokenizer> {
+    let absent =
+        "the folder has no tokenizer.json\nhint: download it from where the weights came from, or use a GGUF file";
+    let json = folder.tokenizer_json.as_ref().ok_or_else(|| NoTokenizer::Absent(absent.to_owned()))?;
+    let mut tokenizer = Tokenizer::from_json(json, folder.tokenizer_config.as_ref())?;
     for config in [folder.generation_config.as_ref(), Some(&folder.config)].into_iter().flatten() {
         tokenizer.add_stop_ids(&end_ids(config));
     }

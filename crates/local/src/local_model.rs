@@ -46,6 +46,7 @@ impl LocalModel {
     pub fn load(source: &ModelSource, options: &LoadOptions, runtime: Arc<Runtime>) -> Result<LocalModel, ChatError> {
         let began = Instant::now();
         let parts = Parts::open(source, options)?;
+        let tokenizer = parts.tokenizer?;
         let context = parts.info.context;
         let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
         let kv_shape = parts.model.kv_shape(pages, options.kv_element);
@@ -68,7 +69,7 @@ impl LocalModel {
         let commands = start(Engine::new(config), Box::new(decoder))?;
         Ok(LocalModel {
             info: parts.info,
-            tokenizer: Arc::new(parts.tokenizer),
+            tokenizer: Arc::new(tokenizer),
             template: parts.template,
             recommended: parts.recommended,
             memory,

@@ -12,6 +12,11 @@ pub enum TokenizerError {
     /// `tokenizer.json` is not the JSON that it should be.
     #[error("tokenizer.json: {0}")]
     Json(#[from] serde_json::Error),
+    /// The file holds a model alone.
+    #[error(
+        "the file has no tokenizer, so the model can neither read nor write text\nhint: convert the model again, with its tokenizer, or use another file of it"
+    )]
+    Absent,
     /// A field that the tokenizer cannot do without is absent.
     #[error(
         "tokenizer: the field `{field}` is missing\nhint: the file holds no complete vocabulary; convert the model again, with its tokenizer"

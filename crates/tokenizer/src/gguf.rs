@@ -23,10 +23,12 @@ const MODEL: &str = "tokenizer.ggml.model";
 const MERGES: &str = "tokenizer.ggml.merges";
 
 impl Tokenizer {
-    /// Builds the tokenizer that a GGUF file describes.
+    /// Builds the tokenizer that a GGUF file describes; [`TokenizerError::Absent`] where it describes none.
     pub fn from_gguf(metadata: &Metadata) -> Result<Self, TokenizerError> {
-        let model = metadata.str(MODEL)?.ok_or_else(|| missing(MODEL))?;
+        let model = metadata.str(MODEL)?.ok_or(TokenizerError::Absent)?;
         let mut tokenizer = match model {
+            // What the converters of llama.cpp write for a model without a vocabulary.
+            "none" | "no_vocab" => return Err(TokenizerError::Absent),
             "gpt2" => byte_level_model(metadata)?,
             "llama" => sentence_piece_model(metadata)?,
             other => {

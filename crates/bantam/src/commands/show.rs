@@ -4,7 +4,7 @@ use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::table::{bytes, parameters};
 use hub::{CatalogModel, Hub, ModelRef};
-use local::{Forecast, LoadOptions, ModelShape, ModelSource};
+use local::{Description, Forecast, LoadOptions, ModelShape, ModelSource};
 use serde::Serialize;
 
 /// Show what is known of a model, and whether it fits this machine
@@ -39,6 +39,7 @@ struct Output {
     digest: Option<String>,
     pinned: bool,
     stored: bool,
+    tokenizer: Option<bool>,
     template: Option<bool>,
     think: Option<bool>,
     forecast_context: Option<usize>,
@@ -74,7 +75,8 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters: None };
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
-        let (info, spec) = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
+        let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
+        let Description { info, spec, has_tokenizer } = described;
         shape = Some(ModelShape::from(&spec));
         output = Output {
             name: info.name,
@@ -84,6 +86,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
             bytes: Some(info.weight_bytes),
             context: info.maximum_context,
             vocabulary: Some(info.vocabulary),
+            tokenizer: Some(has_tokenizer),
             template: Some(info.capabilities.template),
             think: Some(info.capabilities.think),
             ..output
@@ -146,9 +149,15 @@ fn lines(output: &Output) -> Vec<(&'static str, String)> {
     add("size", output.bytes.map(bytes));
     add("context", Some(format!("{} positions", output.context)));
     add("vocabulary", output.vocabulary.map(|tokens| format!("{tokens} tokens")));
+    if output.tokenizer == Some(false) {
+        add("tokenizer", Some("none: it can be kept and quantized, but not run".to_owned()));
+    }
     add(
         "template",
-        output.template.map(|template| if template { "yes" } else { "none: plain completion only" }.to_owned()),
+        output
+            .template
+            .filter(|_| output.tokenizer != Some(false))
+            .map(|template| if template { "yes" } else { "none: plain completion only" }.to_owned()),
     );
     add("thinks", output.think.filter(|think| *think).map(|_| "yes (--think, --no-think)".to_owned()));
     let licence = match (&output.licence, &output.licence_url) {

@@ -142,6 +142,24 @@ fn a_checkpoint_without_a_tokenizer_is_kept_but_not_run() {
     for command in ["run", "tokenize"] {
         let (code, out, err) = run(bantam(home.path()).args([command, "tiny", "hello"]));
         assert_eq!((code, out.as_str()), (1, ""), "{command}");
-        assert!(err.contains("tokenizer") && err.contains("hint:"), "{command}: {err}");
+        let expected = "the file has no tokenizer, so the model can neither read nor write text\nhint: ";
+        assert!(err.contains(expected), "{command}: {err}");
+    }
+}
+
+#[test]
+fn a_checkpoint_without_a_tokenizer_is_shown_all_the_same() {
+    let home = tempdir().unwrap();
+    // The same model as a folder of safetensors, which has no tokenizer.json either.
+    for path in [checkpoint(), checkpoint().replace("/model.gguf", "")] {
+        let (code, text, err) = run(bantam(home.path()).args(["show", &path]));
+        assert_eq!(code, 0, "{err}");
+        assert!(text.contains("tokenizer   none: ") && text.contains("family      qwen3"), "{text}");
+        assert!(!text.contains("template"), "{text}");
+        let (code, json, err) = run(bantam(home.path()).args(["show", &path, "--json"]));
+        assert_eq!(code, 0, "{err}");
+        assert_shape("show", 0, &json);
+        let shown: Value = serde_json::from_str(&json).unwrap();
+        assert_eq!((&shown["tokenizer"], &shown["template"]), (&Value::from(false), &Value::from(false)), "{json}");
     }
 }

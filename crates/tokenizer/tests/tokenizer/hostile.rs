@@ -3,7 +3,7 @@
 use formats::{Array, Metadata, Value};
 use proptest::prelude::Rng;
 use proptest::test_runner::{RngAlgorithm, TestRng};
-use tokenizer::{ChatTemplate, Encode, TemplateInput, Tokenizer};
+use tokenizer::{ChatTemplate, Encode, TemplateInput, Tokenizer, TokenizerError};
 
 /// A small byte-level tokenizer with one of everything.
 fn small_json() -> String {
@@ -93,6 +93,18 @@ fn what_is_not_done_is_refused_by_name() {
     metadata.insert("tokenizer.ggml.model", Value::String("gpt2".into()));
     metadata.insert("tokenizer.ggml.pre", Value::String("martian".into()));
     assert!(Tokenizer::from_gguf(&metadata).unwrap_err().to_string().contains("`martian`"));
+}
+
+#[test]
+fn a_file_without_a_tokenizer_says_that_it_has_none() {
+    let mut metadata = small_gguf();
+    for absent in ["none", "no_vocab"] {
+        metadata.insert("tokenizer.ggml.model", Value::String(absent.into()));
+        assert!(matches!(Tokenizer::from_gguf(&metadata), Err(TokenizerError::Absent)), "{absent}");
+    }
+    metadata.remove("tokenizer.ggml.model");
+    let error = Tokenizer::from_gguf(&metadata).unwrap_err().to_string();
+    assert!(error.starts_with("the file has no tokenizer") && error.contains("\nhint: "), "{error}");
 }
 
 #[test]
