@@ -21,7 +21,7 @@ pub struct Answer {
     pub thought: String,
     /// Why it ended; `Cancelled` after Ctrl-C.
     pub reason: FinishReason,
-    /// Counts and times; zero after Ctrl-C, as the model did not get to tell.
+    /// Counts and times; after Ctrl-C the counts up to there, and no times, as the model did not get to tell.
     pub usage: Usage,
 }
 
@@ -54,13 +54,15 @@ pub fn receive(
     while let Either::Right((Some(event), _)) = block_on(select(pin!(interrupts.next()), stream.next())) {
         match event? {
             ChatEvent::Started { prompt_tokens } => answer.usage.prompt_tokens = prompt_tokens,
-            ChatEvent::Thought { text } => {
+            ChatEvent::Thought { text, tokens } => {
+                answer.usage.completion_tokens += tokens;
                 if show == Show::Streaming {
                     terminal.thought(&text);
                 }
                 answer.thought.push_str(&text);
             }
-            ChatEvent::Text { text, .. } => {
+            ChatEvent::Text { text, tokens, .. } => {
+                answer.usage.completion_tokens += tokens;
                 if show == Show::Streaming {
                     if answer.text.is_empty() && !answer.thought.is_empty() {
                         terminal.thought("\n\n");
@@ -110,8 +112,8 @@ mod tests {
         let usage = Usage { prompt_tokens: 3, completion_tokens: 2, ..Usage::default() };
         let events = vec![
             ChatEvent::Started { prompt_tokens: 3 },
-            ChatEvent::Thought { text: "hm".to_owned() },
-            ChatEvent::Text { text: "yes".to_owned(), logprobs: Vec::new() },
+            ChatEvent::Thought { text: "hm".to_owned(), tokens: 1 },
+            ChatEvent::Text { text: "yes".to_owned(), tokens: 1, logprobs: Vec::new() },
             ChatEvent::Finished { reason: FinishReason::Stop, usage },
         ];
         let answer = read(stream(events)).unwrap();
@@ -122,7 +124,7 @@ mod tests {
     #[test]
     fn a_failure_midway_is_an_error_not_a_short_answer() {
         let events: Vec<Result<ChatEvent, chat::ChatError>> = vec![
-            Ok(ChatEvent::Text { text: "half".to_owned(), logprobs: Vec::new() }),
+            Ok(ChatEvent::Text { text: "half".to_owned(), tokens: 1, logprobs: Vec::new() }),
             Err(chat::ChatError::Internal("a step failed".to_owned())),
         ];
         let stream = Box::pin(futures::stream::iter(events));
@@ -131,14 +133,25 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupt_ends_a_stream_that_never_ends() {
+    fn an_interrupt_ends_a_stream_that_never_ends_and_the_half_answer_is_counted() {
         let interrupts = Interrupts::default();
-        let endless: ChatStream = Box::pin(futures::stream::pending());
         let mut listener = interrupts.listen();
-        let thread = std::thread::spawn(move || assert!(interrupts.interrupt()));
+        let said = [
+            Ok(ChatEvent::Started { prompt_tokens: 10 }),
+            Ok(ChatEvent::Thought { text: "hm".to_owned(), tokens: 2 }),
+            Ok(ChatEvent::Text { text: "half an".to_owned(), tokens: 3, logprobs: Vec::new() }),
+        ];
+        // Ctrl-C comes from another thread, after all of that.
+        let silence = futures::stream::once(async move {
+            std::thread::spawn(move || assert!(interrupts.interrupt()));
+            futures::future::pending().await
+        });
+        let endless: ChatStream = Box::pin(futures::stream::iter(said).chain(silence));
         let answer = receive(&Terminal::detect(), &mut listener, endless, Show::Nothing).unwrap();
-        thread.join().unwrap();
         assert_eq!(answer.reason, FinishReason::Cancelled);
+        let mut conversation = crate::conversation::Conversation::default();
+        conversation.keep("hi", &answer);
+        assert_eq!(conversation.used_tokens, 10 + 2 + 3);
         assert!(answer.completed().is_err());
     }
 }

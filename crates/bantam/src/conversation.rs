@@ -106,7 +106,10 @@ impl Conversation {
         self.messages.push(Message::new(Role::User, asked));
         let thought = (!answer.thought.is_empty()).then(|| answer.thought.clone());
         self.messages.push(Message { thought, ..Message::new(Role::Assistant, answer.text.as_str()) });
-        self.used_tokens = answer.usage.prompt_tokens + answer.usage.completion_tokens;
+        // One that was stopped before it began told nothing of its tokens.
+        if answer.usage.prompt_tokens > 0 {
+            self.used_tokens = answer.usage.prompt_tokens + answer.usage.completion_tokens;
+        }
     }
 }
 
@@ -326,6 +329,8 @@ mod tests {
         assert_eq!(conversation.used_tokens, 15);
         let Reply::Show(shown) = say(&mut conversation, "/show") else { panic!("shown") };
         assert!(shown.contains("15 of 8192 tokens used by 2 messages"), "{shown}");
+        conversation.keep("stopped at once", &Answer { usage: Usage::default(), ..answered("") });
+        assert_eq!(conversation.used_tokens, 15, "nobody told another number");
         say(&mut conversation, "/clear");
         assert_eq!(conversation.request("again").messages.len(), 2, "the instructions stay");
     }

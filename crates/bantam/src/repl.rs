@@ -162,7 +162,7 @@ mod tests {
                 assert!(self.interrupts.interrupt(), "the program would have ended");
             }
             let events = vec![
-                Ok(ChatEvent::Text { text: "word".to_owned(), logprobs: Vec::new() }),
+                Ok(ChatEvent::Text { text: "word".to_owned(), tokens: 1, logprobs: Vec::new() }),
                 Ok(ChatEvent::Finished { reason: FinishReason::Stop, usage: Usage::default() }),
             ];
             let stream: ChatStream = Box::pin(futures::stream::iter(events));

@@ -23,6 +23,8 @@ pub enum ChatEvent {
     Text {
         /// The piece.
         text: String,
+        /// Tokens generated since the event before: what a reader who stops here has had, summed over all events.
+        tokens: usize,
         /// The tokens that made it, where log-probabilities were asked for; else empty.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         logprobs: Vec<TokenLogprob>,
@@ -31,6 +33,8 @@ pub enum ChatEvent {
     Thought {
         /// The piece.
         text: String,
+        /// Tokens generated since the event before.
+        tokens: usize,
     },
     /// The answer has ended; nothing follows.
     Finished {

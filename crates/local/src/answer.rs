@@ -28,6 +28,8 @@ pub(crate) struct Answer {
     logprobs: Vec<TokenLogprob>,
     events: UnboundedSender<Result<ChatEvent, ChatError>>,
     usage: Usage,
+    /// Tokens that no event has told of yet.
+    untold: usize,
     submitted: Instant,
     started: Option<Instant>,
     first_token: Option<Instant>,
@@ -55,6 +57,7 @@ impl Answer {
             logprobs: Vec::new(),
             events,
             usage: Usage { prompt_tokens, ..Usage::default() },
+            untold: 0,
             submitted: Instant::now(),
             started: None,
             first_token: None,
@@ -68,8 +71,8 @@ impl Answer {
 
     fn send_text(&mut self, text: String) {
         if !text.is_empty() {
-            let logprobs = std::mem::take(&mut self.logprobs);
-            self.send(ChatEvent::Text { text, logprobs });
+            let (tokens, logprobs) = (std::mem::take(&mut self.untold), std::mem::take(&mut self.logprobs));
+            self.send(ChatEvent::Text { text, tokens, logprobs });
         }
     }
 
@@ -79,7 +82,8 @@ impl Answer {
             match part {
                 Part::Thought(text) => {
                     self.logprobs.clear();
-                    self.send(ChatEvent::Thought { text });
+                    let tokens = std::mem::take(&mut self.untold);
+                    self.send(ChatEvent::Thought { text, tokens });
                 }
                 Part::Text(text) => {
                     let Scanned { text, stopped } = self.stops.push(&text);
@@ -123,6 +127,7 @@ impl Listener for Answer {
 
     fn token(&mut self, token: u32, logprob: Option<f32>, top: &[engine::TokenLogprob]) -> Next {
         self.usage.completion_tokens += 1;
+        self.untold += 1;
         self.first_token.get_or_insert_with(Instant::now);
         if let Some(logprob) = logprob {
             let mut entry = with_text(&self.tokenizer, engine::TokenLogprob { token, logprob });

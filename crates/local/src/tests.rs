@@ -100,6 +100,21 @@ fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
 }
 
 #[test]
+fn every_event_tells_its_tokens() {
+    let (_folder, model) = load(&Tiny::default());
+    // Words alone, each text of its own.
+    let ban = |id: &u32| !["a", "b", "yes"].iter().any(|word| model.tokenizer().id_of(word) == Some(*id));
+    let logit_bias = (0..VOCABULARY as u32).filter(ban).map(|id| (id, -1000.0)).collect();
+    let options = GenerationOptions { logit_bias, ..greedy(12) };
+    let events = block_on(async { listen(model.complete(completion("ab", options)).await.unwrap()).await });
+    let told = events.iter().map(|event| match event {
+        ChatEvent::Text { tokens, .. } | ChatEvent::Thought { tokens, .. } => *tokens,
+        _ => 0,
+    });
+    assert_eq!((told.sum::<usize>(), end_of(&events).1.completion_tokens), (12, 12));
+}
+
+#[test]
 fn text_that_the_vocabulary_cannot_express_is_refused() {
     let (_folder, model) = load(&Tiny { lacks_a_byte: true, ..Tiny::default() });
     assert!(model.render(&conversation("ab")).is_ok());
