@@ -16,8 +16,6 @@ pub enum ScoreInput {
 pub struct ScoreRequest {
     /// The text or ids.
     pub input: ScoreInput,
-    /// Also return the log-probabilities of the whole vocabulary at every position: `T x V` numbers.
-    pub full_distribution: bool,
 }
 
 /// One token of a scored text.
@@ -36,6 +34,4 @@ pub struct ScoredToken {
 pub struct ScoreResponse {
     /// The tokens in order.
     pub tokens: Vec<ScoredToken>,
-    /// `[T, V]` log-probabilities of the token after each position, where asked for; else empty.
-    pub distributions: Vec<f32>,
 }

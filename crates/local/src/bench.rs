@@ -44,7 +44,7 @@ impl LocalModel {
     pub async fn bench(&self, request: BenchRequest) -> Result<BenchSample, ChatError> {
         let len = request.depth + request.prompt + request.generate;
         let context = self.info().context;
-        let held = self.kv_pages() * PAGE_LEN;
+        let held = self.engine_config().pages * PAGE_LEN;
         let needed = request.batch.saturating_mul(len.div_ceil(PAGE_LEN) * PAGE_LEN);
         if request.batch == 0 || request.batch > STEP_LOGIT_ROWS || len == 0 || len > context || needed > held {
             return Err(ChatError::InvalidRequest(format!(
@@ -54,7 +54,8 @@ impl LocalModel {
             )));
         }
         let (reply, outcome) = oneshot::channel();
-        let run = Run { request, vocabulary: self.info().vocabulary, long_rope_after: self.long_rope_after() };
+        let run =
+            Run { request, vocabulary: self.info().vocabulary, long_rope_after: self.engine_config().long_rope_after };
         self.lend(Box::new(move |decoder| {
             let sample = decoder.map(|decoder| run.time(decoder));
             // Whoever asked may have gone.

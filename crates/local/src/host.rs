@@ -90,11 +90,30 @@ impl LocalHost {
         if let Some(model) = loaded.get(&source.name) {
             return Ok(Arc::clone(model));
         }
+        let model = Arc::new(self.load_from(&source, name, progress)?);
+        loaded.insert(source.name, Arc::clone(&model));
+        Ok(model)
+    }
+
+    /// Loads a model for the caller alone, whether it is in memory already or not.
+    ///
+    /// # Errors
+    /// As [`LocalHost::load_local`].
+    pub fn load_unshared(&self, name: &str, progress: &dyn PullProgress) -> Result<LocalModel, ChatError> {
+        self.load_from(&self.source(name, progress)?, name, progress)
+    }
+
+    fn load_from(
+        &self,
+        source: &ModelSource,
+        name: &str,
+        progress: &dyn PullProgress,
+    ) -> Result<LocalModel, ChatError> {
         let reference = self.hub.resolve(name).map_err(refusal)?;
         if let Some(manifest) = self.hub.manifest(&reference).map_err(refusal)? {
             tell_what_has_no_effect(&manifest, progress);
         }
-        let model = Arc::new(LocalModel::load(&source, &self.options, Arc::clone(&self.runtime))?);
+        let model = LocalModel::load(source, &self.options, Arc::clone(&self.runtime))?;
         let asked = source.parameters.as_ref().and_then(context_asked_for).filter(|_| self.options.context.is_none());
         let maximum = model.info().maximum_context;
         if let Some(asked) = asked.filter(|asked| *asked > maximum) {
@@ -102,7 +121,6 @@ impl LocalHost {
             progress
                 .message(&format!("{name}: its parameters ask for a context of {asked}; it was made for {maximum}"));
         }
-        loaded.insert(source.name, Arc::clone(&model));
         Ok(model)
     }
 

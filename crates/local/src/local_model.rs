@@ -7,7 +7,7 @@ use crate::generation::{or_else, sampling};
 use crate::loading::{ModelSource, Parts, Template};
 use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS};
 use crate::options::LoadOptions;
-use crate::scoring::{Scores, Scoring};
+use crate::scoring::Scoring;
 use crate::thought::{OPEN, ThoughtSplitter};
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, Worker};
 use chat::{
@@ -31,8 +31,7 @@ pub struct LocalModel {
     template: Template,
     recommended: GenerationOptions,
     memory: MemoryPlan,
-    kv_pages: usize,
-    long_rope_after: Option<usize>,
+    config: EngineConfig,
     load_time: Duration,
     commands: std::sync::mpsc::Sender<Command>,
 }
@@ -64,17 +63,15 @@ impl LocalModel {
             logit_rows: STEP_LOGIT_ROWS,
             long_rope_after: parts.model.spec().long_rope_after(),
         };
-        let long_rope_after = config.long_rope_after;
         let decoder = ModelDecoder { model: Arc::new(parts.model), runtime, arena, workspace: Workspace::default() };
-        let commands = start(Engine::new(config), Box::new(decoder))?;
+        let commands = start(Engine::new(config.clone()), Box::new(decoder))?;
         Ok(LocalModel {
             info: parts.info,
             tokenizer: Arc::new(tokenizer),
             template: parts.template,
             recommended: parts.recommended,
             memory,
-            kv_pages: pages,
-            long_rope_after,
+            config,
             load_time: began.elapsed(),
             commands,
         })
@@ -90,14 +87,9 @@ impl LocalModel {
         self.load_time
     }
 
-    /// Pages of KV memory that it has.
-    pub(crate) fn kv_pages(&self) -> usize {
-        self.kv_pages
-    }
-
-    /// Length past which a sequence uses the long RoPE frequencies, where it has two sets.
-    pub(crate) fn long_rope_after(&self) -> Option<usize> {
-        self.long_rope_after
+    /// What its engine is made for.
+    pub(crate) fn engine_config(&self) -> &EngineConfig {
+        &self.config
     }
 
     /// Its tokenizer.
@@ -216,7 +208,7 @@ impl LocalModel {
         self.commands.send(Command::Lend(work)).map_err(|_| thread_gone())
     }
 
-    fn refusal(&self, refused: Refused) -> ChatError {
+    pub(crate) fn refusal(&self, refused: Refused) -> ChatError {
         match refused {
             Refused::PromptTooLong { tokens, context } => {
                 ChatError::ContextTooLong { prompt_tokens: tokens, context, maximum_context: self.info.maximum_context }
@@ -225,32 +217,41 @@ impl LocalModel {
         }
     }
 
-    async fn score_ids(&self, request: ScoreRequest) -> Result<ScoreResponse, ChatError> {
-        let ids = match request.input {
-            ScoreInput::Text(text) => self.plain_ids(&text)?,
-            ScoreInput::Ids(ids) => ids,
-        };
-        let (reply, outcome) = oneshot::channel();
-        let sequence = SequenceRequest {
-            prompt: ids.clone(),
+    /// The ids that a text is scored by.
+    pub(crate) fn score_ids(&self, input: ScoreInput) -> Result<Vec<u32>, ChatError> {
+        match input {
+            ScoreInput::Text(text) => self.plain_ids(&text),
+            ScoreInput::Ids(ids) => Ok(ids),
+        }
+    }
+
+    /// A sequence that is read and not answered.
+    pub(crate) fn score_request(ids: Vec<u32>, prompt_scores: PromptScores) -> SequenceRequest {
+        SequenceRequest {
+            prompt: ids,
             max_tokens: Some(0),
             sampling: Sampling::default(),
             stop_ids: Vec::new(),
             top_logprobs: None,
-            prompt_scores: match request.full_distribution {
-                true => PromptScores::Distributions,
-                false => PromptScores::Tokens,
-            },
+            prompt_scores,
             constraint: None,
-        };
+        }
+    }
+
+    /// Tokens with their texts. `logprobs` are those of all but the first, which has nothing before it.
+    pub fn scored_tokens(&self, ids: &[u32], logprobs: &[f32]) -> Vec<ScoredToken> {
+        let logprobs = std::iter::once(None).chain(logprobs.iter().copied().map(Some));
+        let token = |(&id, logprob): (&u32, _)| ScoredToken { id, text: self.tokenizer.token_text(id), logprob };
+        ids.iter().zip(logprobs).map(token).collect()
+    }
+
+    async fn score_tokens(&self, request: ScoreRequest) -> Result<ScoreResponse, ChatError> {
+        let ids = self.score_ids(request.input)?;
+        let (reply, outcome) = oneshot::channel();
+        let sequence = Self::score_request(ids.clone(), PromptScores::Tokens);
         self.submit(sequence, Box::new(Scoring::new(reply))).await?;
-        let Scores { logprobs, distributions } = outcome.await.map_err(|_| thread_gone())??;
-        // The first token has nothing before it.
-        let logprobs = std::iter::once(None).chain(logprobs.into_iter().map(Some));
-        let tokens = ids.iter().zip(logprobs);
-        let tokens =
-            tokens.map(|(&id, logprob)| ScoredToken { id, text: self.tokenizer.token_text(id), logprob }).collect();
-        Ok(ScoreResponse { tokens, distributions })
+        let logprobs = outcome.await.map_err(|_| thread_gone())??;
+        Ok(ScoreResponse { tokens: self.scored_tokens(&ids, &logprobs) })
     }
 }
 
@@ -327,6 +328,6 @@ impl ChatModel for LocalModel {
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {
-        Box::pin(self.score_ids(request))
+        Box::pin(self.score_tokens(request))
     }
 }

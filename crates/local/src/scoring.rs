@@ -1,32 +1,38 @@
-//! Collects the log-probabilities of a given text.
+//! Collects the log-probabilities of a given text: those of its tokens as one answer, those of the whole vocabulary a
+//! piece at a time.
 //!
-//! Read next: `local_model`, which asks for them.
+//! The log-probabilities of the vocabulary at every position are `T x V` numbers, more than memory holds for a long text.
+//! So they are computed when they are asked for:
+//!
+//! ```text
+//! reader:          ask ----> wait for the piece ----> use it ----> ask ...
+//! engine's thread: wait ---> one step, one piece --> wait -------> one step ...
+//! ```
+//!
+//! The steps are those of an engine of its own, made like the thread's, with the decoder lent for the whole text; so the
+//! numbers are the same as in any other answer. Read next: `local_model`, which asks for them.
 
+use crate::LocalModel;
 use crate::answer::broken;
-use crate::worker::{Listener, Next};
-use chat::ChatError;
-use engine::FinishReason;
+use crate::memory::{STEP_LOGIT_ROWS, STEP_TOKENS};
+use crate::worker::{Decoder, Listener, Next};
+use chat::{ChatError, ScoreInput};
+use engine::{Engine, EngineEvent, FinishReason, PromptScores};
 use futures::channel::oneshot;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
-
-/// What was collected.
-#[derive(Debug, Default)]
-pub(crate) struct Scores {
-    /// Of each token but the first.
-    pub(crate) logprobs: Vec<f32>,
-    /// `[T, V]`, where asked for.
-    pub(crate) distributions: Vec<f32>,
-}
 
 /// Listens to the scoring of one text.
 pub(crate) struct Scoring {
-    scores: Scores,
-    reply: Option<oneshot::Sender<Result<Scores, ChatError>>>,
+    /// Of each token but the first.
+    logprobs: Vec<f32>,
+    reply: Option<oneshot::Sender<Result<Vec<f32>, ChatError>>>,
 }
 
 impl Scoring {
-    pub(crate) fn new(reply: oneshot::Sender<Result<Scores, ChatError>>) -> Scoring {
-        Scoring { scores: Scores::default(), reply: Some(reply) }
+    /// The reply gets the log-probability of each token but the first.
+    pub(crate) fn new(reply: oneshot::Sender<Result<Vec<f32>, ChatError>>) -> Scoring {
+        Scoring { logprobs: Vec::new(), reply: Some(reply) }
     }
 }
 
@@ -37,14 +43,13 @@ impl Listener for Scoring {
         Next::GoOn
     }
 
-    fn scored(&mut self, logprobs: &[engine::TokenLogprob], distributions: Vec<f32>) {
-        self.scores.logprobs.extend(logprobs.iter().map(|one| one.logprob));
-        self.scores.distributions.extend(distributions);
+    fn scored(&mut self, logprobs: &[engine::TokenLogprob], _: Vec<f32>) {
+        self.logprobs.extend(logprobs.iter().map(|one| one.logprob));
     }
 
     fn finished(&mut self, end: Result<FinishReason, ChatError>) {
         let outcome = match end {
-            Ok(FinishReason::Length | FinishReason::Stop(_)) => Ok(std::mem::take(&mut self.scores)),
+            Ok(FinishReason::Length | FinishReason::Stop(_)) => Ok(std::mem::take(&mut self.logprobs)),
             Ok(reason) => Err(broken(&reason)),
             Err(error) => Err(error),
         };
@@ -57,4 +62,107 @@ impl Listener for Scoring {
     fn is_gone(&self) -> bool {
         self.reply.as_ref().is_none_or(oneshot::Sender::is_canceled)
     }
+}
+
+/// Some positions of a text, scored.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct ScoredPiece {
+    /// The first position.
+    pub first_position: usize,
+    /// Log-probabilities of the tokens after these positions; the last position of a text has none after it.
+    pub logprobs: Vec<f32>,
+    /// `[positions, V]` log-probabilities of what may come after each position.
+    pub distributions: Vec<f32>,
+}
+
+/// A text that is scored while it is iterated over. Dropping it leaves the rest out.
+pub struct ScoredPieces {
+    ids: Vec<u32>,
+    ask: Sender<()>,
+    /// `None` is the end.
+    pieces: Receiver<Result<Option<ScoredPiece>, ChatError>>,
+    is_over: bool,
+}
+
+impl ScoredPieces {
+    /// The token ids of the text.
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// Bytes that a piece takes at most, at a vocabulary of so many tokens.
+    pub fn piece_bytes(vocabulary: usize) -> u64 {
+        (STEP_LOGIT_ROWS as u64 * 4).saturating_mul(vocabulary as u64)
+    }
+}
+
+impl Iterator for ScoredPieces {
+    type Item = Result<ScoredPiece, ChatError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        // A thread that has ended may have left a last word, so the answer is awaited either way.
+        let _ = self.ask.send(());
+        let gone = || Err(ChatError::Internal("the scoring of a text broke off".to_owned()));
+        let told = self.pieces.recv().unwrap_or_else(|_| gone()).transpose();
+        self.is_over = !matches!(told, Some(Ok(_)));
+        told
+    }
+}
+
+impl LocalModel {
+    /// Scores a text piece by piece, with the log-probabilities of the whole vocabulary. Nothing is computed before it is
+    /// asked for, and one piece is in memory at a time. Until the last one, all others who ask this model wait.
+    ///
+    /// # Errors
+    /// As scoring; [`ChatError::Unavailable`] comes as the first piece while the model answers somebody.
+    pub fn score_pieces(&self, input: ScoreInput) -> Result<ScoredPieces, ChatError> {
+        let ids = self.score_ids(input)?;
+        let mut engine = Engine::new(self.engine_config().clone());
+        let request = Self::score_request(ids.clone(), PromptScores::Distributions);
+        engine.submit(request).map_err(|refused| self.refusal(refused))?;
+        let (ask, asked) = channel();
+        let (reply, pieces) = channel();
+        self.lend(Box::new(move |decoder| {
+            let Some(decoder) = decoder else {
+                let busy = "the model is answering somebody\nhint: compare models when nothing else runs";
+                // Whoever asked may have gone.
+                let _ = reply.send(Err(ChatError::Unavailable(busy.to_owned())));
+                return;
+            };
+            while asked.recv().is_ok() {
+                let piece = next_piece(&mut engine, decoder);
+                let goes_on = matches!(piece, Ok(Some(_)));
+                if reply.send(piece).is_err() || !goes_on {
+                    return;
+                }
+            }
+        }))?;
+        Ok(ScoredPieces { ids, ask, pieces, is_over: false })
+    }
+}
+
+/// The next piece of the one text of an engine; `None` after the last.
+fn next_piece(engine: &mut Engine, decoder: &mut dyn Decoder) -> Result<Option<ScoredPiece>, ChatError> {
+    let mut events = Vec::new();
+    while let Some(batch) = engine.begin(STEP_TOKENS) {
+        engine.finish(decoder.forward(&batch), &mut events);
+        let mut piece = None;
+        for event in events.drain(..) {
+            match event {
+                EngineEvent::PromptLogprobs { first_position, logprobs, distributions, .. } => {
+                    let logprobs = logprobs.iter().map(|one| one.logprob).collect();
+                    piece = Some(ScoredPiece { first_position, logprobs, distributions });
+                }
+                EngineEvent::Token { .. } | EngineEvent::Finished { reason: FinishReason::Length, .. } => {}
+                EngineEvent::Finished { reason, .. } => return Err(broken(&reason)),
+            }
+        }
+        if piece.is_some() {
+            return Ok(piece);
+        }
+    }
+    Ok(None)
 }

@@ -58,6 +58,11 @@ fn end_of(events: &[ChatEvent]) -> (FinishReason, Usage) {
     }
 }
 
+/// `[T, V]` log-probabilities of what may come after each position of a text.
+fn distributions(model: &LocalModel, input: ScoreInput) -> Vec<f32> {
+    model.score_pieces(input).unwrap().flat_map(|piece| piece.unwrap().distributions).collect()
+}
+
 fn refusal<T>(outcome: Result<T, ChatError>) -> String {
     match outcome {
         Ok(_) => panic!("was not refused"),
@@ -120,7 +125,7 @@ fn text_that_the_vocabulary_cannot_express_is_refused() {
     assert!(model.render(&conversation("ab")).is_ok());
     let refused = refusal(model.render(&conversation("a\u{4}b")));
     assert!(refused.contains("U+0004 at byte 18 of the text\nhint: "), "{refused}");
-    let score = |text: &str| ScoreRequest { input: ScoreInput::Text(text.to_owned()), full_distribution: false };
+    let score = |text: &str| ScoreRequest { input: ScoreInput::Text(text.to_owned()) };
     assert!(block_on(model.score(score("ab"))).is_ok());
     let refused = refusal(block_on(model.score(score("ab\u{4}"))));
     assert!(refused.contains("U+0004 at byte 2 of the text"), "{refused}");
@@ -185,15 +190,16 @@ fn log_probabilities_agree_with_scores() {
     let prompt = model.tokenizer().encode("abab", tokenizer::Encode::default());
     let ids: Vec<u32> =
         [bos].into_iter().chain(prompt.iter().copied()).chain(said.iter().map(|token| token.id)).collect();
-    let request = ScoreRequest { input: ScoreInput::Ids(ids.clone()), full_distribution: true };
+    let request = ScoreRequest { input: ScoreInput::Ids(ids.clone()) };
     let response = block_on(model.score(request)).unwrap();
+    let distributions = distributions(&model, ScoreInput::Ids(ids.clone()));
     assert_eq!(response.tokens.len(), ids.len());
     assert_eq!(response.tokens[0].logprob, None);
-    assert_eq!(response.distributions.len(), ids.len() * VOCABULARY);
+    assert_eq!(distributions.len(), ids.len() * VOCABULARY);
     for (index, token) in said.iter().enumerate() {
         let position = 1 + prompt.len() + index;
         assert_eq!(response.tokens[position].logprob, Some(token.logprob), "the same whether said or given");
-        let row = &response.distributions[(position - 1) * VOCABULARY..position * VOCABULARY];
+        let row = &distributions[(position - 1) * VOCABULARY..position * VOCABULARY];
         assert_eq!(Some(row[token.id as usize]), response.tokens[position].logprob);
     }
 }
@@ -201,11 +207,10 @@ fn log_probabilities_agree_with_scores() {
 #[test]
 fn a_long_text_is_scored_in_pieces() {
     let (_folder, model) = load(&Tiny::default());
-    let score = |input| block_on(model.score(ScoreRequest { input, full_distribution: false }));
+    let score = |input| block_on(model.score(ScoreRequest { input }));
     let response = score(ScoreInput::Text("ab".repeat(100))).unwrap();
     assert_eq!(response.tokens.len(), 201, "the letters and the beginning of the sequence");
     assert!(response.tokens[1..].iter().all(|token| token.logprob.is_some_and(|logprob| logprob < 0.0)));
-    assert!(response.distributions.is_empty());
     assert_eq!(
         refusal(score(ScoreInput::Text("a".repeat(300)))),
         "the prompt has 301 tokens, the context holds 256\n\
@@ -214,6 +219,46 @@ fn a_long_text_is_scored_in_pieces() {
     assert_eq!(refusal(score(ScoreInput::Ids(vec![]))), "the prompt is empty, expected at least one token");
     let unknown = format!("token 5000 is outside the vocabulary of {VOCABULARY} tokens");
     assert_eq!(refusal(score(ScoreInput::Ids(vec![5000]))), unknown);
+}
+
+#[test]
+fn distributions_come_in_bounded_pieces_and_agree_with_the_whole() {
+    let (_folder, model) = load(&Tiny::default());
+    let input = || ScoreInput::Text("ab".repeat(100));
+    let whole = block_on(model.score(ScoreRequest { input: input() })).unwrap();
+    let (mut logprobs, mut positions) = (Vec::new(), 0);
+    for piece in model.score_pieces(input()).unwrap() {
+        let piece = piece.unwrap();
+        assert_eq!(piece.first_position, positions);
+        assert!(piece.distributions.len() as u64 * 4 <= ScoredPieces::piece_bytes(VOCABULARY));
+        positions += piece.distributions.len() / VOCABULARY;
+        logprobs.extend(piece.logprobs);
+    }
+    assert_eq!(positions, 201);
+    let ids: Vec<u32> = whole.tokens.iter().map(|token| token.id).collect();
+    assert_eq!(model.scored_tokens(&ids, &logprobs), whole.tokens);
+}
+
+#[test]
+fn two_models_are_scored_in_turns_and_a_text_left_halfway_is_in_nobodys_way() {
+    let (_folder, one) = load(&Tiny::default());
+    let (_folder, other) = load(&Tiny::default());
+    let input = ScoreInput::Text("ab".repeat(100));
+    let mut pieces = one.score_pieces(input.clone()).unwrap();
+    let mut others = other.score_pieces(ScoreInput::Ids(pieces.ids().to_vec())).unwrap();
+    for _ in 0..2 {
+        assert_eq!(pieces.next().unwrap().unwrap(), others.next().unwrap().unwrap());
+    }
+    drop(pieces);
+    assert_eq!(block_on(one.score(ScoreRequest { input: input.clone() })).unwrap().tokens.len(), 201);
+    assert_eq!(others.by_ref().count(), 2, "201 positions are four pieces");
+    assert!(others.next().is_none(), "the end stays the end");
+    let refused = refusal(one.score_pieces(ScoreInput::Ids(vec![5; 300])));
+    assert!(refused.starts_with("the prompt has 300 tokens, the context holds 256"), "{refused}");
+    let (_folder, broken) = load(&Tiny { is_broken: true, ..Tiny::default() });
+    let ends: Vec<_> = broken.score_pieces(input).unwrap().collect();
+    assert_eq!(ends.len(), 1);
+    assert!(ends[0].as_ref().unwrap_err().to_string().contains("is not a number"));
 }
 
 #[test]
@@ -336,8 +381,8 @@ fn a_model_is_quantized_and_still_runs() {
     let folder = TempDir::new().unwrap();
     let path = Tiny::default().write(folder.path());
     let base = LocalModel::load(&source(&path), &LoadOptions::default(), runtime(1)).unwrap();
-    let request = ScoreRequest { input: ScoreInput::Text("ab yes 語".to_owned()), full_distribution: true };
-    let expected = block_on(base.score(request.clone())).unwrap();
+    let input = ScoreInput::Text("ab yes 語".to_owned());
+    let expected = distributions(&base, input.clone());
     let run = runtime(1);
     let text = "ab ab yes yes 語 ab ".repeat(8);
     for (name, is_calibrated, bound) in [
@@ -357,9 +402,9 @@ fn a_model_is_quantized_and_still_runs() {
         assert!(report.bytes_after < report.bytes_before && !report.requantized);
         let model = LocalModel::load(&source(&target), &LoadOptions::default(), runtime(1)).unwrap();
         assert_eq!(model.info().quantization, name);
-        let got = block_on(model.score(request.clone())).unwrap();
-        let pairs = expected.distributions.iter().zip(&got.distributions);
-        let mean = pairs.map(|(a, b)| f64::from(a - b).abs()).sum::<f64>() / expected.distributions.len() as f64;
+        let got = distributions(&model, input.clone());
+        let pairs = expected.iter().zip(&got);
+        let mean = pairs.map(|(a, b)| f64::from(a - b).abs()).sum::<f64>() / expected.len() as f64;
         assert!(mean < bound, "{name}: log-probabilities differ by {mean} on average");
         let find = |name: &str| report.tensors.iter().find(|tensor| tensor.name == name).unwrap();
         assert_eq!(find("blk.0.attn_norm.weight").to, "f32");
@@ -430,6 +475,9 @@ fn what_of_the_store_has_no_effect_is_told_once_a_load() {
         "tiny: its parameters ask for a context of 9000; it was made for 256",
     ];
     assert_eq!(heard.text(), expected.join("\n"));
+    let apart = Heard::default();
+    host.load_unshared("tiny", &apart).unwrap();
+    assert_eq!(apart.text(), expected.join("\n"), "also of one that is in memory already");
 }
 
 /// What was told while a model was fetched or loaded.

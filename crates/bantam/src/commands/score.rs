@@ -2,13 +2,14 @@
 
 use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
-use crate::session::Session;
+use crate::progress::{Progress, Unit};
+use crate::session::{Session, load_options};
 use anyhow::Context;
-use chat::{ChatModel, ScoreInput, ScoreRequest, ScoreResponse, ScoredToken};
+use chat::{ChatModel, ScoreInput, ScoreRequest, ScoredToken};
 use futures::executor::block_on;
+use local::{Description, Forecast, ModelShape, ScoredPiece, ScoredPieces};
 use serde::Serialize;
 use std::path::PathBuf;
-use tokenizer::Encode;
 
 /// Tell how likely a text is to a model, token by token
 #[derive(Debug, clap::Args)]
@@ -69,19 +70,23 @@ struct Comparison {
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let input = input(&args)?;
-    let request = ScoreRequest { input, full_distribution: args.against.is_some() };
-    let response = score(session, &args.model, &args.load, request.clone())?;
-    let summary = Summary::of(&response.tokens)?;
-    let against = match &args.against {
-        Some(base) => Some(compare(session, &args, base, request, &response)?),
-        None => None,
+    let (tokens, against) = match &args.against {
+        Some(base) => {
+            let (tokens, comparison) = compare(session, &args, base, input)?;
+            (tokens, Some(comparison))
+        }
+        None => {
+            let loaded = session.load(&args.model, &args.load)?;
+            (block_on(loaded.model.score(ScoreRequest { input }))?.tokens, None)
+        }
     };
+    let summary = Summary::of(&tokens)?;
     if args.json {
         return session.terminal.json(&Output {
             model: args.model,
-            token_count: response.tokens.len(),
+            token_count: tokens.len(),
             scored_count: summary.count,
-            tokens: if args.summary { Vec::new() } else { response.tokens },
+            tokens: if args.summary { Vec::new() } else { tokens },
             sum: summary.sum,
             mean: summary.mean,
             perplexity: summary.perplexity,
@@ -90,7 +95,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let mut text = String::new();
     if !args.summary {
-        for token in &response.tokens {
+        for token in &tokens {
             let logprob = token.logprob.map_or("-".to_owned(), |logprob| format!("{logprob:.4}"));
             text.push_str(&format!("{:>8} {logprob:>10}  {:?}\n", token.id, token.text));
         }
@@ -110,34 +115,6 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         ));
     }
     Ok(session.terminal.data(&text)?)
-}
-
-fn score(session: &Session, model: &str, load: &LoadArgs, request: ScoreRequest) -> anyhow::Result<ScoreResponse> {
-    let loaded = session.load(model, load)?;
-    if request.full_distribution {
-        let tokens = match &request.input {
-            ScoreInput::Ids(ids) => ids.len(),
-            ScoreInput::Text(text) => {
-                loaded.model.tokenizer().encode(text, Encode { add_bos_eos: true, parse_special: false }).len()
-            }
-        };
-        distributions_fit(tokens, loaded.model.info().vocabulary, local::free_memory())?;
-    }
-    Ok(block_on(loaded.model.score(request))?)
-}
-
-/// A comparison holds both models' log-probabilities of the whole vocabulary at every position: `2 T V` numbers.
-fn distributions_fit(tokens: usize, vocabulary: usize, free: Option<u64>) -> anyhow::Result<()> {
-    let needed = 2 * 4 * (tokens as u64).saturating_mul(vocabulary as u64);
-    match free {
-        Some(free) if needed > free => anyhow::bail!(
-            "--against: {tokens} tokens over a vocabulary of {vocabulary} need {}, free are {}\n\
-             hint: compare on a shorter text",
-            crate::table::bytes(needed),
-            crate::table::bytes(free),
-        ),
-        _ => Ok(()),
-    }
 }
 
 fn input(args: &Args) -> anyhow::Result<ScoreInput> {
@@ -183,42 +160,118 @@ impl Summary {
     }
 }
 
+/// Scores a text by both models in turns, a piece each: both are in memory, and never more than a piece of what they say.
 fn compare(
     session: &Session,
     args: &Args,
     base: &str,
-    request: ScoreRequest,
-    model: &ScoreResponse,
-) -> anyhow::Result<Comparison> {
+    input: ScoreInput,
+) -> anyhow::Result<(Vec<ScoredToken>, Comparison)> {
+    let options = load_options(&args.load)?;
+    let host = session.host(&args.load)?;
+    // Both names are looked up before anything is fetched.
+    host.hub().resolve(&args.model)?;
+    host.hub().resolve(base)?;
+    let downloads = session.download_progress();
+    let describe =
+        |name: &str| -> anyhow::Result<Description> { Ok(local::describe(&host.source(name, &downloads)?, &options)?) };
+    let (described, base_described) = (describe(&args.model)?, describe(base)?);
+    let vocabulary = described.info.vocabulary;
+    if vocabulary != base_described.info.vocabulary {
+        return Err(different_vocabularies(&args.model, base));
+    }
+    let needs = [&described, &base_described].map(|one| {
+        let memory = Forecast::of(&ModelShape::from(&one.spec), one.info.weight_bytes, &options, None).memory;
+        memory.total().saturating_add(ScoredPieces::piece_bytes(vocabulary))
+    });
+    both_fit([&args.model, base], needs, local::free_memory())?;
+    // Not shared by the host: a model may be compared with itself, and each reads the text.
+    let load = |name: &str| host.load_unshared(name, &downloads);
+    let (model, reference) = (load(&args.model)?, load(base)?);
+    let pieces = model.score_pieces(input)?;
+    let ids = pieces.ids().to_vec();
     // Both models read the same ids; a base with another tokenizer would make the comparison meaningless.
-    let ids: Vec<u32> = model.tokens.iter().map(|token| token.id).collect();
-    let reference = score(session, base, &args.load, ScoreRequest { input: ScoreInput::Ids(ids), ..request })?;
-    let same_texts = model.tokens.iter().zip(&reference.tokens).all(|(one, other)| one.text == other.text);
-    if !same_texts || model.distributions.len() != reference.distributions.len() {
-        anyhow::bail!(
-            "{} and {base} have different vocabularies\nhint: --against takes another quantization of the same model",
-            args.model
-        );
+    if ids.iter().any(|&id| model.tokenizer().token_text(id) != reference.tokenizer().token_text(id)) {
+        return Err(different_vocabularies(&args.model, base));
     }
-    let vocabulary = model.distributions.len() / model.tokens.len().max(1);
-    let summary = Summary::of(&reference.tokens)?;
-    let (mut total, mut largest, mut same) = (0.0f64, 0.0f64, 0usize);
-    let rows = reference.distributions.chunks_exact(vocabulary).zip(model.distributions.chunks_exact(vocabulary));
-    for (base_row, model_row) in rows {
-        let divergence = kl_divergence(base_row, model_row);
-        total += divergence;
-        largest = largest.max(divergence);
-        same += usize::from(likeliest(base_row) == likeliest(model_row));
+    let base_pieces = reference.score_pieces(ScoreInput::Ids(ids.clone()))?;
+    let bar = Progress::new(session.terminal, Unit::Things);
+    bar.begin("scoring (tokens)", Some(ids.len() as u64), 0);
+    let mut distance = Distance { vocabulary, ..Distance::default() };
+    let (mut logprobs, mut base_logprobs) = (Vec::new(), Vec::new());
+    for (piece, base_piece) in pieces.zip(base_pieces) {
+        let (piece, base_piece) = (piece?, base_piece?);
+        bar.add(distance.add(&piece, &base_piece));
+        logprobs.extend(piece.logprobs);
+        base_logprobs.extend(base_piece.logprobs);
     }
-    let positions = model.tokens.len().max(1) as f64;
-    Ok(Comparison {
-        base: base.to_owned(),
-        kl_divergence: total / positions,
-        kl_divergence_max: largest,
-        top1_agreement: same as f64 / positions,
-        base_mean: summary.mean,
-        base_perplexity: summary.perplexity,
-    })
+    bar.end();
+    let summary = Summary::of(&reference.scored_tokens(&ids, &base_logprobs))?;
+    Ok((model.scored_tokens(&ids, &logprobs), distance.comparison(base, &summary)))
+}
+
+fn different_vocabularies(model: &str, base: &str) -> anyhow::Error {
+    anyhow::anyhow!(
+        "{model} and {base} have different vocabularies\nhint: --against takes another quantization of the same model"
+    )
+}
+
+/// Refuses two models that do not fit into memory together, each with a piece of what it says of the text.
+fn both_fit(names: [&str; 2], needs: [u64; 2], free: Option<u64>) -> anyhow::Result<()> {
+    let together = needs[0].saturating_add(needs[1]);
+    match free {
+        Some(free) if together > free => anyhow::bail!(
+            "--against: {} and {} need {} of memory together ({} and {}), free are {}\n\
+             hint: choose a smaller --context, or score each alone (without --against)",
+            names[0],
+            names[1],
+            crate::table::bytes(together),
+            crate::table::bytes(needs[0]),
+            crate::table::bytes(needs[1]),
+            crate::table::bytes(free),
+        ),
+        _ => Ok(()),
+    }
+}
+
+/// How far two models lie apart over the positions so far.
+#[derive(Default)]
+struct Distance {
+    vocabulary: usize,
+    positions: usize,
+    divergence_sum: f64,
+    divergence_max: f64,
+    same_choice: usize,
+}
+
+impl Distance {
+    /// Adds the same positions as both see them; returns how many.
+    fn add(&mut self, model: &ScoredPiece, base: &ScoredPiece) -> u64 {
+        let (rows, base_rows) = (&model.distributions, &base.distributions);
+        let place = (model.first_position, rows.len());
+        assert_eq!(place, (base.first_position, base_rows.len()), "models take the same steps; this is a bug");
+        for (base, model) in base_rows.chunks_exact(self.vocabulary).zip(rows.chunks_exact(self.vocabulary)) {
+            let divergence = kl_divergence(base, model);
+            self.divergence_sum += divergence;
+            self.divergence_max = self.divergence_max.max(divergence);
+            self.same_choice += usize::from(likeliest(base) == likeliest(model));
+        }
+        let positions = rows.len() / self.vocabulary;
+        self.positions += positions;
+        positions as u64
+    }
+
+    fn comparison(&self, base: &str, summary: &Summary) -> Comparison {
+        let positions = self.positions.max(1) as f64;
+        Comparison {
+            base: base.to_owned(),
+            kl_divergence: self.divergence_sum / positions,
+            kl_divergence_max: self.divergence_max,
+            top1_agreement: self.same_choice as f64 / positions,
+            base_mean: summary.mean,
+            base_perplexity: summary.perplexity,
+        }
+    }
 }
 
 /// `Σ p (ln p - ln q)` over rows of log-probabilities, in nats (Kullback and Leibler 1951).
@@ -245,10 +298,36 @@ mod tests {
     }
 
     #[test]
-    fn a_comparison_that_cannot_fit_is_refused_with_both_numbers() {
-        assert!(distributions_fit(1000, 50_000, Some(1 << 30)).is_ok());
-        let error = distributions_fit(10_000, 262_144, Some(1_000_000_000)).unwrap_err().to_string();
-        assert!(error.contains("need 21.0 GB, free are 1.0 GB"), "{error}");
+    fn two_models_that_cannot_fit_together_are_refused_with_the_numbers() {
+        assert!(both_fit(["q4", "f16"], [1 << 20, 1 << 20], Some(1 << 30)).is_ok());
+        assert!(both_fit(["q4", "f16"], [1 << 40, 1 << 40], None).is_ok(), "unknown free memory refuses nothing");
+        let error = both_fit(["q4", "f16"], [6_000_000_000, 15_000_000_000], Some(16_000_000_000)).unwrap_err();
+        let expected = "--against: q4 and f16 need 21.0 GB of memory together (6.0 GB and 15.0 GB), free are 16.0 GB";
+        assert!(error.to_string().starts_with(expected), "{error}");
+    }
+
+    #[test]
+    fn pieces_add_up_to_what_the_whole_is() {
+        let row = |p: f32| [p.ln(), (1.0 - p).ln()];
+        let (model, base) = ([row(0.5), row(0.25), row(0.75)].concat(), [row(0.25), row(0.5), row(0.75)].concat());
+        let piece = |rows: &[f32], from: usize, to: usize| ScoredPiece {
+            first_position: from,
+            logprobs: Vec::new(),
+            distributions: rows[2 * from..2 * to].to_vec(),
+        };
+        let distance = |ends: &[usize]| {
+            let mut distance = Distance { vocabulary: 2, ..Distance::default() };
+            for pair in ends.windows(2) {
+                let (from, to) = (pair[0], pair[1]);
+                assert_eq!(distance.add(&piece(&model, from, to), &piece(&base, from, to)), (to - from) as u64);
+            }
+            let summary = Summary { count: 1, sum: -1.0, mean: -1.0, perplexity: 1.0f64.exp() };
+            distance.comparison("base", &summary)
+        };
+        let whole = distance(&[0, 3]);
+        assert_eq!(distance(&[0, 1, 2, 3]), whole);
+        assert!(whole.kl_divergence > 0.0 && whole.kl_divergence_max > whole.kl_divergence);
+        assert_eq!(whole.top1_agreement, 1.0 / 3.0);
     }
 
     #[test]

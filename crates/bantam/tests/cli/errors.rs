@@ -58,6 +58,7 @@ fn an_unknown_model_is_a_failure_with_the_nearest_names_in_every_command() {
             &["quantize", typed, "--to", "q8_0", "--name", "new"],
             &["tokenize", typed, "hello"],
             &["score", typed, "--text", text],
+            &["score", "tiny:1b", "--against", typed, "--text", text],
             &["bench", typed],
         ];
         for args in everywhere {
