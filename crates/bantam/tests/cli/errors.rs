@@ -88,6 +88,29 @@ fn a_file_that_is_no_model_is_named_with_what_it_looks_like() {
 }
 
 #[test]
+fn a_folder_of_safetensors_is_not_quantized_and_the_way_out_is_told() {
+    let home = tempdir().unwrap();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/testdata/qwen3");
+    let alone = home.path().join("qwen3-folder");
+    fs::create_dir(&alone).unwrap();
+    for name in ["config.json", "model.safetensors"] {
+        fs::copy(folder.join(name), alone.join(name)).unwrap();
+    }
+    let alone = alone.to_str().unwrap();
+    let (code, _, err) = run(bantam(home.path()).args(["import", alone, "--name", "stored"]));
+    assert_eq!(code, 0, "{err}");
+    for model in [alone, "stored"] {
+        let (code, out, err) = run(bantam(home.path()).args(["quantize", model, "--to", "q8_0", "--name", "new"]));
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        let expected = "is a folder of safetensors, expected a GGUF file\nhint: convert it first, for example with \
+                        convert_hf_to_gguf.py of llama.cpp";
+        assert!(err.contains(&format!("{model} {expected}")), "{err}");
+    }
+    let (_, list, _) = run(bantam(home.path()).args(["list", "--json"]));
+    assert!(list.contains("\"stored\"") && !list.contains("\"new\""), "{list}");
+}
+
+#[test]
 fn values_out_of_range_say_what_was_expected() {
     let home = tempdir().unwrap();
     let error = |args: &[&str]| {
