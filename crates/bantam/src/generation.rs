@@ -36,7 +36,7 @@ pub struct GenerationArgs {
     /// Subtract this from a token's score for each time it was generated
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// The same seed, prompt and model give the same answer; the default is random
+    /// The same seed, prompt and model give the same answer; the default is the model's own, else random
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
     /// End the answer before this text; may be given several times

@@ -106,8 +106,8 @@ fn once(
     prompt: &str,
     raw: bool,
 ) -> anyhow::Result<()> {
-    // A seed that is chosen here can be told, so that an answer one liked can be had again.
-    let seed = *conversation.options.seed.get_or_insert_with(|| local::random_seed() >> SEED_SHIFT);
+    let seed = seed(&conversation.options, loaded.model.recommended());
+    conversation.options.seed = Some(seed);
     conversation.raw = raw;
     let stream = ask(loaded.model.as_ref(), &conversation, prompt)?;
     let show = if args.json { Show::Nothing } else { Show::Streaming };
@@ -125,6 +125,12 @@ fn once(
         session.terminal.warn("the answer ended at its limit and may be incomplete (--max-tokens, --context)");
     }
     Ok(())
+}
+
+/// The caller's seed, else the model's own, else one that is drawn here, so that it can be told and an answer one liked
+/// can be had again.
+fn seed(options: &GenerationOptions, recommended: &GenerationOptions) -> u64 {
+    options.seed.or(recommended.seed).unwrap_or_else(|| local::random_seed() >> SEED_SHIFT)
 }
 
 /// Sends a prompt after what was said, through the template or, raw, alone and as it is.
@@ -234,5 +240,14 @@ mod tests {
         assert_eq!(join(None, some("text")), some("text"));
         assert_eq!(join(some("ask"), None), some("ask"));
         assert_eq!(join(None, None), None);
+    }
+
+    #[test]
+    fn the_models_own_seed_stands_unless_the_caller_has_one() {
+        let of = |seed| GenerationOptions { seed, ..GenerationOptions::default() };
+        assert_eq!(seed(&of(Some(1)), &of(Some(7))), 1);
+        assert_eq!(seed(&of(None), &of(Some(7))), 7);
+        assert_ne!(seed(&of(None), &of(None)), seed(&of(None), &of(None)), "drawn anew");
+        assert!(seed(&of(None), &of(None)) < 1 << 53);
     }
 }

@@ -63,6 +63,29 @@ fn a_seed_gives_the_same_answer_again_and_another_does_not() {
 }
 
 #[test]
+fn a_models_own_seed_is_used_and_told() {
+    let Some(home) = store(CHAT) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let listed = answer(bantam(&home).args(["list", "--json"]));
+    let digest = listed.as_array().unwrap().iter().find(|row| row["name"] == CHAT).unwrap()["digest"].clone();
+    let blob = home.join("blobs").join(format!("sha256-{}", digest.as_str().unwrap()));
+    let (code, _, err) =
+        run(bantam(scratch.path()).args(["import", blob.to_str().unwrap(), "--name", "seeded", "--link"]));
+    assert_eq!(code, 0, "{err}");
+    let place = scratch.path().join("manifests/seeded.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
+    manifest["ollama"] = serde_json::json!({"params": {"seed": 7}});
+    std::fs::write(&place, manifest.to_string()).unwrap();
+    let told = |seed: &[&str]| {
+        let args = ["run", "seeded", "Tell a story.", "--temperature", "1", "--max-tokens", "24", "--json"];
+        let object = answer(bantam(scratch.path()).args(args).args(seed));
+        (object["seed"].as_u64().unwrap(), object["text"].clone())
+    };
+    assert_eq!(told(&[]), told(&["--seed", "7"]));
+    assert_eq!(told(&["--seed", "8"]).0, 8, "the caller's goes before it");
+}
+
+#[test]
 fn piped_text_follows_the_prompt() {
     let Some(home) = store(CHAT) else { return };
     let args = ["run", "Repeat this:", "--greedy", "--max-tokens", "4", "--json"];
