@@ -2,6 +2,7 @@
 //!
 //! Nothing here takes memory for weights: they are mapped. Read next: `local_model`, which puts the parts to work.
 
+use crate::forecast::{Forecast, ModelShape};
 use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf};
 use crate::options::{LoadOptions, is_context_of};
 use crate::quantize_mix::file_type_name;
@@ -138,6 +139,16 @@ pub struct Description {
     pub spec: model::DecoderSpec,
     /// Whether there is a tokenizer; without one it can be kept and quantized, not run.
     pub has_tokenizer: bool,
+}
+
+impl Description {
+    /// What to expect of loading it with these options, with the context that it would get; `bandwidth` as in
+    /// [`Forecast::of`].
+    pub fn forecast(&self, options: &LoadOptions, bandwidth: Option<f64>) -> Forecast {
+        let context = options.context.unwrap_or(self.info.context);
+        let options = LoadOptions { context: Some(context), ..options.clone() };
+        Forecast::of(&ModelShape::from(&self.spec), self.info.weight_bytes, &options, bandwidth)
+    }
 }
 
 /// What can be known of a model from its files alone, without taking memory for it: the answer to `show`.

@@ -7,7 +7,7 @@ use crate::session::{Session, load_options};
 use anyhow::Context;
 use chat::{ChatModel, ScoreInput, ScoreRequest, ScoredToken};
 use futures::executor::block_on;
-use local::{Description, Forecast, ModelShape, ScoredPiece, ScoredPieces};
+use local::{Description, ScoredPiece, ScoredPieces};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -181,7 +181,7 @@ fn compare(
         return Err(different_vocabularies(&args.model, base));
     }
     let needs = [&described, &base_described].map(|one| {
-        let memory = Forecast::of(&ModelShape::from(&one.spec), one.info.weight_bytes, &options, None).memory;
+        let memory = one.forecast(&options, None).memory;
         memory.total().saturating_add(ScoredPieces::piece_bytes(vocabulary))
     });
     both_fit([&args.model, base], needs, local::free_memory())?;

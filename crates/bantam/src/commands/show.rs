@@ -3,8 +3,8 @@
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::table::{bytes, parameters};
-use hub::{CatalogModel, Hub, ModelRef};
-use local::{Description, Forecast, LoadOptions, ModelShape, ModelSource};
+use hub::{CatalogModel, Hub, Manifest, ModelRef};
+use local::{Description, Forecast, LoadOptions, ModelSource};
 use serde::Serialize;
 
 /// Show what is known of a model, and whether it fits this machine
@@ -71,13 +71,15 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     };
     let manifest = hub.manifest(reference)?;
     let mut output = row.map(from_catalog).unwrap_or_default();
-    let mut shape = row.and_then(|row| Some(super::list::model_shape(row.shape.as_ref()?, row.context)));
+    let bandwidth = || local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
+    let forecast;
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
-        let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters: None };
+        let parameters = manifest.as_ref().and_then(Manifest::parameters).cloned();
+        let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters };
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
         let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
-        let Description { info, spec, has_tokenizer } = described;
-        shape = Some(ModelShape::from(&spec));
+        forecast = Some(described.forecast(options, bandwidth()));
+        let Description { info, has_tokenizer, .. } = described;
         output = Output {
             name: info.name,
             family: info.family,
@@ -91,13 +93,18 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
             think: Some(info.capabilities.think),
             ..output
         };
-    } else if row.is_none() {
+    } else if let Some(row) = row {
+        if options.yarn.is_some() {
+            anyhow::bail!(
+                "--yarn: how far {} stretches is known from its file, and it is not in the store\nhint: bantam pull {0}",
+                reference.store_name()
+            );
+        }
+        let shape = row.shape.as_ref().map(|shape| super::list::model_shape(shape, row.context));
+        let known = shape.zip(super::list::weight_bytes(row));
+        forecast = known.map(|(shape, bytes)| Forecast::of(&shape, bytes, options, bandwidth()));
+    } else {
         anyhow::bail!("{} is not in the store\nhint: bantam pull {0}", reference.store_name());
-    } else if options.yarn.is_some() {
-        anyhow::bail!(
-            "--yarn: how far {} stretches is known from its file, and it is not in the store\nhint: bantam pull {0}",
-            reference.store_name()
-        );
     }
     if let Some(manifest) = manifest {
         output.stored = true;
@@ -106,10 +113,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         output.sources = vec![manifest.source.clone()];
         output.licence = manifest.license.or(output.licence);
     }
-    let weights = output.bytes.or_else(|| row.and_then(super::list::weight_bytes));
-    if let Some((shape, bytes)) = shape.zip(weights) {
-        let bandwidth = local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
-        let forecast = Forecast::of(&shape, bytes, options, bandwidth);
+    if let Some(forecast) = forecast {
         output.forecast_context = Some(forecast.context);
         output.fits = forecast.fits;
         output.obstacle = forecast.obstacle();

@@ -70,7 +70,7 @@ pub fn assert_shape(section: &str, shape: usize, json: &str) {
 }
 
 /// A checkpoint of two small layers, without a tokenizer.
-fn checkpoint() -> String {
+pub fn checkpoint() -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/testdata/qwen3/model.gguf");
     path.to_str().expect("the checkout's path is UTF-8").to_owned()
 }

@@ -1,15 +1,10 @@
 //! Keeping models from the command line: names that are not free, names given twice, manifests that cannot be read.
 
-use crate::shapes::assert_shape;
+use crate::shapes::{assert_shape, checkpoint};
 use crate::{bantam, run};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use tempfile::tempdir;
-
-/// A checkpoint of two small layers, without a tokenizer.
-fn checkpoint() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/testdata/qwen3/model.gguf")
-}
 
 /// Imports the checkpoint under a name.
 fn import(home: &Path, name: &str) {
@@ -78,4 +73,28 @@ fn models_of_another_program_that_cannot_be_taken_over_are_listed() {
     assert_eq!(code, 1, "{err}");
     let listed: Value = serde_json::from_str(&out).unwrap();
     assert_eq!(listed["skipped"][0]["name"], json!("ollama:broken:1b"));
+}
+
+#[test]
+fn the_context_of_a_models_parameters_is_the_one_of_its_forecast() {
+    let home = tempdir().unwrap();
+    import(home.path(), "a");
+    let shown = |args: &[&str]| -> Value {
+        let (code, out, err) = run(bantam(home.path()).args(["show", "a", "--json"]).args(args));
+        assert_eq!(code, 0, "{err}");
+        serde_json::from_str(&out).unwrap()
+    };
+    let plain = shown(&[]);
+    let maximum = plain["context"].as_u64().unwrap();
+    assert_eq!(plain["forecast_context"], maximum);
+    let place = home.path().join("manifests/a.json");
+    let mut manifest: Value = serde_json::from_slice(&std::fs::read(&place).unwrap()).unwrap();
+    for (asked, expected) in [(64, 64), (maximum + 1, maximum)] {
+        manifest["ollama"] = json!({"params": {"num_ctx": asked}});
+        std::fs::write(&place, manifest.to_string()).unwrap();
+        let object = shown(&[]);
+        assert_eq!((&object["forecast_context"], &object["fits"]), (&json!(expected), &json!(true)), "{object}");
+        assert_eq!(object["needs_bytes"].as_u64() < plain["needs_bytes"].as_u64(), expected < maximum, "{object}");
+    }
+    assert_eq!(shown(&["--context", "32"])["forecast_context"], 32, "the caller's goes before it");
 }
