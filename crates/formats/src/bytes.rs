@@ -40,6 +40,14 @@ impl Bytes {
         let end = self.range.start.checked_add(range.end)?;
         (start <= end && end <= self.range.end).then(|| Bytes { owner: self.owner.clone(), range: start..end })
     }
+
+    /// Tells the system that the bytes at `range` will not be needed soon: what is mapped leaves the memory of this process
+    /// and is read again from the file if it is needed after all. Nothing happens for bytes of a vector.
+    pub fn release(&self, range: Range<usize>) {
+        if let Owner::Mapped(mapping) = &self.owner {
+            mapping.release(self.range.start + range.start..self.range.end.min(self.range.start + range.end));
+        }
+    }
 }
 
 impl Deref for Bytes {

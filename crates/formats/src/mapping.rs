@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "mapping a file cannot be made safe by the compiler; see the SAFETY comment")]
 
 use std::fs::File;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -45,6 +45,20 @@ impl Mapping {
         // another path accepts it, as the type's documentation says.
         let map = unsafe { memmap2::Mmap::map(&file) }.map_err(failed("map"))?;
         Ok(Arc::new(Mapping { map, path: path.to_path_buf() }))
+    }
+
+    /// Tells the system that the pages of `range` will not be needed soon. Only advice: their bytes stay readable, and stay
+    /// what they are.
+    pub(crate) fn release(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        if !range.is_empty() && range.end <= self.map.len() {
+            // SAFETY: dropping pages of a read-only mapping of a file changes nothing that can be seen: a later read
+            // brings the same bytes from the file again.
+            let advice = memmap2::UncheckedAdvice::DontNeed;
+            let _ = unsafe { self.map.unchecked_advise_range(advice, range.start, range.len()) };
+        }
+        #[cfg(not(unix))]
+        let _ = range;
     }
 
     /// The path it was opened by.

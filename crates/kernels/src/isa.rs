@@ -25,7 +25,10 @@ pub enum Isa {
     Scalar,
     /// 256-bit vectors with fused multiply-add and half-precision conversion.
     #[cfg(target_arch = "x86_64")]
-    Avx2(Avx2),
+    Avx2(Avx2<false>),
+    /// The same with the byte dot product.
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni(Avx2<true>),
     /// 512-bit vectors with the byte, word and integer dot-product extensions.
     #[cfg(target_arch = "x86_64")]
     Avx512(Avx512),
@@ -42,19 +45,23 @@ impl Isa {
         let mut available = vec![Isa::Scalar];
         #[cfg(target_arch = "x86_64")]
         {
-            available.extend(Avx2::detect().map(Isa::Avx2));
+            available.extend(Avx2::<false>::detect().map(Isa::Avx2));
+            available.extend(Avx2::<true>::detect().map(Isa::AvxVnni));
             available.extend(Avx512::detect().map(Isa::Avx512));
         }
         available
     }
 
-    /// The instruction set of that name (`scalar`, `avx2`, `avx512`).
+    /// The instruction set of that name (`scalar`, `avx2`, `avx512`). `avx2` has the byte dot product where the processor
+    /// has it, `avx2-plain` never.
     ///
     /// # Errors
     /// [`KernelError::UnavailableIsa`] when the name is unknown or this processor lacks it.
     pub fn from_name(name: &str) -> Result<Isa, KernelError> {
         let available = Isa::available();
-        available.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
+        let plain = name.eq_ignore_ascii_case("avx2").then_some("avx2-plain");
+        let find = |name: &str| available.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name));
+        find(name).or_else(|| plain.and_then(find)).ok_or_else(|| {
             let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
             KernelError::UnavailableIsa { name: name.to_owned(), available: names.join(", ") }
         })
@@ -65,7 +72,9 @@ impl Isa {
         match self {
             Isa::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2(_) => "avx2",
+            Isa::Avx2(_) => "avx2-plain",
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(_) => "avx2",
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(_) => "avx512",
         }
@@ -78,6 +87,8 @@ impl Isa {
             Isa::Scalar => Scalar.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx2(isa) => isa.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Isa::AvxVnni(isa) => isa.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
             Isa::Avx512(isa) => isa.vectorize(kernel),
         }
@@ -103,10 +114,14 @@ pub(crate) const MOST_LANES: usize = 16;
 pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// A vector of `LANES` f32.
     type F32: Copy;
+    /// A vector of integers: `LANES` i32, or `4 * LANES` bytes in quads, as each operation reads it.
+    type Int: Copy;
     /// Values in one vector.
     const LANES: usize;
     /// Columns of the widest matrix tile of four rows whose sums stay in registers.
     const TILE_COLUMNS: usize;
+    /// Columns of the widest integer tile of two vectors whose sums stay in registers; at most six.
+    const INTEGER_COLUMNS: usize;
 
     /// Runs a kernel with the features of this instruction set switched on.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;
@@ -123,6 +138,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `from` must be valid for reads of `LANES` values.
     unsafe fn load_f16(self, from: *const u16) -> Self::F32;
+    /// Narrows to IEEE half precision, ties to even, and writes `LANES` values.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `LANES` values.
+    unsafe fn store_f16(self, value: Self::F32, to: *mut u16);
     /// Writes `LANES` values; no alignment is asked.
     ///
     /// # Safety
@@ -163,6 +183,55 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn sum(self, vector: Self::F32) -> f32;
     /// The largest lane.
     fn max_lane(self, vector: Self::F32) -> f32;
+
+    /// Reads `4 * LANES` bytes; no alignment is asked.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `4 * LANES` bytes.
+    unsafe fn load_int(self, from: *const u8) -> Self::Int;
+    /// Writes `4 * LANES` bytes; no alignment is asked.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `4 * LANES` bytes.
+    unsafe fn store_int(self, value: Self::Int, to: *mut u8);
+    /// Reads `LANES` bytes and widens each to an i32 of the same value.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` bytes.
+    unsafe fn load_u8(self, from: *const u8) -> Self::Int;
+    /// Reads `LANES` signed bytes and widens each to i32.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` bytes.
+    unsafe fn load_i8(self, from: *const u8) -> Self::Int;
+    /// Writes each i32, which must lie in -128..=127, as a byte.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `LANES` bytes.
+    unsafe fn store_i8(self, value: Self::Int, to: *mut i8);
+    /// Every i32 is `value`.
+    fn splat_i32(self, value: i32) -> Self::Int;
+    /// a & b
+    fn and(self, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// a ^ b
+    fn xor(self, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// a | b
+    fn or(self, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// Each i32 shifted right by `count` below 32, zeros moving in.
+    fn shift_right(self, a: Self::Int, count: u32) -> Self::Int;
+    /// Each i32 shifted left by `count` below 32.
+    fn shift_left(self, a: Self::Int, count: u32) -> Self::Int;
+    /// Each byte, which must be below 16, becomes that entry of the table.
+    fn lookup(self, table: &[u8; 16], indices: Self::Int) -> Self::Int;
+    /// To each i32 of `sums` the four products of the unsigned bytes of `a` with the signed bytes of `b`; exact, for it
+    /// wraps only beyond 32 bits.
+    fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// Each i32 as the nearest f32.
+    fn to_f32(self, a: Self::Int) -> Self::F32;
+    /// Each f32, a whole number below 2^31 in magnitude, as i32.
+    fn to_i32(self, a: Self::F32) -> Self::Int;
+    /// Asks for the cache line at `at`, soon; any address may be given.
+    fn prefetch(self, at: *const u8);
 }
 
 #[cfg(test)]

@@ -4,10 +4,9 @@
 //! page's positions come out side by side in a vector; a value strip is `[PAGE_LEN, Dh]`. Which sequence owns a page is
 //! the engine's business. Next: `ops/kv_store.rs` writes it, `ops/attention.rs` reads it.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::marker::PhantomData;
-use std::ptr::NonNull;
 
+use crate::memory::{Memory, Pages};
 use crate::{KernelError, Runtime};
 
 /// Positions in a page. Attention adds up page by page, so this is part of the order of additions.
@@ -68,14 +67,8 @@ pub(crate) enum KvPart {
 /// Keys and values of all layers. Its memory is taken once, here, and zeroed by the system as it is touched.
 pub struct KvArena {
     shape: KvShape,
-    memory: NonNull<u8>,
-    layout: Layout,
+    memory: Memory,
 }
-
-// SAFETY: the arena owns its memory, and gives out shared views from `&self` and exclusive ones from `&mut self` alone.
-unsafe impl Send for KvArena {}
-// SAFETY: as above.
-unsafe impl Sync for KvArena {}
 
 impl KvArena {
     /// Takes the memory for `shape`.
@@ -84,19 +77,15 @@ impl KvArena {
     /// [`KernelError::WrongLength`] for a `page_len` other than [`PAGE_LEN`], [`KernelError::Overflow`] when the size
     /// cannot be addressed, [`KernelError::OutOfMemory`] when the system refuses it.
     pub fn new(shape: KvShape) -> Result<KvArena, KernelError> {
-        const CACHE_LINE: usize = 64;
         let what = "the memory of keys and values";
         if shape.page_len != PAGE_LEN {
             let what = "positions in a page of keys and values";
             return Err(KernelError::WrongLength { what, expected: PAGE_LEN, got: shape.page_len });
         }
         let bytes = shape.bytes().ok_or(KernelError::Overflow { what })?;
-        let layout =
-            Layout::from_size_align(bytes.max(CACHE_LINE), CACHE_LINE).map_err(|_| KernelError::Overflow { what })?;
-        // SAFETY: the layout is not empty.
-        let memory = unsafe { alloc_zeroed(layout) };
-        let memory = NonNull::new(memory).ok_or(KernelError::OutOfMemory { what, bytes })?;
-        Ok(KvArena { shape, memory, layout })
+        // Huge pages would be touched, and so taken, whole, where a short sequence needs a little of each layer.
+        let memory = Memory::new(what, bytes, Pages::Small)?;
+        Ok(KvArena { shape, memory })
     }
 
     /// The shape it was made with.
@@ -154,13 +143,6 @@ impl KvArena {
             let head = index / 2;
             task(part, head, HeadStrips { arena, part, head, exclusive: PhantomData });
         });
-    }
-}
-
-impl Drop for KvArena {
-    fn drop(&mut self) {
-        // SAFETY: the memory was allocated with this layout.
-        unsafe { dealloc(self.memory.as_ptr(), self.layout) }
     }
 }
 

@@ -13,10 +13,12 @@
 
 mod disjoint;
 mod error;
+mod interleave;
 mod isa;
 mod kv;
 mod math;
 mod matrix;
+mod memory;
 mod ops;
 mod pool;
 pub mod quant;
@@ -25,6 +27,7 @@ mod runtime;
 mod threads;
 
 pub use error::KernelError;
+pub use interleave::{InterleavedMatrix, InterleavedWeights, ROW_GROUP};
 pub use isa::Isa;
 pub use kv::{KvArena, KvElement, KvShape, KvSpan, PAGE_LEN};
 pub use matrix::Matrix;
@@ -35,7 +38,7 @@ pub use ops::embed::embed;
 pub use ops::kv_store::kv_store;
 pub use ops::matmul::{MatMul, matmul};
 pub use ops::rms_norm::{rms_norm, rms_norm_in_place};
-pub use ops::rope::{RopePairing, RopeTable, rope};
+pub use ops::rope::{RopePairing, RopeTable, RopeTurns, rope};
 pub use ops::softmax::log_softmax;
 pub use quant::{FORMATS, Format, FormatRow, dequantize, quantize};
 pub use runtime::Runtime;

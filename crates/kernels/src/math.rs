@@ -35,6 +35,23 @@ pub(crate) fn exp<S: Simd>(simd: S, x: S::F32) -> S::F32 {
     simd.select_less(x, lowest, simd.splat(0.0), power)
 }
 
+/// [`exp`] of what is zero or less, or not a number: fewer operations, and exactly 1 at zero.
+#[inline(always)]
+pub(crate) fn exp_nonpositive<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+    let lowest = simd.splat(EXP_LOWEST);
+    let clamped = simd.max(lowest, x);
+    let n = simd.round(simd.mul(clamped, simd.splat(std::f32::consts::LOG2_E)));
+    let r = simd.mul_add(n, simd.splat(-0.693_359_4), clamped);
+    let r = simd.mul_add(n, simd.splat(2.121_944_4e-4), r);
+    let mut p = simd.splat(1.987_569_1e-4);
+    for c in [1.398_2e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = simd.mul_add(p, r, simd.splat(c));
+    }
+    let p = simd.add(simd.mul_add(simd.mul(r, r), p, r), simd.splat(1.0));
+    // n is -126 at least, whose power of two is a normal number.
+    simd.select_less(x, lowest, simd.splat(0.0), simd.mul(p, simd.exp2_whole(n)))
+}
+
 /// 1 / (1 + e^-x) with a relative error below 4e-7 where the result is a normal number.
 #[inline(always)]
 pub(crate) fn logistic<S: Simd>(simd: S, x: S::F32) -> S::F32 {
@@ -68,6 +85,7 @@ mod tests {
     #[derive(Clone, Copy)]
     enum Function {
         Exp,
+        ExpNonpositive,
         Logistic,
         Tanh,
     }
@@ -82,6 +100,7 @@ mod tests {
                 let x = simd.load_slice(chunk);
                 let y = match self.0 {
                     Function::Exp => exp(simd, x),
+                    Function::ExpNonpositive => exp_nonpositive(simd, x),
                     Function::Logistic => logistic(simd, x),
                     Function::Tanh => tanh(simd, x),
                 };
@@ -119,6 +138,13 @@ mod tests {
             assert_eq!(x[..5], [0.0, 0.0, 1.0, f32::INFINITY, f32::INFINITY], "{}", isa.name());
             assert!(x[5].is_nan());
             assert!((f64::from(x[6]) / 88.5f64.exp() - 1.0).abs() < 1e-6, "{}", x[6]);
+            let mut x = [f32::NEG_INFINITY, -88.0, 0.0, f32::NAN, -87.0, -1.0];
+            isa.run(Each(Function::ExpNonpositive, &mut x));
+            assert_eq!(x[..3], [0.0, 0.0, 1.0], "{}", isa.name());
+            assert!(x[3].is_nan());
+            for (got, x) in [(x[4], -87.0f64), (x[5], -1.0)] {
+                assert!((f64::from(got) / x.exp() - 1.0).abs() < 3e-7, "{got}");
+            }
             let mut x = [f32::NEG_INFINITY, f32::INFINITY, 0.0, -0.0];
             isa.run(Each(Function::Tanh, &mut x));
             assert_eq!(x.map(f32::to_bits), [-1.0, 1.0, 0.0, -0.0f32].map(f32::to_bits), "{}", isa.name());

@@ -44,6 +44,9 @@ mod iq2_xxs;
 mod iq3_s;
 mod iq3_xxs;
 
+// Multiplying in integers.
+mod interleaved;
+
 // Writing.
 mod encode;
 mod fit;
@@ -54,10 +57,23 @@ mod tests;
 
 use std::marker::PhantomData;
 
+use crate::disjoint::Columns;
+use crate::interleave::{bytes_of, interleave};
 use crate::isa::{Kernel, Simd};
-use crate::{Isa, KernelError};
+use crate::ops::matmul::{Product, product};
+use crate::{Isa, KernelError, Matrix, Runtime};
 pub use encode::quantize;
 use encode::{EncodeBlock, Encoder};
+pub(crate) use interleaved::{Correction, Interleaved, RowBlock, Run};
+
+/// No block has more bytes.
+pub(crate) const MOST_BLOCK_BYTES: usize = 256;
+
+/// Interleaves rows of a format; see [`interleave`].
+type InterleaveOf = fn(&Matrix<'_>, usize, &mut [u8]);
+
+/// The integer product of a format; see [`product`].
+pub(crate) type ProductOf = fn(&Runtime, &Product<'_>, Columns<'_, f32>);
 
 /// How weights are stored. The discriminant is the position in [`FORMATS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -117,8 +133,17 @@ pub struct FormatRow {
     pub block_len: usize,
     /// Bytes in a block.
     pub block_bytes: usize,
-    decode: fn(Isa, &[u8], &mut [f32]),
+    pub(crate) decode: fn(Isa, &[u8], &mut [f32]),
     encoder: Option<Encoder>,
+    integer: Option<Integer>,
+}
+
+/// What a format that is multiplied in integers brings along.
+#[derive(Debug, Clone, Copy)]
+struct Integer {
+    runs: &'static [Run],
+    interleave: InterleaveOf,
+    product: ProductOf,
 }
 
 /// Every format, in the order of [`Format`].
@@ -126,18 +151,18 @@ pub const FORMATS: &[FormatRow] = &[
     writable::<float32::F32, 4, 1>(Format::F32, "f32"),
     writable::<float16::F16, 2, 1>(Format::F16, "f16"),
     writable::<bfloat16::BF16, 2, 1>(Format::BF16, "bf16"),
-    writable::<q4_0::Q4_0, 18, 32>(Format::Q4_0, "q4_0"),
-    writable::<q4_1::Q4_1, 20, 32>(Format::Q4_1, "q4_1"),
-    writable::<q5_0::Q5_0, 22, 32>(Format::Q5_0, "q5_0"),
-    writable::<q5_1::Q5_1, 24, 32>(Format::Q5_1, "q5_1"),
-    writable::<q8_0::Q8_0, 34, 32>(Format::Q8_0, "q8_0"),
-    readable::<q2_k::Q2K, 84, 256>(Format::Q2K, "q2_k"),
-    readable::<q3_k::Q3K, 110, 256>(Format::Q3K, "q3_k"),
-    writable::<q4_k::Q4K, 144, 256>(Format::Q4K, "q4_k"),
-    writable::<q5_k::Q5K, 176, 256>(Format::Q5K, "q5_k"),
-    writable::<q6_k::Q6K, 210, 256>(Format::Q6K, "q6_k"),
-    readable::<iq4_nl::Iq4Nl, 18, 32>(Format::Iq4Nl, "iq4_nl"),
-    readable::<iq4_xs::Iq4Xs, 136, 256>(Format::Iq4Xs, "iq4_xs"),
+    integer::<q4_0::Q4_0>(writable::<q4_0::Q4_0, 18, 32>(Format::Q4_0, "q4_0")),
+    integer::<q4_1::Q4_1>(writable::<q4_1::Q4_1, 20, 32>(Format::Q4_1, "q4_1")),
+    integer::<q5_0::Q5_0>(writable::<q5_0::Q5_0, 22, 32>(Format::Q5_0, "q5_0")),
+    integer::<q5_1::Q5_1>(writable::<q5_1::Q5_1, 24, 32>(Format::Q5_1, "q5_1")),
+    integer::<q8_0::Q8_0>(writable::<q8_0::Q8_0, 34, 32>(Format::Q8_0, "q8_0")),
+    integer::<q2_k::Q2K>(readable::<q2_k::Q2K, 84, 256>(Format::Q2K, "q2_k")),
+    integer::<q3_k::Q3K>(readable::<q3_k::Q3K, 110, 256>(Format::Q3K, "q3_k")),
+    integer::<q4_k::Q4K>(writable::<q4_k::Q4K, 144, 256>(Format::Q4K, "q4_k")),
+    integer::<q5_k::Q5K>(writable::<q5_k::Q5K, 176, 256>(Format::Q5K, "q5_k")),
+    integer::<q6_k::Q6K>(writable::<q6_k::Q6K, 210, 256>(Format::Q6K, "q6_k")),
+    integer::<iq4_nl::Iq4Nl>(readable::<iq4_nl::Iq4Nl, 18, 32>(Format::Iq4Nl, "iq4_nl")),
+    integer::<iq4_xs::Iq4Xs>(readable::<iq4_xs::Iq4Xs, 136, 256>(Format::Iq4Xs, "iq4_xs")),
     readable::<iq2_xxs::Iq2Xxs, 66, 256>(Format::Iq2Xxs, "iq2_xxs"),
     readable::<iq2_xs::Iq2Xs, 74, 256>(Format::Iq2Xs, "iq2_xs"),
     readable::<iq2_s::Iq2S, 82, 256>(Format::Iq2S, "iq2_s"),
@@ -194,6 +219,27 @@ impl Format {
             return None;
         }
         (cols / row.block_len).checked_mul(row.block_bytes)
+    }
+
+    /// Whether it is multiplied in integers, for which its rows are interleaved.
+    #[must_use]
+    pub fn can_interleave(self) -> bool {
+        self.row().integer.is_some()
+    }
+
+    /// The units of a block, if its rows can be interleaved.
+    pub(crate) fn interleaving(self) -> Option<&'static [Run]> {
+        self.row().integer.map(|integer| integer.runs)
+    }
+
+    /// What interleaves sixteen rows of it, if they can be.
+    pub(crate) fn interleave(self) -> Option<InterleaveOf> {
+        self.row().integer.map(|integer| integer.interleave)
+    }
+
+    /// Its integer product, if it has one.
+    pub(crate) fn integer_product(self) -> Option<ProductOf> {
+        self.row().integer.map(|integer| integer.product)
     }
 
     /// Whether [`quantize`] writes it.
@@ -267,7 +313,14 @@ const fn readable<B: Block<BYTES, LEN>, const BYTES: usize, const LEN: usize>(
     format: Format,
     name: &'static str,
 ) -> FormatRow {
-    FormatRow { format, name, block_len: LEN, block_bytes: BYTES, decode: decode_row::<B, BYTES, LEN>, encoder: None }
+    let decode = decode_row::<B, BYTES, LEN>;
+    FormatRow { format, name, block_len: LEN, block_bytes: BYTES, decode, encoder: None, integer: None }
+}
+
+/// The table's line of a format that is multiplied in integers.
+const fn integer<B: Interleaved>(row: FormatRow) -> FormatRow {
+    assert!(bytes_of(B::RUNS) == row.block_bytes && row.block_len == B::LEN && row.block_bytes <= MOST_BLOCK_BYTES);
+    FormatRow { integer: Some(Integer { runs: B::RUNS, interleave: interleave::<B>, product: product::<B> }), ..row }
 }
 
 /// The table's line of a format that is also written.

@@ -162,7 +162,7 @@ pub(crate) mod testing {
             let lanes = match isa {
                 Isa::Scalar => 4,
                 #[cfg(target_arch = "x86_64")]
-                Isa::Avx2(_) => 8,
+                Isa::Avx2(_) | Isa::AvxVnni(_) => 8,
                 #[cfg(target_arch = "x86_64")]
                 Isa::Avx512(_) => 16,
             };

@@ -44,15 +44,16 @@ impl LocalModel {
     /// context that the model was not made for.
     pub fn load(source: &ModelSource, options: &LoadOptions, runtime: Arc<Runtime>) -> Result<LocalModel, ChatError> {
         let began = Instant::now();
-        let parts = Parts::open(source, options)?;
+        let mut parts = Parts::open(source, options)?;
         let tokenizer = parts.tokenizer?;
         let context = parts.info.context;
         let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
         let kv_shape = parts.model.kv_shape(pages, options.kv_element);
         let memory = MemoryPlan::of(parts.model.spec(), parts.model.weight_bytes(), &kv_shape);
         memory.check(&source.name, options, options.free_memory())?;
-        let arena = KvArena::new(kv_shape)
-            .map_err(|error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name)))?;
+        let refuse = |error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name));
+        let arena = KvArena::new(kv_shape).map_err(refuse)?;
+        parts.model.interleave(&runtime).map_err(refuse)?;
         let config = EngineConfig {
             pages,
             page_len: PAGE_LEN,

@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use kernels::{AttentionShape, KvArena, KvSpan, MatMul, Runtime};
+use kernels::{AttentionShape, KvArena, KvSpan, MatMul, RopeTurns, Runtime};
 
 use crate::spec::{LayerOp, LayerSpec, LayerTensor};
 use crate::weights::{LayerWeights, Weight};
@@ -36,6 +36,7 @@ pub struct Workspace {
     logits: Vec<f32>,                         // [R, V]
     positions: Vec<u32>,                      // [T]
     regimes: Vec<(Range<usize>, RopeRegime)>, // adjacent rows of one regime
+    turns: Vec<RopeTurns>,                    // of each rotary embedding
 }
 
 /// Sees the input of every matrix: the matrix's tensor name in a GGUF file, and `[T, K]` f32.
@@ -92,6 +93,7 @@ impl Model {
         }
         let rows = batch.logit_rows();
         let mut pass = Pass { model: self, runtime, arena, spans: &spans, workspace, observer };
+        pass.turns();
         pass.embed(&batch.tokens);
         for (index, (layer, weights)) in self.spec.layers.iter().zip(&self.weights.layers).enumerate() {
             for op in &layer.ops {
@@ -255,23 +257,22 @@ impl Pass<'_, '_> {
         }
     }
 
-    fn rope(&mut self, rope: usize) {
-        let spec = &self.model.spec;
+    /// The turns of every row, for each rotary embedding of the spec.
+    fn turns(&mut self) {
         let work = &mut *self.workspace;
-        for (rows, regime) in &work.regimes {
-            let table = &self.model.rope_tables[rope][usize::from(*regime == RopeRegime::Long)];
-            for (values, heads) in [(&mut work.query, spec.heads), (&mut work.key, spec.kv_heads)] {
-                let row = heads * spec.head_dim;
-                kernels::rope(
-                    self.runtime,
-                    &mut values[rows.start * row..rows.end * row],
-                    heads,
-                    spec.head_dim,
-                    &work.positions[rows.clone()],
-                    table,
-                    spec.rope_pairing,
-                );
+        work.turns.resize_with(self.model.rope_tables.len(), RopeTurns::default);
+        for (turns, tables) in work.turns.iter_mut().zip(&self.model.rope_tables) {
+            turns.clear();
+            for (rows, regime) in &work.regimes {
+                turns.extend(&work.positions[rows.clone()], &tables[usize::from(*regime == RopeRegime::Long)]);
             }
+        }
+    }
+
+    fn rope(&mut self, rope: usize) {
+        let (spec, work) = (&self.model.spec, &mut *self.workspace);
+        for (values, heads) in [(&mut work.query, spec.heads), (&mut work.key, spec.kv_heads)] {
+            kernels::rope(self.runtime, values, heads, spec.head_dim, &work.turns[rope], spec.rope_pairing);
         }
     }
 

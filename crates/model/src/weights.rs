@@ -1,34 +1,52 @@
-//! The weights of a model: views on the mapped file for matrices, decoded vectors for norms and biases.
+//! The weights of a model: matrices in the mapped file or interleaved in memory, decoded vectors for norms and biases.
 //!
 //! What a spec's operations name is looked up, checked for shape and type, and handed to the forward pass by role. This
 //! file knows no family. Read next: `forward.rs`, the user.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use formats::{Bytes, Tensor, Tensors};
-use kernels::{Format, Matrix};
+use kernels::{Format, InterleavedMatrix, InterleavedWeights, KernelError, Matrix, Runtime};
 
 use crate::ModelError;
 use crate::arch::Family;
 use crate::rope::RopeScaling;
 use crate::spec::{DecoderSpec, LayerTensor};
 
-/// A matrix in the file, or some rows of one.
+/// A matrix, or some rows of one.
 #[derive(Debug, Clone)]
 pub(crate) struct Weight {
     /// The tensor's name in a GGUF file, whichever container it came from.
     pub(crate) gguf_name: String,
-    format: Format,
-    rows: usize,
-    cols: usize,
-    bytes: Bytes,
+    storage: Storage,
+}
+
+/// Where the bytes of a matrix are.
+#[derive(Debug, Clone)]
+enum Storage {
+    /// In the mapped file, as they are.
+    Mapped { format: Format, rows: usize, cols: usize, bytes: Bytes },
+    /// In memory, rearranged for integer products.
+    Interleaved { weights: Arc<InterleavedWeights>, place: InterleavedMatrix },
 }
 
 impl Weight {
     /// The view that the kernels take. `[rows, cols]`
     pub(crate) fn matrix(&self) -> Matrix<'_> {
-        Matrix::new(self.format, self.rows, self.cols, &self.bytes)
-            .expect("a weight's length was checked when it was loaded; this is a bug")
+        match &self.storage {
+            Storage::Mapped { format, rows, cols, bytes } => Matrix::new(*format, *rows, *cols, bytes)
+                .expect("a weight's length was checked when it was loaded; this is a bug"),
+            Storage::Interleaved { weights, place } => weights.matrix(place),
+        }
+    }
+
+    /// The mapped bytes, if the format is multiplied in integers and they are not interleaved yet.
+    fn to_interleave(&self) -> Option<&Bytes> {
+        match &self.storage {
+            Storage::Mapped { format, bytes, .. } if format.can_interleave() => Some(bytes),
+            _ => None,
+        }
     }
 }
 
@@ -158,6 +176,32 @@ impl Naming {
 }
 
 impl Weights {
+    /// Moves every matrix whose format is multiplied in integers from the mapped file into memory, interleaved. What was
+    /// read of the file is given back piece by piece, so that there are never two copies.
+    ///
+    /// An embedding table that is not the head too stays in the file: of it only the rows of the tokens are read.
+    pub(crate) fn interleave(&mut self, runtime: &Runtime) -> Result<(), KernelError> {
+        let tables = self.head.is_none().then_some(&mut self.embedding).into_iter().chain(&mut self.head);
+        let layers = self.layers.iter_mut().flat_map(|layer| layer.matrices.iter_mut().flatten());
+        let mut targets: Vec<&mut Weight> =
+            tables.chain(layers).filter(|weight| weight.to_interleave().is_some()).collect();
+        if targets.is_empty() {
+            return Ok(());
+        }
+        let mut weights = InterleavedWeights::for_matrices(targets.iter().map(|weight| weight.matrix()))?;
+        let places: Vec<InterleavedMatrix> = (targets.iter())
+            .map(|weight| {
+                let bytes = weight.to_interleave().expect("only such weights were taken; this is a bug");
+                weights.add(runtime, weight.matrix(), |read| bytes.release(read))
+            })
+            .collect();
+        let weights = Arc::new(weights);
+        for (weight, place) in targets.iter_mut().zip(places) {
+            weight.storage = Storage::Interleaved { weights: Arc::clone(&weights), place };
+        }
+        Ok(())
+    }
+
     /// Finds and checks every weight that the spec's operations take.
     ///
     /// # Errors
@@ -275,7 +319,7 @@ fn matrix(tensors: &Tensors, place: &Place, rows: usize) -> Result<Weight, Model
     let row_bytes = tensor.data.len() / whole;
     let range = place.first_row * row_bytes..(place.first_row + rows) * row_bytes;
     let bytes = tensor.data.slice(range).expect("the rows of a part lie within the whole; this is a bug");
-    Ok(Weight { gguf_name: place.gguf_name.clone(), format, rows, cols, bytes })
+    Ok(Weight { gguf_name: place.gguf_name.clone(), storage: Storage::Mapped { format, rows, cols, bytes } })
 }
 
 fn shifted(tensors: &Tensors, place: &Place, shift: f32) -> Result<Vec<f32>, ModelError> {

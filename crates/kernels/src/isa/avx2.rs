@@ -6,37 +6,45 @@ use std::arch::x86_64::*;
 
 use super::{Kernel, Simd};
 
-/// Proof that this processor has AVX2, FMA and F16C.
+/// Proof that this processor has AVX2, FMA and F16C, and, with `VNNI`, AVX-VNNI.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Avx2(());
+pub struct Avx2<const VNNI: bool>(());
 
 const LANES: usize = 8;
 
-impl Avx2 {
+impl<const VNNI: bool> Avx2<VNNI> {
     /// The proof, if the processor and the operating system support all of it.
-    pub fn detect() -> Option<Avx2> {
+    pub fn detect() -> Option<Avx2<VNNI>> {
         let supported =
             is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") && is_x86_feature_detected!("f16c");
-        supported.then_some(Avx2(()))
+        (supported && (!VNNI || is_x86_feature_detected!("avxvnni"))).then_some(Avx2(()))
     }
 }
 
 /// Runs a kernel in a function with the features on; the kernel is inlined and so compiled with them.
 #[target_feature(enable = "avx2,fma,f16c")]
-fn with_features<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+fn with_features<K: Kernel>(simd: Avx2<false>, kernel: K) -> K::Output {
     kernel.run(simd)
 }
 
-impl Simd for Avx2 {
+/// The same, with the byte dot product.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn with_dot_product<K: Kernel>(simd: Avx2<true>, kernel: K) -> K::Output {
+    kernel.run(simd)
+}
+
+impl<const VNNI: bool> Simd for Avx2<VNNI> {
     type F32 = __m256;
+    type Int = __m256i;
     const LANES: usize = LANES;
     // Eight sums, four weights and an activation leave registers to spare; three columns would spill.
     const TILE_COLUMNS: usize = 2;
+    const INTEGER_COLUMNS: usize = 3;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         // SAFETY: `self` proves the features.
-        unsafe { with_features(self, kernel) }
+        unsafe { if VNNI { with_dot_product(Avx2(()), kernel) } else { with_features(Avx2(()), kernel) } }
     }
 
     #[inline(always)]
@@ -55,6 +63,12 @@ impl Simd for Avx2 {
     unsafe fn load_f16(self, from: *const u16) -> Self::F32 {
         // SAFETY: `self` proves the features; the caller promises that `LANES` values can be read.
         unsafe { _mm256_cvtph_ps(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, value: Self::F32, to: *mut u16) {
+        // SAFETY: `self` proves the features; the caller promises that `LANES` values can be written.
+        unsafe { _mm_storeu_si128(to.cast(), _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
     }
 
     #[inline(always)]
@@ -182,6 +196,117 @@ impl Simd for Avx2 {
             let two = _mm_max_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps::<1>(two, two)))
         }
+    }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that 32 bytes can be read.
+        unsafe { _mm256_loadu_si256(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int(self, value: Self::Int, to: *mut u8) {
+        // SAFETY: `self` proves the features; the caller promises that 32 bytes can be written.
+        unsafe { _mm256_storeu_si256(to.cast(), value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that eight bytes can be read.
+        unsafe { _mm256_cvtepu8_epi32(_mm_loadl_epi64(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that eight bytes can be read.
+        unsafe { _mm256_cvtepi8_epi32(_mm_loadl_epi64(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i8(self, value: Self::Int, to: *mut i8) {
+        // SAFETY: `self` proves the features; the caller promises that eight bytes can be written.
+        unsafe {
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storel_epi64(to.cast(), _mm_packs_epi16(words, words));
+        }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_and_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_xor_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_or_si256(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(count.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn shift_left(self, a: Self::Int, count: u32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_sll_epi32(a, _mm_cvtsi32_si128(count.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], indices: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features; the table has the sixteen bytes that are read.
+        unsafe { _mm256_shuffle_epi8(_mm256_broadcastsi128_si256(_mm_loadu_si128(table.as_ptr().cast())), indices) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe {
+            if VNNI {
+                return _mm256_dpbusd_avx_epi32(sums, a, b);
+            }
+            // Two products of seven bits and eight fit into 16 bits, of eight and eight they would not: the top bit of
+            // `a` is multiplied apart.
+            let ones = _mm256_set1_epi16(1);
+            let top = _mm256_set1_epi8(i8::MIN);
+            let low = _mm256_maddubs_epi16(_mm256_andnot_si256(top, a), b);
+            let high = _mm256_maddubs_epi16(_mm256_and_si256(top, a), b);
+            let products = _mm256_add_epi32(_mm256_madd_epi16(low, ones), _mm256_madd_epi16(high, ones));
+            _mm256_add_epi32(sums, products)
+        }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: Self::Int) -> Self::F32 {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_cvtepi32_ps(a) }
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: Self::F32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_cvtps_epi32(a) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 

@@ -36,8 +36,11 @@ fn with_features<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
 
 impl Simd for Avx512 {
     type F32 = __m512;
+    type Int = __m512i;
     const LANES: usize = LANES;
     const TILE_COLUMNS: usize = 6;
+    // Twelve sums, twelve floats, two weights and six activations: 32 registers with one to spare per column.
+    const INTEGER_COLUMNS: usize = 6;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -61,6 +64,12 @@ impl Simd for Avx512 {
     unsafe fn load_f16(self, from: *const u16) -> Self::F32 {
         // SAFETY: `self` proves the features; the caller promises that `LANES` values can be read.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, value: Self::F32, to: *mut u16) {
+        // SAFETY: `self` proves the features; the caller promises that `LANES` values can be written.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(value)) }
     }
 
     #[inline(always)]
@@ -184,6 +193,102 @@ impl Simd for Avx512 {
     fn max_lane(self, vector: Self::F32) -> f32 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_reduce_max_ps(vector) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that 64 bytes can be read.
+        unsafe { _mm512_loadu_si512(from.cast()) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int(self, value: Self::Int, to: *mut u8) {
+        // SAFETY: `self` proves the features; the caller promises that 64 bytes can be written.
+        unsafe { _mm512_storeu_si512(to.cast(), value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that sixteen bytes can be read.
+        unsafe { _mm512_cvtepu8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const u8) -> Self::Int {
+        // SAFETY: `self` proves the features; the caller promises that sixteen bytes can be read.
+        unsafe { _mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast())) }
+    }
+
+    #[inline(always)]
+    unsafe fn store_i8(self, value: Self::Int, to: *mut i8) {
+        // SAFETY: `self` proves the features; the caller promises that sixteen bytes can be written.
+        unsafe { _mm_storeu_si128(to.cast(), _mm512_cvtepi32_epi8(value)) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_set1_epi32(value) }
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_xor_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(count.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn shift_left(self, a: Self::Int, count: u32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_sll_epi32(a, _mm_cvtsi32_si128(count.cast_signed())) }
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], indices: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features; the table has the sixteen bytes that are read.
+        unsafe { _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_loadu_si128(table.as_ptr().cast())), indices) }
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_dpbusd_epi32(sums, a, b) }
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: Self::Int) -> Self::F32 {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_cvtepi32_ps(a) }
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: Self::F32) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_cvtps_epi32(a) }
+    }
+
+    #[inline(always)]
+    fn prefetch(self, at: *const u8) {
+        // SAFETY: a prefetch of any address is harmless.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(at.cast()) }
     }
 }
 

@@ -22,8 +22,10 @@ fn lanes(f: impl Fn(usize) -> f32) -> [f32; LANES] {
 
 impl Simd for Scalar {
     type F32 = [f32; LANES];
+    type Int = [i32; LANES];
     const LANES: usize = LANES;
     const TILE_COLUMNS: usize = 2;
+    const INTEGER_COLUMNS: usize = 2;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
@@ -46,6 +48,13 @@ impl Simd for Scalar {
         // SAFETY: the caller promises that four values can be read; the read asks no alignment.
         let bits = unsafe { from.cast::<[u16; LANES]>().read_unaligned() };
         lanes(|lane| half::f16::from_bits(bits[lane]).to_f32())
+    }
+
+    #[inline(always)]
+    unsafe fn store_f16(self, value: Self::F32, to: *mut u16) {
+        let halves = value.map(|value| half::f16::from_f32(value).to_bits());
+        // SAFETY: the caller promises that four values can be written; the write asks no alignment.
+        unsafe { to.cast::<[u16; LANES]>().write_unaligned(halves) }
     }
 
     #[inline(always)]
@@ -145,4 +154,90 @@ impl Simd for Scalar {
     fn max_lane(self, vector: Self::F32) -> f32 {
         vector[0].max(vector[1]).max(vector[2].max(vector[3]))
     }
+
+    #[inline(always)]
+    unsafe fn load_int(self, from: *const u8) -> Self::Int {
+        // SAFETY: the caller promises that sixteen bytes can be read; the read asks no alignment.
+        unsafe { from.cast::<Self::Int>().read_unaligned() }
+    }
+
+    #[inline(always)]
+    unsafe fn store_int(self, value: Self::Int, to: *mut u8) {
+        // SAFETY: the caller promises that sixteen bytes can be written; the write asks no alignment.
+        unsafe { to.cast::<Self::Int>().write_unaligned(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(self, from: *const u8) -> Self::Int {
+        // SAFETY: the caller promises that four bytes can be read.
+        unsafe { from.cast::<[u8; LANES]>().read() }.map(i32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn load_i8(self, from: *const u8) -> Self::Int {
+        // SAFETY: the caller promises that four bytes can be read.
+        unsafe { from.cast::<[i8; LANES]>().read() }.map(i32::from)
+    }
+
+    #[inline(always)]
+    unsafe fn store_i8(self, value: Self::Int, to: *mut i8) {
+        // SAFETY: the caller promises that four bytes can be written.
+        unsafe { to.cast::<[i8; LANES]>().write(value.map(|lane| lane as i8)) }
+    }
+
+    #[inline(always)]
+    fn splat_i32(self, value: i32) -> Self::Int {
+        [value; LANES]
+    }
+
+    #[inline(always)]
+    fn and(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| a[lane] & b[lane])
+    }
+
+    #[inline(always)]
+    fn xor(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| a[lane] ^ b[lane])
+    }
+
+    #[inline(always)]
+    fn or(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| a[lane] | b[lane])
+    }
+
+    #[inline(always)]
+    fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
+        a.map(|lane| (lane.cast_unsigned() >> count).cast_signed())
+    }
+
+    #[inline(always)]
+    fn shift_left(self, a: Self::Int, count: u32) -> Self::Int {
+        a.map(|lane| lane << count)
+    }
+
+    #[inline(always)]
+    fn lookup(self, table: &[u8; 16], indices: Self::Int) -> Self::Int {
+        indices.map(|lane| i32::from_le_bytes(lane.to_le_bytes().map(|index| table[usize::from(index & 15)])))
+    }
+
+    #[inline(always)]
+    fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| {
+            let products = a[lane].to_le_bytes().into_iter().zip(b[lane].to_le_bytes());
+            products.fold(sums[lane], |sum, (a, b)| sum.wrapping_add(i32::from(a) * i32::from(b.cast_signed())))
+        })
+    }
+
+    #[inline(always)]
+    fn to_f32(self, a: Self::Int) -> Self::F32 {
+        a.map(|lane| lane as f32)
+    }
+
+    #[inline(always)]
+    fn to_i32(self, a: Self::F32) -> Self::Int {
+        a.map(|lane| lane as i32)
+    }
+
+    #[inline(always)]
+    fn prefetch(self, _at: *const u8) {}
 }

@@ -55,17 +55,26 @@ impl Kernel for Gated<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let chunks = self.gate.chunks(S::LANES).zip(self.up.chunks(S::LANES)).zip(self.out.chunks_mut(S::LANES));
-        for ((gate, up), out) in chunks {
-            let x = simd.load_slice(gate);
-            let argument = match self.activation {
-                Activation::Silu => x,
-                Activation::GeluTanh => doubled_gelu_argument(simd, x),
-            };
-            let activated = simd.mul(x, logistic(simd, argument));
-            simd.store_slice(simd.mul(activated, simd.load_slice(up)), out);
+        let whole = self.out.len() / S::LANES * S::LANES;
+        let (out, rest) = self.out.split_at_mut(whole);
+        // Whole vectors apart from the rest, so that they are read and written without a mask.
+        let chunks = self.gate.chunks_exact(S::LANES).zip(self.up.chunks_exact(S::LANES));
+        for ((gate, up), out) in chunks.zip(out.chunks_exact_mut(S::LANES)) {
+            simd.store_slice(gated_vector(simd, self.activation, simd.load_slice(gate), simd.load_slice(up)), out);
         }
+        let (gate, up) = (simd.load_slice(&self.gate[whole..]), simd.load_slice(&self.up[whole..]));
+        simd.store_slice(gated_vector(simd, self.activation, gate, up), rest);
     }
+}
+
+/// activation(gate) * up
+#[inline(always)]
+fn gated_vector<S: Simd>(simd: S, activation: Activation, gate: S::F32, up: S::F32) -> S::F32 {
+    let argument = match activation {
+        Activation::Silu => gate,
+        Activation::GeluTanh => doubled_gelu_argument(simd, gate),
+    };
+    simd.mul(simd.mul(gate, logistic(simd, argument)), up)
 }
 
 /// 2 sqrt(2/pi) (x + 0.044715 x^3)

@@ -22,7 +22,7 @@ use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, Simd};
 use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, Strip};
-use crate::math::exp;
+use crate::math::exp_nonpositive;
 use crate::ops::elementwise::capped;
 
 /// What one layer's attention looks like.
@@ -245,13 +245,8 @@ fn attend_page<S: Simd, const C: usize>(
     let q: [&[f32]; C] = std::array::from_fn(|c| queries.query(start + c));
     let weights = &mut state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
     score::<S, C>(simd, q, keys, weights);
-    for (c, weights) in weights.chunks_exact_mut(PAGE_LEN).enumerate() {
-        let query = start + c;
-        let softmax = softmax_step(simd, queries.shape, weights, visible, state.max[query]);
-        state.max[query] = softmax.max;
-        state.total[query] = state.total[query] * softmax.correction + softmax.sum;
-        state.correction[query] = softmax.correction;
-    }
+    softmax::<S, C>(simd, queries.shape, visible, start, state);
+    let weights = &state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
     let corrections = &state.correction[start..start + C];
     let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
     let mut d = 0;
@@ -295,51 +290,58 @@ fn score<S: Simd, const C: usize>(simd: S, q: [&[f32]; C], keys: &[f32], scores:
     }
 }
 
-/// What a page does to the softmax of a query.
-struct Softmax {
-    /// The largest score so far.
-    max: f32,
-    /// What earlier sums are multiplied by.
-    correction: f32,
-    /// The sum of this page's weights.
-    sum: f32,
-}
-
-/// Turns a query's raw scores `[PAGE_LEN]` into weights relative to the largest score so far; invisible ones become 0.
+/// Turns the raw scores `[C, PAGE_LEN]` of the queries from `start` on into weights relative to the largest score so far,
+/// and that, the sum of weights and the correction of earlier sums into the state. Invisible positions weigh 0.
 #[inline(always)]
-fn softmax_step<S: Simd>(
+fn softmax<S: Simd, const C: usize>(
     simd: S,
     shape: &AttentionShape,
-    scores: &mut [f32],
     visible: &Range<usize>,
-    max_before: f32,
-) -> Softmax {
-    let scale = simd.splat(shape.scale);
-    for chunk in scores.chunks_exact_mut(S::LANES) {
-        let scaled = simd.mul(simd.load_slice(chunk), scale);
-        let score = match shape.softcap {
-            Some(cap) => capped(simd, scaled, simd.splat(cap)),
-            None => scaled,
-        };
-        simd.store_slice(score, chunk);
+    start: usize,
+    state: &mut State<'_>,
+) {
+    let weights = &mut state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
+    let (max, total) = (&mut state.max[start..start + C], &mut state.total[start..start + C]);
+    let mut growth = [0.0; C];
+    for (c, scores) in weights.chunks_exact_mut(PAGE_LEN).enumerate() {
+        if *visible != (0..PAGE_LEN) {
+            // Capping and scaling leave them what they are; scores are never negated, so none turns visible.
+            scores[..visible.start].fill(f32::NEG_INFINITY);
+            scores[visible.end..].fill(f32::NEG_INFINITY);
+        }
+        let mut largest = simd.splat(f32::NEG_INFINITY);
+        for chunk in scores.chunks_exact_mut(S::LANES) {
+            let scaled = simd.mul(simd.load_slice(chunk), simd.splat(shape.scale));
+            let score = match shape.softcap {
+                // The cap of minus infinity is finite.
+                Some(cap) => {
+                    let capped = capped(simd, scaled, simd.splat(cap));
+                    simd.select_less(simd.splat(f32::MIN), scaled, capped, scaled)
+                }
+                None => scaled,
+            };
+            simd.store_slice(score, chunk);
+            largest = simd.max(largest, score);
+        }
+        let before = max[c];
+        max[c] = before.max(simd.max_lane(largest));
+        growth[c] = before - max[c];
     }
-    scores[..visible.start].fill(f32::NEG_INFINITY);
-    scores[visible.end..].fill(f32::NEG_INFINITY);
-    let mut largest = simd.splat(max_before);
-    for chunk in scores.chunks_exact(S::LANES) {
-        largest = simd.max(largest, simd.load_slice(chunk));
+    // All corrections in one vector, or a few: each lane is computed alone.
+    let corrections = &mut state.correction[start..start + C];
+    for (growth, correction) in growth.chunks(S::LANES).zip(corrections.chunks_mut(S::LANES)) {
+        simd.store_slice(exp_nonpositive(simd, simd.load_slice(growth)), correction);
     }
-    let max = simd.max_lane(largest);
-    let offset = simd.splat(max);
-    let mut sums = simd.splat(0.0);
-    for chunk in scores.chunks_exact_mut(S::LANES) {
-        let weights = exp(simd, simd.sub(simd.load_slice(chunk), offset));
-        sums = simd.add(sums, weights);
-        simd.store_slice(weights, chunk);
+    for (c, scores) in weights.chunks_exact_mut(PAGE_LEN).enumerate() {
+        let offset = simd.splat(max[c]);
+        let mut sums = simd.splat(0.0);
+        for chunk in scores.chunks_exact_mut(S::LANES) {
+            let weights = exp_nonpositive(simd, simd.sub(simd.load_slice(chunk), offset));
+            sums = simd.add(sums, weights);
+            simd.store_slice(weights, chunk);
+        }
+        total[c] = total[c] * state.correction[start + c] + simd.sum(sums);
     }
-    let mut correction = [0.0];
-    simd.store_slice(exp(simd, simd.splat(max_before - max)), &mut correction);
-    Softmax { max, correction: correction[0], sum: simd.sum(sums) }
 }
 
 /// sums = sums * correction + Σ weight * value over the visible positions, for `C` queries and the `P` vectors of a head

@@ -1,6 +1,5 @@
 //! Token embedding: rows of a table, decoded. Exact.
 
-use crate::quant::decoder;
 use crate::{Matrix, Runtime};
 
 /// Writes row `ids[t]` of `table` `[V, D]` to row `t` of `out` `[T, D]`.
@@ -10,11 +9,10 @@ use crate::{Matrix, Runtime};
 pub fn embed(runtime: &Runtime, table: Matrix<'_>, ids: &[u32], out: &mut [f32]) {
     let width = table.cols();
     assert_eq!(out.len(), ids.len() * width, "embed: out is [T, D]");
-    let decode = decoder(table.format(), runtime.isa());
     let rows = runtime.rows_per_task(ids.len(), width);
     runtime.for_each_chunk(out, (rows * width).max(1), |index, chunk| {
         for (row, &id) in chunk.chunks_exact_mut(width).zip(&ids[index * rows..]) {
-            decode(table.row(id as usize), row);
+            table.decode_row(runtime.isa(), id as usize, row);
         }
     });
 }

@@ -1,9 +1,8 @@
 //! Puts new keys and values into their pages.
 
-use half::f16;
-
 use crate::Runtime;
-use crate::kv::{HeadStrips, KvArena, KvPart, KvSpan, PAGE_LEN, StripMut};
+use crate::isa::{Kernel, MOST_LANES, Simd};
+use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, StripMut};
 
 /// Stores the rows of `k` and `v`, both `[T, Hkv, Dh]`, at the positions of `spans`. Elements are stored as computed, or
 /// rounded to half precision, ties to even.
@@ -24,28 +23,53 @@ pub fn kv_store(runtime: &Runtime, arena: &mut KvArena, layer: usize, k: &[f32],
                 let row = &source[(span.row + index) * row_len + head * head_dim..][..head_dim];
                 let position = span.position + index;
                 let page = span.pages[position / PAGE_LEN];
-                write(&mut strips, layer, page, part, position % PAGE_LEN, row);
+                let strip = strips.strip(layer, page);
+                runtime.vectorize(Write { strip, part, offset: position % PAGE_LEN, row });
             }
         }
     });
 }
 
 /// Writes one head's row `[Dh]` of one position.
-fn write(strips: &mut HeadStrips<'_>, layer: usize, page: u32, part: KvPart, offset: usize, row: &[f32]) {
-    let (start, step) = match part {
-        KvPart::Keys => (offset, PAGE_LEN),
-        KvPart::Values => (offset * row.len(), 1),
-    };
-    match strips.strip(layer, page) {
-        StripMut::F32(strip) => {
-            for (to, &from) in strip[start..].iter_mut().step_by(step).zip(row) {
-                *to = from;
+struct Write<'a> {
+    strip: StripMut<'a>,
+    part: KvPart,
+    /// The position's place in its page.
+    offset: usize,
+    row: &'a [f32],
+}
+
+impl Kernel for Write<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (start, step) = match self.part {
+            KvPart::Keys => (self.offset, PAGE_LEN),
+            KvPart::Values => (self.offset * self.row.len(), 1),
+        };
+        match self.strip {
+            StripMut::F32(strip) => put(&mut strip[start..], step, self.row),
+            StripMut::F16(strip) => {
+                let mut halves = [0; MOST_LANES];
+                let chunks = strip[start..].chunks_mut(step * S::LANES);
+                for (strip, row) in chunks.zip(self.row.chunks(S::LANES)) {
+                    // SAFETY: the buffer has room for the lanes of any vector.
+                    unsafe { simd.store_f16(simd.load_slice(row), halves.as_mut_ptr()) }
+                    put(strip, step, &halves[..row.len()]);
+                }
             }
         }
-        StripMut::F16(strip) => {
-            for (to, &from) in strip[start..].iter_mut().step_by(step).zip(row) {
-                *to = f16::from_f32(from).to_bits();
-            }
+    }
+}
+
+/// Writes a row to every `step`th element.
+#[inline(always)]
+fn put<T: Copy>(strip: &mut [T], step: usize, row: &[T]) {
+    if step == 1 {
+        strip[..row.len()].copy_from_slice(row);
+    } else {
+        for (to, &from) in strip.iter_mut().step_by(step).zip(row) {
+            *to = from;
         }
     }
 }

@@ -8,20 +8,29 @@ use crate::isa::{Kernel, Simd};
 /// Squares are added in f32 lanes over blocks of 256 and in f64 over the blocks; the relative error is below 2e-6.
 pub fn rms_norm(runtime: &Runtime, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
     assert_eq!(x.len(), out.len(), "rms_norm: x and out have one shape");
-    out.copy_from_slice(x);
-    rms_norm_in_place(runtime, out, weight, eps);
+    let chunk = chunk_len(runtime, x.len(), weight.len());
+    runtime.for_each_chunk(out, chunk, |index, out| {
+        let x = &x[index * chunk..][..out.len()];
+        runtime.vectorize(Norm { x: Some(x), out, weight, eps });
+    });
 }
 
 /// [`rms_norm`] of `x` `[R, D]` in place.
 pub fn rms_norm_in_place(runtime: &Runtime, x: &mut [f32], weight: &[f32], eps: f32) {
-    let width = weight.len();
-    assert!(x.is_empty() || (width > 0 && x.len().is_multiple_of(width)), "rms_norm: x is [R, D]");
-    let rows = runtime.rows_per_task(x.len() / width.max(1), width);
-    runtime.for_each_chunk(x, (rows * width).max(1), |_, chunk| runtime.vectorize(Norm { x: chunk, weight, eps }));
+    let chunk = chunk_len(runtime, x.len(), weight.len());
+    runtime.for_each_chunk(x, chunk, |_, out| runtime.vectorize(Norm { x: None, out, weight, eps }));
 }
 
+/// Elements of a piece of work: whole rows.
+fn chunk_len(runtime: &Runtime, len: usize, width: usize) -> usize {
+    assert!(len == 0 || (width > 0 && len.is_multiple_of(width)), "rms_norm: x is [R, D]");
+    (runtime.rows_per_task(len / width.max(1), width) * width).max(1)
+}
+
+/// Rows of `x`, or of `out` itself without, normed into `out`.
 struct Norm<'a> {
-    x: &'a mut [f32],
+    x: Option<&'a [f32]>,
+    out: &'a mut [f32],
     weight: &'a [f32],
     eps: f32,
 }
@@ -30,24 +39,43 @@ impl Kernel for Norm<'_> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        const BLOCK: usize = 256;
         let width = self.weight.len();
-        for row in self.x.chunks_exact_mut(width) {
-            let mut sum = 0.0;
-            for block in row.chunks(BLOCK) {
-                let mut lanes = simd.splat(0.0);
-                for chunk in block.chunks(S::LANES) {
-                    let x = simd.load_slice(chunk);
-                    lanes = simd.mul_add(x, x, lanes);
+        for (index, out) in self.out.chunks_exact_mut(width).enumerate() {
+            match self.x {
+                Some(x) => {
+                    let x = &x[index * width..][..width];
+                    let scale = scale_of(simd, x, self.eps);
+                    for ((out, x), weight) in out.iter_mut().zip(x).zip(self.weight) {
+                        *out = *x * scale * weight;
+                    }
                 }
-                sum += f64::from(simd.sum(lanes));
-            }
-            let scale = (1.0 / (sum / width as f64 + f64::from(self.eps)).sqrt()) as f32;
-            for (x, weight) in row.iter_mut().zip(self.weight) {
-                *x = *x * scale * weight;
+                None => {
+                    let scale = scale_of(simd, out, self.eps);
+                    for (out, weight) in out.iter_mut().zip(self.weight) {
+                        *out = *out * scale * weight;
+                    }
+                }
             }
         }
     }
+}
+
+/// 1 / sqrt(mean(x^2) + eps) of a row `[D]`.
+#[inline(always)]
+fn scale_of<S: Simd>(simd: S, row: &[f32], eps: f32) -> f32 {
+    const BLOCK: usize = 256;
+    let mut sum = 0.0;
+    for block in row.chunks(BLOCK) {
+        let mut lanes = simd.splat(0.0);
+        let chunks = block.chunks_exact(S::LANES);
+        let rest = simd.load_slice(chunks.remainder());
+        for chunk in chunks {
+            let x = simd.load_slice(chunk);
+            lanes = simd.mul_add(x, x, lanes);
+        }
+        sum += f64::from(simd.sum(simd.mul_add(rest, rest, lanes)));
+    }
+    (1.0 / (sum / row.len() as f64 + f64::from(eps)).sqrt()) as f32
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! the result is the same on every instruction set.
 
 use crate::Runtime;
+use crate::isa::{Kernel, Simd};
 
 /// The frequencies of one kind of layer.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,55 +25,103 @@ pub enum RopePairing {
     Halves,
 }
 
-/// Turns each head of `x` `[T, H, Dh]` in place; row `t` stands at `positions[t]`.
+/// The sine and cosine of every row's position and every pair's frequency: made once, used in every layer.
+#[derive(Debug, Default)]
+pub struct RopeTurns {
+    pairs: usize,
+    /// `[T, pairs]`
+    sines: Vec<f32>,
+    /// `[T, pairs]`
+    cosines: Vec<f32>,
+}
+
+impl RopeTurns {
+    /// Forgets all rows.
+    pub fn clear(&mut self) {
+        self.sines.clear();
+        self.cosines.clear();
+    }
+
+    /// Adds a row for each position.
+    ///
+    /// The relative error is that of an f32 angle: at most `angle * 6e-8` radians.
+    ///
+    /// # Panics
+    /// When earlier rows were made with a table of another length.
+    pub fn extend(&mut self, positions: &[u32], table: &RopeTable) {
+        let pairs = table.inverse_frequency.len();
+        assert!(self.sines.is_empty() || self.pairs == pairs, "rope: tables of one length");
+        self.pairs = pairs;
+        for &position in positions {
+            for frequency in &table.inverse_frequency {
+                // Positions are below 2^24, so the conversion is exact.
+                let (sine, cosine) = (position as f32 * frequency).sin_cos();
+                self.sines.push(sine * table.magnitude);
+                self.cosines.push(cosine * table.magnitude);
+            }
+        }
+    }
+}
+
+/// Turns each head of `x` `[T, H, Dh]` in place, row `t` by row `t` of `turns`.
 ///
-/// The relative error is that of an f32 angle: at most `angle * 6e-8` radians beside 3e-7 of the pair's length.
+/// # Panics
+/// When there are not as many rows of turns, or they are wider than a head.
 pub fn rope(
     runtime: &Runtime,
     x: &mut [f32],
     heads: usize,
     head_dim: usize,
-    positions: &[u32],
-    table: &RopeTable,
+    turns: &RopeTurns,
     pairing: RopePairing,
 ) {
-    let (row_len, pairs) = (heads * head_dim, table.inverse_frequency.len());
-    assert_eq!(x.len(), positions.len() * row_len, "rope: x is [T, H, Dh]");
+    let (row_len, pairs) = (heads * head_dim, turns.pairs);
+    assert_eq!(x.len() * pairs, turns.sines.len() * row_len, "rope: x is [T, H, Dh]");
     assert!(2 * pairs <= head_dim, "rope: {pairs} pairs in a head of {head_dim}");
-    // A sine costs as much as a dozen products.
-    let rows = runtime.rows_per_task(positions.len(), row_len + 12 * pairs);
-    runtime.for_each_chunk(x, (rows * row_len).max(1), |index, chunk| {
-        let mut turns = Vec::with_capacity(pairs);
-        for (row, &position) in chunk.chunks_exact_mut(row_len).zip(&positions[index * rows..]) {
-            turns.clear();
-            turns.extend(table.inverse_frequency.iter().map(|frequency| {
-                // Positions are below 2^24, so the conversion is exact.
-                let (sine, cosine) = (position as f32 * frequency).sin_cos();
-                (sine * table.magnitude, cosine * table.magnitude)
-            }));
-            for head in row.chunks_exact_mut(head_dim) {
-                turn(&mut head[..2 * pairs], &turns, pairing);
-            }
-        }
+    let rows = runtime.rows_per_task(x.len() / row_len, row_len);
+    runtime.for_each_chunk(x, rows * row_len, |index, x| {
+        runtime.vectorize(Turn { x, first: index * rows, row_len, head_dim, turns, pairing });
     });
 }
 
-/// Turns one head `[Drot]` by `turns` `[Drot / 2]`, each (sine, cosine).
-fn turn(head: &mut [f32], turns: &[(f32, f32)], pairing: RopePairing) {
-    let rotate = |a: &mut f32, b: &mut f32, &(sine, cosine): &(f32, f32)| {
-        (*a, *b) = (*a * cosine - *b * sine, *b * cosine + *a * sine);
-    };
+/// Rows of heads, the first of which is row `first` of the turns.
+struct Turn<'a> {
+    x: &'a mut [f32],
+    first: usize,
+    row_len: usize,
+    head_dim: usize,
+    turns: &'a RopeTurns,
+    pairing: RopePairing,
+}
+
+impl Kernel for Turn<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, _simd: S) {
+        let pairs = self.turns.pairs;
+        for (row, x) in (self.first..).zip(self.x.chunks_exact_mut(self.row_len)) {
+            let (sines, cosines) = (&self.turns.sines[row * pairs..][..pairs], &self.turns.cosines[row * pairs..][..pairs]);
+            for head in x.chunks_exact_mut(self.head_dim) {
+                turn(&mut head[..2 * pairs], sines, cosines, self.pairing);
+            }
+        }
+    }
+}
+
+/// Turns one head `[Drot]` by sines and cosines `[Drot / 2]`. Plain loops, which the compiler vectorises.
+#[inline(always)]
+fn turn(head: &mut [f32], sines: &[f32], cosines: &[f32], pairing: RopePairing) {
+    let rotated = |a: f32, b: f32, sine: f32, cosine: f32| (a * cosine - b * sine, b * cosine + a * sine);
     match pairing {
         RopePairing::Adjacent => {
-            for (pair, angle) in head.chunks_exact_mut(2).zip(turns) {
-                let (a, b) = pair.split_at_mut(1);
-                rotate(&mut a[0], &mut b[0], angle);
+            for ((pair, &sine), &cosine) in head.as_chunks_mut::<2>().0.iter_mut().zip(sines).zip(cosines) {
+                (pair[0], pair[1]) = rotated(pair[0], pair[1], sine, cosine);
             }
         }
         RopePairing::Halves => {
-            let (first, second) = head.split_at_mut(turns.len());
-            for ((a, b), angle) in first.iter_mut().zip(second).zip(turns) {
-                rotate(a, b, angle);
+            let (first, second) = head.split_at_mut(sines.len());
+            for (((a, b), &sine), &cosine) in first.iter_mut().zip(second).zip(sines).zip(cosines) {
+                (*a, *b) = rotated(*a, *b, sine, cosine);
             }
         }
     }
@@ -97,7 +146,10 @@ mod tests {
                     let positions: Vec<u32> = (0..40).map(|i| i * 97).collect();
                     let mut x = values(positions.len() * heads * head_dim, 1, 2.0);
                     let expected = reference::rope(&x, heads, head_dim, &positions, &table(pairs), pairing);
-                    rope(runtime, &mut x, heads, head_dim, &positions, &table(pairs), pairing);
+                    let mut turns = RopeTurns::default();
+                    turns.extend(&positions[..10], &table(pairs));
+                    turns.extend(&positions[10..], &table(pairs));
+                    rope(runtime, &mut x, heads, head_dim, &turns, pairing);
                     // The oracle's angle is exact: position * 6e-8 radians come from rounding the angle to f32.
                     assert_close(&x, &expected, 1e-6, 4e-4);
                 }
@@ -111,7 +163,9 @@ mod tests {
         let x = values(2 * 8, 1, 1.0);
         let mut turned = x.clone();
         let table = RopeTable { magnitude: 1.0, ..table(3) };
-        rope(&runtime, &mut turned, 1, 8, &[0, 5], &table, RopePairing::Halves);
+        let mut turns = RopeTurns::default();
+        turns.extend(&[0, 5], &table);
+        rope(&runtime, &mut turned, 1, 8, &turns, RopePairing::Halves);
         assert_eq!(turned[..8], x[..8]);
         assert_eq!(turned[14..], x[14..]);
         assert_ne!(turned[8..14], x[8..14]);

@@ -8,6 +8,17 @@ use super::nibbles::{doubled, nibble};
 pub(super) const NON_LINEAR: [f32; 16] =
     [-127.0, -104.0, -83.0, -65.0, -49.0, -35.0, -22.0, -10.0, 1.0, 13.0, 25.0, 38.0, 53.0, 69.0, 89.0, 113.0];
 
+/// [`NON_LINEAR`] plus 128, as bytes.
+pub(super) const NON_LINEAR_UNSIGNED: [u8; 16] = {
+    let mut table = [0; 16];
+    let mut index = 0;
+    while index < 16 {
+        table[index] = (NON_LINEAR[index] + 128.0) as u8;
+        index += 1;
+    }
+    table
+};
+
 /// The sixteen E2M1 floats, doubled (OCP Microscaling Formats 1.0, section 5.3.3). Negative zero reads as zero, as
 /// in the ggml project.
 pub(super) const E2M1_DOUBLED: [f32; 16] =

@@ -3,8 +3,10 @@
 //! It is only read here. Next: `quant/codebook.rs`.
 
 use super::Block;
-use super::codebook::{NON_LINEAR, decode_nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, field, nibbles};
+use super::codebook::{NON_LINEAR, NON_LINEAR_UNSIGNED, decode_nibbles};
 use super::half_float::read_half;
+use crate::isa::Simd;
 
 pub(super) struct Iq4Xs;
 
@@ -23,5 +25,30 @@ impl Block<136, 256> for Iq4Xs {
             let scale = low | i32::from(high >> (run * 2) & 3) << 4;
             decode_nibbles(block, NIBBLES + run * 16, &NON_LINEAR, d * (scale - 32) as f32, weights);
         }
+    }
+}
+
+impl Interleaved for Iq4Xs {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Pairs(1), Run::Bytes(6), Run::Quads(32)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Zero(128);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        simd.lookup(&NON_LINEAR_UNSIGNED, nibbles(simd, block, NIBBLES + run * 16, quad))
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        let low = field(simd, block.bytes(simd, SCALES_LOW + group / 2), group % 2 * 4, 4);
+        let high = field(simd, block.bytes(simd, SCALES_HIGH + group / 4), group % 4 * 2, 2);
+        let scale = simd.to_f32(simd.or(low, simd.shift_left(high, 4)));
+        simd.mul(header[0], simd.sub(scale, simd.splat(32.0)))
     }
 }

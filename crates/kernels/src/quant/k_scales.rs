@@ -4,6 +4,9 @@
 //! the minima. Bytes 8..12: the low nibbles of scales 4..8 (low) and of minima 4..8 (high).
 //! It does not know what the numbers scale. Next: `quant/q4_k.rs`.
 
+use super::interleaved::RowBlock;
+use crate::isa::Simd;
+
 pub(super) const PACKED_LEN: usize = 12;
 
 /// The scales and the minima, each below 64.
@@ -18,6 +21,30 @@ pub(super) fn unpack(packed: &[u8; PACKED_LEN]) -> ([u8; 8], [u8; 8]) {
         minima[j + 4] = packed[j + 8] >> 4 | packed[j + 4] >> 6 << 4;
     }
     (scales, minima)
+}
+
+/// Scales or minima.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    Scales,
+    Minima,
+}
+
+/// Number `group` of the eight scales or minima of each of sixteen interleaved blocks, where the packed bytes begin at
+/// byte `at`.
+#[inline(always)]
+pub(super) fn six_bits<S: Simd>(simd: S, block: RowBlock<'_>, at: usize, part: Part, group: usize) -> S::Int {
+    let first = at + group % 4 + if part == Part::Minima { 4 } else { 0 };
+    let byte = block.bytes(simd, first);
+    if group < 4 {
+        return simd.and(byte, simd.splat_i32(63));
+    }
+    let low = block.bytes(simd, at + 8 + group % 4);
+    let low = match part {
+        Part::Scales => simd.and(low, simd.splat_i32(15)),
+        Part::Minima => simd.shift_right(low, 4),
+    };
+    simd.or(low, simd.shift_left(simd.shift_right(byte, 6), 4))
 }
 
 /// The inverse of [`unpack`], of numbers below 64.

@@ -4,7 +4,9 @@
 //! It is only read here. Next: `quant/q4_k.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use super::half_float::read_half;
+use crate::isa::Simd;
 
 pub(super) struct Q2K;
 
@@ -28,5 +30,33 @@ impl Block<84, 256> for Q2K {
                 weights[j] = scale * (i32::from(quants[j]) >> shift & 3) as f32 - minimum;
             }
         }
+    }
+}
+
+impl Interleaved for Q2K {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Bytes(16), Run::Quads(16), Run::Pairs(2)];
+    const GROUP: usize = 16;
+    const CORRECTION: Correction = Correction::Offset;
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        field(simd, block.quads(simd, QUANTS + run / 4 * 32 + quad * 4), run % 4 * 2, 2)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, SCALE), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        let scale = simd.and(block.bytes(simd, group), simd.splat_i32(15));
+        simd.mul(header[0], simd.to_f32(scale))
+    }
+
+    #[inline(always)]
+    fn offset<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[1], simd.to_f32(simd.shift_right(block.bytes(simd, group), 4)))
     }
 }

@@ -5,7 +5,9 @@
 //! It is only read here. Next: `quant/q2_k.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, field};
 use super::half_float::read_half;
+use crate::isa::Simd;
 
 pub(super) struct Q3K;
 
@@ -30,6 +32,32 @@ impl Block<110, 256> for Q3K {
                 weights[j] = scale * (two_bits + third_bit * 4 - 4) as f32;
             }
         }
+    }
+}
+
+impl Interleaved for Q3K {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Quads(24), Run::Bytes(12), Run::Pairs(1)];
+    const GROUP: usize = 16;
+    const CORRECTION: Correction = Correction::Zero(4);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        let low = field(simd, block.quads(simd, QUANTS + run / 4 * 32 + quad * 4), run % 4 * 2, 2);
+        simd.or(low, bit_at(simd, block.quads(simd, quad * 4), run, 2))
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, SCALE), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        let low = field(simd, block.bytes(simd, SCALES + group % 8), group / 8 * 4, 4);
+        let high = field(simd, block.bytes(simd, SCALES + 8 + group % 4), group / 4 * 2, 2);
+        let scale = simd.to_f32(simd.or(low, simd.shift_left(high, 4)));
+        simd.mul(header[0], simd.sub(scale, simd.splat(32.0)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Weight = d * (nibble - 8). It does not know how d is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
@@ -21,6 +22,28 @@ impl Block<18, 32> for Q4_0 {
         for (j, weight) in weights.iter_mut().enumerate() {
             *weight = d * (nibble(&nibbles, j) - 8) as f32;
         }
+    }
+}
+
+impl Interleaved for Q4_0 {
+    const LEN: usize = 32;
+    const RUNS: &'static [Run] = &[Run::Pairs(1), Run::Quads(4)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Zero(8);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
+        nibbles(simd, block, NIBBLES, quad)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[0]
     }
 }
 

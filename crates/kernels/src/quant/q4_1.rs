@@ -2,6 +2,7 @@
 //! It does not know how d and m are chosen. Next: `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
@@ -23,6 +24,33 @@ impl Block<20, 32> for Q4_1 {
         for (j, weight) in weights.iter_mut().enumerate() {
             *weight = d * nibble(&nibbles, j) as f32 + m;
         }
+    }
+}
+
+impl Interleaved for Q4_1 {
+    const LEN: usize = 32;
+    const RUNS: &'static [Run] = &[Run::Pairs(2), Run::Quads(4)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Offset;
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
+        nibbles(simd, block, NIBBLES, quad)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), block.halves(simd, MINIMUM)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[0]
+    }
+
+    #[inline(always)]
+    fn offset<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[1]
     }
 }
 

@@ -3,9 +3,10 @@
 //! It does not know how the scales are chosen. Next: `quant/k_scales.rs`, `quant/super_block.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, paired_nibbles};
 use super::encode::EncodeBlock;
 use super::half_float::{HALF_MAX, read_half};
-use super::k_scales::{PACKED_LEN, unpack};
+use super::k_scales::{PACKED_LEN, Part, six_bits, unpack};
 use super::super_block::SuperBlock;
 use crate::isa::Simd;
 
@@ -32,6 +33,33 @@ impl Block<144, 256> for Q4K {
                 high[j] = scale[1] * i32::from(nibbles[j] >> 4) as f32 - minimum[1];
             }
         }
+    }
+}
+
+impl Interleaved for Q4K {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Pairs(2), Run::Bytes(PACKED_LEN), Run::Quads(32)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Offset;
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        paired_nibbles(simd, block, NIBBLES, run, quad)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[0], simd.to_f32(six_bits(simd, block, SCALES, Part::Scales, group)))
+    }
+
+    #[inline(always)]
+    fn offset<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[1], simd.to_f32(six_bits(simd, block, SCALES, Part::Minima, group)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Q4_0. Weight = d * (q - 16). It does not know how d is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
@@ -23,6 +24,34 @@ impl Block<22, 32> for Q5_0 {
             weights[j] = d * (q[j] - 16) as f32;
         }
     }
+}
+
+impl Interleaved for Q5_0 {
+    const LEN: usize = 32;
+    const RUNS: &'static [Run] = &[Run::Pairs(1), Run::Bits, Run::Quads(4)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Zero(16);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
+        five_bit_numbers(simd, block, FIFTH_BITS, quad)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[0]
+    }
+}
+
+/// Numbers `4 * quad .. 4 * quad + 4` of each block, of which the fifth bits begin at byte `at`, the nibbles right behind.
+#[inline(always)]
+pub(super) fn five_bit_numbers<S: Simd>(simd: S, block: RowBlock<'_>, at: usize, quad: usize) -> S::Int {
+    simd.or(nibbles(simd, block, at + 4, quad), bit_at(simd, block.quads(simd, at), quad, 4))
 }
 
 /// The 32 five-bit numbers of which the word of fifth bits starts at byte `at`, the nibbles right behind it.

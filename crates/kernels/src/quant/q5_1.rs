@@ -2,10 +2,11 @@
 //! It does not know how d and m are chosen. Next: `quant/q5_0.rs`, `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
-use super::q5_0::{five_bits, put_five_bits};
+use super::q5_0::{five_bit_numbers, five_bits, put_five_bits};
 use crate::isa::Simd;
 
 pub(super) struct Q5_1;
@@ -23,6 +24,33 @@ impl Block<24, 32> for Q5_1 {
         for j in 0..32 {
             weights[j] = d * q[j] as f32 + m;
         }
+    }
+}
+
+impl Interleaved for Q5_1 {
+    const LEN: usize = 32;
+    const RUNS: &'static [Run] = &[Run::Pairs(2), Run::Bits, Run::Quads(4)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Offset;
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
+        five_bit_numbers(simd, block, FIFTH_BITS, quad)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), block.halves(simd, MINIMUM)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[0]
+    }
+
+    #[inline(always)]
+    fn offset<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[1]
     }
 }
 

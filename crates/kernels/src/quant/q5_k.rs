@@ -4,9 +4,10 @@
 //! It does not know how the scales are chosen. Next: `quant/q4_k.rs`, `quant/super_block.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, paired_nibbles};
 use super::encode::EncodeBlock;
 use super::half_float::{HALF_MAX, read_half};
-use super::k_scales::{PACKED_LEN, unpack};
+use super::k_scales::{PACKED_LEN, Part, six_bits, unpack};
 use super::super_block::SuperBlock;
 use crate::isa::Simd;
 
@@ -36,6 +37,34 @@ impl Block<176, 256> for Q5K {
                 weights[j] = scale * q as f32 - minimum;
             }
         }
+    }
+}
+
+impl Interleaved for Q5K {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Pairs(2), Run::Bytes(PACKED_LEN), Run::Quads(40)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Offset;
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        let fifth = bit_at(simd, block.quads(simd, FIFTH_BITS + quad * 4), run, 4);
+        simd.or(paired_nibbles(simd, block, NIBBLES, run, quad), fifth)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[0], simd.to_f32(six_bits(simd, block, SCALES, Part::Scales, group)))
+    }
+
+    #[inline(always)]
+    fn offset<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[1], simd.to_f32(six_bits(simd, block, SCALES, Part::Minima, group)))
     }
 }
 

@@ -5,6 +5,7 @@
 //! It does not know how one scale is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Line, Sample};
 use super::half_float::{HALF_MAX, HALF_MIN, narrow, read_half, through_half};
@@ -37,6 +38,32 @@ impl Block<210, 256> for Q6K {
                 weights[j] = scale * ((low | high << 4) - 32) as f32;
             }
         }
+    }
+}
+
+impl Interleaved for Q6K {
+    const LEN: usize = 256;
+    const RUNS: &'static [Run] = &[Run::Quads(48), Run::Bytes(16), Run::Pairs(1)];
+    const GROUP: usize = 16;
+    const CORRECTION: Correction = Correction::Zero(32);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
+        let (half, quarter) = (run / 4, run % 4);
+        let low = block.quads(simd, half * 64 + quarter % 2 * 32 + quad * 4);
+        let high = block.quads(simd, HIGH_BITS + half * 32 + quad * 4);
+        let high = simd.shift_left(field(simd, high, quarter * 2, 2), 4);
+        simd.or(field(simd, low, quarter / 2 * 4, 4), high)
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, SCALE), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
+        simd.mul(header[0], simd.to_f32(block.signed_bytes(simd, SCALES + group)))
     }
 }
 

@@ -2,6 +2,7 @@
 //! Next: `quant/fit.rs`.
 
 use super::Block;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
@@ -19,6 +20,29 @@ impl Block<34, 32> for Q8_0 {
         for j in 0..32 {
             weights[j] = d * f32::from(block[BYTES + j].cast_signed());
         }
+    }
+}
+
+impl Interleaved for Q8_0 {
+    const LEN: usize = 32;
+    const RUNS: &'static [Run] = &[Run::Pairs(1), Run::Quads(8)];
+    const GROUP: usize = 32;
+    const CORRECTION: Correction = Correction::Zero(128);
+
+    #[inline(always)]
+    fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
+        // Flipping the sign bit of a signed byte adds 128.
+        simd.xor(block.quads(simd, BYTES + quad * 4), simd.splat_i32(i32::from_le_bytes([0x80; 4])))
+    }
+
+    #[inline(always)]
+    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        [block.halves(simd, 0), simd.splat(0.0)]
+    }
+
+    #[inline(always)]
+    fn scale<S: Simd>(_: S, _: RowBlock<'_>, header: [S::F32; 2], _: usize) -> S::F32 {
+        header[0]
     }
 }
 

@@ -1,0 +1,180 @@
+//! Activations rounded to signed bytes: the right side of integer products.
+//!
+//! ```text
+//! for each row, for each chunk of 256 columns (the last may be shorter):
+//!     scale = max |x| / 127
+//!     number[k] = x[k] / scale, rounded to nearest, ties to even
+//!     sums = Σ of the numbers of each 16, and of each 32
+//! ```
+//!
+//! A row is rounded the same whatever rows stand beside it. What it costs a product is at most
+//! `Σ_k scale / 2 * |w[k]|`: half a step for each activation.
+//! A chunk with a value that is no finite number has a scale that is none, so that broken numbers stay visible.
+
+use crate::Runtime;
+use crate::disjoint::Columns;
+use crate::isa::{Kernel, Simd};
+
+/// Columns under one scale: a multiple of every block and group.
+pub(super) const CHUNK: usize = 256;
+
+/// One chunk of one row.
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub(super) struct Chunk {
+    /// Zeros behind the last column.
+    pub(super) numbers: [i8; CHUNK],
+    /// The sum of each sixteen.
+    pub(super) sums_16: [i32; CHUNK / 16],
+    /// The sum of each 32.
+    pub(super) sums_32: [i32; CHUNK / 32],
+    /// What a number is multiplied by.
+    pub(super) scale: f32,
+}
+
+const EMPTY: Chunk = Chunk { numbers: [0; CHUNK], sums_16: [0; CHUNK / 16], sums_32: [0; CHUNK / 32], scale: 0.0 };
+
+/// Rows of rounded activations. Chunk after chunk, so that what the rows have at the same columns is adjacent.
+#[derive(Default)]
+pub(crate) struct Activations {
+    tokens: usize,
+    depth: usize,
+    /// `[ceil(K / CHUNK), T]`
+    chunks: Vec<Chunk>,
+}
+
+impl Activations {
+    /// `T`
+    pub(super) fn tokens(&self) -> usize {
+        self.tokens
+    }
+
+    /// `K`
+    pub(super) fn depth(&self) -> usize {
+        self.depth
+    }
+
+    /// The `index`th chunk of every row. `[T]`
+    #[inline(always)]
+    pub(super) fn chunk(&self, index: usize) -> &[Chunk] {
+        &self.chunks[index * self.tokens..][..self.tokens]
+    }
+
+    /// Rounds `x` `[T, K]`, in place of what was here.
+    pub(super) fn quantize(&mut self, runtime: &Runtime, x: &[f32], depth: usize) {
+        (self.tokens, self.depth) = (x.len() / depth, depth);
+        self.chunks.resize(self.tokens * depth.div_ceil(CHUNK), EMPTY);
+        if self.chunks.is_empty() {
+            return;
+        }
+        let tokens = runtime.rows_per_task(self.tokens, depth);
+        let mut matrix = [(&mut self.chunks[..], self.tokens)];
+        runtime.for_each_tile(&mut matrix, (depth.div_ceil(CHUNK), tokens), x.len(), |_, _, tokens, chunks| {
+            let x = &x[tokens.start * depth..tokens.end * depth];
+            runtime.vectorize(Round { x, depth, chunks });
+        });
+    }
+}
+
+/// Rounds some rows.
+struct Round<'a> {
+    /// `[T, K]`
+    x: &'a [f32],
+    depth: usize,
+    /// `[ceil(K / CHUNK), T]`
+    chunks: Columns<'a, Chunk>,
+}
+
+impl Kernel for Round<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        for (token, row) in self.x.chunks_exact(self.depth).enumerate() {
+            let (whole, rest) = row.as_chunks::<CHUNK>();
+            for (index, x) in whole.iter().enumerate() {
+                round(simd, x, &mut self.chunks.row(index)[token]);
+            }
+            if !rest.is_empty() {
+                let mut padded = [0.0; CHUNK];
+                padded[..rest.len()].copy_from_slice(rest);
+                round(simd, &padded, &mut self.chunks.row(whole.len())[token]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn round<S: Simd>(simd: S, x: &[f32; CHUNK], chunk: &mut Chunk) {
+    let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
+    for x in x.chunks_exact(S::LANES) {
+        let magnitude = simd.abs(simd.load_slice(x));
+        largest = simd.max(largest, magnitude);
+        // A maximum loses what is not a number, a sum does not.
+        total = simd.add(total, magnitude);
+    }
+    let largest = simd.max_lane(largest);
+    if !simd.sum(total).is_finite() {
+        *chunk = Chunk { scale: f32::NAN, ..EMPTY };
+        return;
+    }
+    chunk.scale = largest / 127.0;
+    // The smallest numbers have no finite reciprocal; they round to zero.
+    let reciprocal = 127.0 / largest;
+    let reciprocal = simd.splat(if reciprocal.is_finite() { reciprocal } else { 0.0 });
+    for (x, numbers) in x.chunks_exact(S::LANES).zip(chunk.numbers.chunks_exact_mut(S::LANES)) {
+        let number = simd.to_i32(simd.round(simd.mul(simd.load_slice(x), reciprocal)));
+        // SAFETY: `numbers` has `LANES` elements.
+        unsafe { simd.store_i8(number, numbers.as_mut_ptr()) }
+    }
+    for (sum, numbers) in chunk.sums_16.iter_mut().zip(chunk.numbers.as_chunks::<16>().0) {
+        *sum = numbers.iter().map(|&number| i32::from(number)).sum();
+    }
+    for (sum, pair) in chunk.sums_32.iter_mut().zip(chunk.sums_16.as_chunks::<2>().0) {
+        *sum = pair[0] + pair[1];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::testing::{on_every_isa, values};
+
+    #[test]
+    fn every_value_is_within_half_a_step_and_sums_are_exact() {
+        on_every_isa(2, |runtime, _| {
+            for depth in [1, 32, 255, 256, 257, 576] {
+                let x = values(5 * depth, 3, 10.0);
+                let mut activations = Activations::default();
+                activations.quantize(runtime, &x, depth);
+                assert_eq!((activations.tokens(), activations.depth()), (5, depth));
+                for (index, columns) in (0..depth).collect::<Vec<_>>().chunks(CHUNK).enumerate() {
+                    for (token, chunk) in activations.chunk(index).iter().enumerate() {
+                        for (&column, &number) in columns.iter().zip(&chunk.numbers) {
+                            let error = (f32::from(number) * chunk.scale - x[token * depth + column]).abs();
+                            assert!(error <= chunk.scale * 0.500_01, "{error} at {column} of {depth}");
+                        }
+                        assert!(chunk.numbers[columns.len()..].iter().all(|&number| number == 0));
+                        let sum: i32 = chunk.numbers.iter().map(|&number| i32::from(number)).sum();
+                        assert_eq!(chunk.sums_16.iter().sum::<i32>(), sum);
+                        assert_eq!(chunk.sums_32.iter().sum::<i32>(), sum);
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn broken_values_stay_broken_and_tiny_ones_vanish() {
+        on_every_isa(1, |runtime, _| {
+            let scale = |x: &[f32]| {
+                let mut activations = Activations::default();
+                activations.quantize(runtime, x, x.len());
+                activations.chunk(0)[0].scale
+            };
+            assert!(scale(&[1.0, f32::NAN, 2.0, 3.0]).is_nan());
+            assert!(scale(&[1.0, f32::NEG_INFINITY]).is_nan());
+            assert_eq!(scale(&[0.0; 40]), 0.0);
+            assert!(scale(&[1e-44; 3]) >= 0.0);
+        });
+    }
+}

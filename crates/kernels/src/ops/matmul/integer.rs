@@ -1,0 +1,482 @@
+//! Integer products: interleaved weights times rounded activations.
+//!
+//! Pseudo-code of one output; integer sums are exact, and the floats are added in this order whatever the number of rows,
+//! the tile or the thread:
+//!
+//! ```text
+//! out = 0
+//! for each chunk of 256 columns, ascending:
+//!     sum = 0
+//!     for each group of 16 or 32 columns under one weight scale, ascending:
+//!         sum += scale[group] * Σ (number - zero) * activation        // integers, then one multiply-add
+//!         sum += offset[group] * Σ activation                          // formats with offsets
+//!     out += sum * activation scale
+//! ```
+//!
+//! Lanes are rows of weights, so nothing is ever added across a vector. For a few activations numbers go straight from
+//! the row blocks into the dot products. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of
+//! 8 KiB that stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns
+//! of sums in registers. Both do the same sums.
+//!
+//! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
+//!
+//! Beyond the rounding of activations the error is at most `(2 * K / 16 + 8) * 6e-8 * Σ |activation| * scale * number`
+//! with the unsigned numbers that are stored.
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::ops::Range;
+
+use super::Job;
+use super::activations::{Activations, CHUNK, Chunk};
+use crate::disjoint::Columns;
+use crate::interleave::ROW_GROUP;
+use crate::isa::{Kernel, Simd};
+use crate::quant::{Correction, Interleaved, RowBlock};
+use crate::{Matrix, Runtime};
+
+/// Rows of a panel.
+const PANEL_ROWS: usize = 2 * ROW_GROUP;
+/// Quads of numbers in a chunk.
+const QUADS: usize = CHUNK / 4;
+/// The smallest groups, and so the most, in a chunk.
+const MOST_GROUPS: usize = CHUNK / 16;
+/// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
+/// ahead by themselves, but not beyond a page of 4 KiB.
+const AHEAD: usize = 4096;
+/// Up to so many rows of activations numbers are not unpacked into a panel first.
+const DIRECT_TOKENS: usize = 4;
+
+/// Multiplies the activations with each job's weights into its output.
+pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
+    let tokens = activations.tokens();
+    let weights: Vec<Matrix<'_>> = jobs.iter().map(|(weights, _)| *weights).collect();
+    let mut outs: Vec<(&mut [f32], usize)> = jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
+    let rows: usize = weights.iter().map(Matrix::rows).sum();
+    let tile = (tokens, rows_per_task(tokens, rows, activations.depth(), runtime.threads()));
+    runtime.for_each_tile(&mut outs, tile, rows * activations.depth() * tokens, |job, _, rows, out| {
+        let product = weights[job].format().integer_product().expect("interleaved formats have one; this is a bug");
+        product(runtime, &Product { activations, weights: weights[job], rows }, out);
+    });
+}
+
+/// Whole panels of rows: few enough to keep all threads busy to the end, many enough to be worth taking and to write
+/// whole runs of the output.
+fn rows_per_task(tokens: usize, rows: usize, depth: usize, threads: usize) -> usize {
+    /// Multiply-adds of a piece of work that takes some ten microseconds.
+    const WORTH_TAKING: usize = 128 * 1024;
+    /// Outputs that are adjacent: with fewer, many rows of a wide output cost more to find than to write.
+    const ADJACENT: usize = 4 * PANEL_ROWS;
+    let even = rows / (threads * 8);
+    let worth = WORTH_TAKING / (tokens * depth);
+    even.min(worth.max(ADJACENT)).max(1).next_multiple_of(PANEL_ROWS)
+}
+
+/// Some rows of interleaved weights times all activations.
+pub(crate) struct Product<'a> {
+    activations: &'a Activations,
+    weights: Matrix<'a>,
+    /// From a multiple of [`PANEL_ROWS`] on.
+    rows: Range<usize>,
+}
+
+/// What every thread needs for itself.
+struct Scratch {
+    panel: Panel,
+    /// `[T, rows of the piece of work]`
+    sums: Vec<f32>,
+}
+
+/// The numbers, scales and offsets of 32 rows and one chunk.
+#[repr(C, align(64))]
+struct Panel {
+    numbers: [[[u8; 4]; PANEL_ROWS]; QUADS],
+    scales: [[f32; PANEL_ROWS]; MOST_GROUPS],
+    offsets: [[f32; PANEL_ROWS]; MOST_GROUPS],
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
+        panel: Panel {
+            numbers: [[[0; 4]; PANEL_ROWS]; QUADS],
+            scales: [[0.0; PANEL_ROWS]; MOST_GROUPS],
+            offsets: [[0.0; PANEL_ROWS]; MOST_GROUPS],
+        },
+        sums: Vec::new(),
+    });
+}
+
+/// The product of one format: writes `[T, rows]` to `out`.
+pub(crate) fn product<F: Interleaved>(runtime: &Runtime, product: &Product<'_>, out: Columns<'_, f32>) {
+    SCRATCH.with_borrow_mut(|scratch| {
+        runtime.vectorize(Multiply::<F> { product, out, scratch, format: PhantomData });
+    });
+}
+
+struct Multiply<'a, F> {
+    product: &'a Product<'a>,
+    out: Columns<'a, f32>,
+    scratch: &'a mut Scratch,
+    format: PhantomData<F>,
+}
+
+impl<F: Interleaved> Kernel for Multiply<'_, F> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Multiply { product, mut out, scratch, .. } = self;
+        let tokens = product.activations.tokens();
+        let width = product.rows.len().next_multiple_of(PANEL_ROWS);
+        scratch.sums.resize(tokens * width, 0.0);
+        for first in product.rows.clone().step_by(PANEL_ROWS) {
+            let mut sums = Sums { values: &mut scratch.sums, width, column: first - product.rows.start };
+            if tokens <= DIRECT_TOKENS {
+                direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
+            } else {
+                by_panel::<S, F>(simd, product, first / ROW_GROUP, &mut scratch.panel, &mut sums);
+            }
+        }
+        for (token, sums) in scratch.sums.chunks_exact(width).enumerate() {
+            out.row(token).copy_from_slice(&sums[..product.rows.len()]);
+        }
+    }
+}
+
+/// The sums of one panel's rows among those of a piece of work.
+struct Sums<'a> {
+    /// `[T, width]`
+    values: &'a mut [f32],
+    width: usize,
+    /// Where the panel's rows begin.
+    column: usize,
+}
+
+impl Sums<'_> {
+    /// The panel's sums of one row of activations. `[PANEL_ROWS]`
+    #[inline(always)]
+    fn of(&mut self, token: usize) -> &mut [f32; PANEL_ROWS] {
+        let sums = &mut self.values[token * self.width + self.column..];
+        sums.first_chunk_mut().expect("whole panels; this is a bug")
+    }
+}
+
+/// Where the 32 columns `run` of a chunk stand: the block of a row, and the run of 32 in that block.
+#[inline(always)]
+fn place<F: Interleaved>(chunk: usize, run: usize) -> (usize, usize) {
+    let runs = F::LEN / 32;
+    let run = chunk * (CHUNK / 32) + run;
+    (run / runs, run % runs)
+}
+
+/// How many 32 columns a chunk has.
+#[inline(always)]
+fn runs_of(activations: &Activations, chunk: usize) -> usize {
+    (activations.depth() - chunk * CHUNK).min(CHUNK) / 32
+}
+
+/// The row blocks of a group of sixteen rows.
+#[derive(Clone, Copy)]
+struct RowBlocks<'a> {
+    bytes: &'a [u8],
+    block_bytes: usize,
+}
+
+impl<'a> RowBlocks<'a> {
+    /// None for a group behind the last row.
+    #[inline(always)]
+    fn of(weights: &Matrix<'a>, group: usize) -> Option<RowBlocks<'a>> {
+        let block_bytes = ROW_GROUP * weights.format().block_bytes();
+        (group * ROW_GROUP < weights.rows()).then(|| RowBlocks { bytes: weights.row_group(group), block_bytes })
+    }
+
+    #[inline(always)]
+    fn block(self, index: usize, lane: usize) -> RowBlock<'a> {
+        RowBlock::new(&self.bytes[index * self.block_bytes..][..self.block_bytes], lane)
+    }
+
+    /// Asks for what follows [`AHEAD`] of part `part` of `parts` of a block.
+    #[inline(always)]
+    fn prefetch<S: Simd>(self, simd: S, index: usize, part: usize, parts: usize) {
+        let (start, len) = (index * self.block_bytes + part * self.block_bytes / parts, self.block_bytes / parts);
+        for line in 0..len.div_ceil(64) {
+            simd.prefetch(self.bytes.as_ptr().wrapping_add(start + AHEAD + 64 * line));
+        }
+    }
+}
+
+/// The corrections of a few rows of activations: integer sums start at them, or offsets are multiplied by them.
+struct Corrections<const C: usize> {
+    starts: [[i32; MOST_GROUPS]; C],
+    sums: [[f32; MOST_GROUPS]; C],
+}
+
+impl<const C: usize> Corrections<C> {
+    #[inline(always)]
+    fn of(group_len: usize, correction: Correction, x: &[Chunk; C]) -> Corrections<C> {
+        let mut corrections = Corrections { starts: [[0; MOST_GROUPS]; C], sums: [[0.0; MOST_GROUPS]; C] };
+        for (c, x) in x.iter().enumerate() {
+            let groups: &[i32] = if group_len == 16 { &x.sums_16 } else { &x.sums_32 };
+            for (group, &sum) in groups.iter().enumerate() {
+                match correction {
+                    Correction::Zero(zero) => corrections.starts[c][group] = -zero * sum,
+                    Correction::Offset => corrections.sums[c][group] = sum as f32,
+                }
+            }
+        }
+        corrections
+    }
+}
+
+/// Products of two groups of rows with a few activations, numbers straight from the row blocks.
+#[inline(always)]
+fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
+    for half in 0..PANEL_ROWS / ROW_GROUP {
+        let Some(blocks) = RowBlocks::of(&product.weights, first_group + half) else { break };
+        for lane in (0..ROW_GROUP).step_by(S::LANES) {
+            let at = half * ROW_GROUP + lane;
+            match product.activations.tokens() {
+                1 => direct_tile::<S, F, 1>(simd, product.activations, blocks, lane, at, sums),
+                2 => direct_tile::<S, F, 2>(simd, product.activations, blocks, lane, at, sums),
+                3 => direct_tile::<S, F, 3>(simd, product.activations, blocks, lane, at, sums),
+                _ => direct_tile::<S, F, 4>(simd, product.activations, blocks, lane, at, sums),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
+    simd: S,
+    activations: &Activations,
+    blocks: RowBlocks<'_>,
+    lane: usize,
+    row: usize,
+    out: &mut Sums<'_>,
+) {
+    let mut totals = [simd.splat(0.0); C];
+    for chunk in 0..activations.depth().div_ceil(CHUNK) {
+        let x: &[Chunk; C] = activations.chunk(chunk).first_chunk().expect("C rows of activations; this is a bug");
+        let corrections = Corrections::of(F::GROUP, F::CORRECTION, x);
+        let mut sums = [simd.splat(0.0); C];
+        for run in 0..runs_of(activations, chunk) {
+            let (index, run_in_block) = place::<F>(chunk, run);
+            let block = blocks.block(index, lane);
+            blocks.prefetch(simd, index, run_in_block, F::LEN / 32);
+            let header = F::header(simd, block);
+            for part in 0..32 / F::GROUP {
+                let group = run * (32 / F::GROUP) + part;
+                let mut integers = [simd.splat_i32(0); C];
+                for c in 0..C {
+                    integers[c] = simd.splat_i32(corrections.starts[c][group]);
+                }
+                for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
+                    let numbers = F::numbers(simd, block, run_in_block, quad);
+                    for c in 0..C {
+                        let x = activation_quad(simd, &x[c], run * 8 + quad);
+                        integers[c] = simd.dot(integers[c], numbers, x);
+                    }
+                }
+                let group_in_block = run_in_block * (32 / F::GROUP) + part;
+                let scale = F::scale(simd, block, header, group_in_block);
+                for c in 0..C {
+                    sums[c] = simd.mul_add(simd.to_f32(integers[c]), scale, sums[c]);
+                }
+                if F::HAS_OFFSET {
+                    let offset = F::offset(simd, block, header, group_in_block);
+                    for c in 0..C {
+                        sums[c] = simd.mul_add(offset, simd.splat(corrections.sums[c][group]), sums[c]);
+                    }
+                }
+            }
+        }
+        for c in 0..C {
+            totals[c] = simd.mul_add(sums[c], simd.splat(x[c].scale), totals[c]);
+        }
+    }
+    for c in 0..C {
+        simd.store_slice(totals[c], &mut out.of(c)[row..][..S::LANES]);
+    }
+}
+
+/// Four activations in every lane.
+#[inline(always)]
+fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
+    let quads = x.numbers.as_chunks::<4>().0;
+    simd.splat_i32(i32::from_le_bytes(quads[quad].map(i8::cast_unsigned)))
+}
+
+/// Products of two groups of rows with many activations.
+#[inline(always)]
+fn by_panel<S: Simd, F: Interleaved>(
+    simd: S,
+    product: &Product<'_>,
+    first_group: usize,
+    panel: &mut Panel,
+    sums: &mut Sums<'_>,
+) {
+    let activations = product.activations;
+    let groups: [Option<RowBlocks<'_>>; PANEL_ROWS / ROW_GROUP] =
+        std::array::from_fn(|half| RowBlocks::of(&product.weights, first_group + half));
+    for token in 0..activations.tokens() {
+        *sums.of(token) = [0.0; PANEL_ROWS];
+    }
+    for chunk in 0..activations.depth().div_ceil(CHUNK) {
+        let runs = runs_of(activations, chunk);
+        for (half, blocks) in groups.iter().enumerate() {
+            // Rows that are not there keep older numbers, whose products are dropped.
+            let Some(blocks) = blocks else { continue };
+            for lane in (0..ROW_GROUP).step_by(S::LANES) {
+                unpack::<S, F>(simd, *blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
+            }
+        }
+        let x = activations.chunk(chunk);
+        let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP, correction: F::CORRECTION };
+        match F::HAS_OFFSET {
+            true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
+            false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
+        }
+    }
+}
+
+/// The groups of a panel's chunk.
+#[derive(Clone, Copy)]
+struct Groups {
+    count: usize,
+    /// Weights in one.
+    len: usize,
+    correction: Correction,
+}
+
+/// Unpacks the rows of one vector into the panel, from row `row` of it on.
+#[inline(always)]
+fn unpack<S: Simd, F: Interleaved>(
+    simd: S,
+    blocks: RowBlocks<'_>,
+    chunk: usize,
+    runs: usize,
+    lane: usize,
+    row: usize,
+    panel: &mut Panel,
+) {
+    for run in 0..runs {
+        let (index, run_in_block) = place::<F>(chunk, run);
+        let block = blocks.block(index, lane);
+        for quad in 0..8 {
+            let numbers = F::numbers(simd, block, run_in_block, quad);
+            let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
+            // SAFETY: the slice has `LANES` quads of bytes.
+            unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
+        }
+        let header = F::header(simd, block);
+        for part in 0..32 / F::GROUP {
+            let (group, group_in_block) = (run * (32 / F::GROUP) + part, run_in_block * (32 / F::GROUP) + part);
+            let scale = F::scale(simd, block, header, group_in_block);
+            simd.store_slice(scale, &mut panel.scales[group][row..][..S::LANES]);
+            if F::HAS_OFFSET {
+                let offset = F::offset(simd, block, header, group_in_block);
+                simd.store_slice(offset, &mut panel.offsets[group][row..][..S::LANES]);
+            }
+        }
+    }
+}
+
+/// Adds the products of a panel with each row of activations to the sums.
+///
+/// It is compiled once for all formats with offsets and once for all without. And it must not know how long a group is:
+/// compilers that do unroll the loop over a group and then go through it column by column, where every sum waits for
+/// itself; going through it quad by quad is half as fast again.
+#[inline(never)]
+fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(simd: S, panel: &Panel, groups: Groups, x: &[Chunk], sums: &mut Sums<'_>) {
+    simd.vectorize(PanelTiles::<HAS_OFFSET> { panel, groups, x, sums });
+}
+
+struct PanelTiles<'a, 's, const HAS_OFFSET: bool> {
+    panel: &'a Panel,
+    groups: Groups,
+    /// `[T]`
+    x: &'a [Chunk],
+    sums: &'a mut Sums<'s>,
+}
+
+impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let mut token = 0;
+        while token < self.x.len() {
+            let count = (self.x.len() - token).min(S::INTEGER_COLUMNS);
+            match count {
+                1 => self.tile::<S, 1>(simd, token),
+                2 => self.tile::<S, 2>(simd, token),
+                3 => self.tile::<S, 3>(simd, token),
+                4 => self.tile::<S, 4>(simd, token),
+                5 => self.tile::<S, 5>(simd, token),
+                _ => self.tile::<S, 6>(simd, token),
+            }
+            token += count;
+        }
+    }
+}
+
+impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
+    /// The rows of activations from `token` on, `C` of them.
+    #[inline(always)]
+    fn tile<S: Simd, const C: usize>(&mut self, simd: S, token: usize) {
+        let x: &[Chunk; C] = self.x[token..].first_chunk().expect("C rows of activations; this is a bug");
+        let Groups { count, len, correction } = self.groups;
+        let corrections = Corrections::of(len, correction, x);
+        let quads = len / 4;
+        for row in (0..PANEL_ROWS).step_by(2 * S::LANES) {
+            let mut partial = [[simd.splat(0.0); 2]; C];
+            for group in 0..count {
+                let mut integers = [[simd.splat_i32(0); 2]; C];
+                for c in 0..C {
+                    integers[c] = [simd.splat_i32(corrections.starts[c][group]); 2];
+                }
+                for quad in group * quads..(group + 1) * quads {
+                    let numbers = panel_vectors(simd, &self.panel.numbers[quad], row);
+                    for c in 0..C {
+                        let x = activation_quad(simd, &x[c], quad);
+                        integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
+                        integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
+                    }
+                }
+                let scales = vectors(simd, &self.panel.scales[group], row);
+                for c in 0..C {
+                    partial[c][0] = simd.mul_add(simd.to_f32(integers[c][0]), scales[0], partial[c][0]);
+                    partial[c][1] = simd.mul_add(simd.to_f32(integers[c][1]), scales[1], partial[c][1]);
+                }
+                if HAS_OFFSET {
+                    let offsets = vectors(simd, &self.panel.offsets[group], row);
+                    for c in 0..C {
+                        let sum = simd.splat(corrections.sums[c][group]);
+                        partial[c][0] = simd.mul_add(offsets[0], sum, partial[c][0]);
+                        partial[c][1] = simd.mul_add(offsets[1], sum, partial[c][1]);
+                    }
+                }
+            }
+            for c in 0..C {
+                let scale = simd.splat(x[c].scale);
+                for (v, partial) in partial[c].iter().enumerate() {
+                    let sum = &mut self.sums.of(token + c)[row + v * S::LANES..][..S::LANES];
+                    let total = simd.mul_add(*partial, scale, simd.load_slice(sum));
+                    simd.store_slice(total, sum);
+                }
+            }
+        }
+    }
+}
+
+/// Two vectors of the values of a panel's rows, from row `row` on.
+#[inline(always)]
+fn vectors<S: Simd>(simd: S, values: &[f32; PANEL_ROWS], row: usize) -> [S::F32; 2] {
+    [simd.load_slice(&values[row..][..S::LANES]), simd.load_slice(&values[row + S::LANES..][..S::LANES])]
+}
+
+/// Two vectors of numbers of a panel's quad, from row `row` on.
+#[inline(always)]
+fn panel_vectors<S: Simd>(simd: S, quad: &[[u8; 4]; PANEL_ROWS], row: usize) -> [S::Int; 2] {
+    let rows = &quad[row..][..2 * S::LANES];
+    // SAFETY: the slice has `2 * LANES` quads of bytes.
+    unsafe { [simd.load_int(rows.as_ptr().cast()), simd.load_int(rows[S::LANES..].as_ptr().cast())] }
+}
