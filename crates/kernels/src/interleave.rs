@@ -37,9 +37,7 @@ impl InterleavedWeights {
     ///
     /// # Errors
     /// [`KernelError::Overflow`] or [`KernelError::OutOfMemory`] when there is no such memory.
-    pub fn for_matrices<'a>(
-        matrices: impl IntoIterator<Item = Matrix<'a>>,
-    ) -> Result<InterleavedWeights, KernelError> {
+    pub fn for_matrices<'a>(matrices: impl IntoIterator<Item = Matrix<'a>>) -> Result<InterleavedWeights, KernelError> {
         let what = "bytes of interleaved weights";
         let mut total = 0usize;
         for matrix in matrices {

@@ -31,6 +31,7 @@ pub use interleave::{InterleavedMatrix, InterleavedWeights, ROW_GROUP};
 pub use isa::Isa;
 pub use kv::{KvArena, KvElement, KvShape, KvSpan, PAGE_LEN};
 pub use matrix::Matrix;
+pub use memory::Buffer;
 pub use ops::activation::{Activation, gated, gated_fused};
 pub use ops::attention::{AttentionShape, attention};
 pub use ops::elementwise::{add, add_bias, scale, softcap};

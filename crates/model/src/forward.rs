@@ -14,7 +14,7 @@
 
 use std::ops::Range;
 
-use kernels::{AttentionShape, KvArena, KvSpan, MatMul, RopeTurns, Runtime};
+use kernels::{AttentionShape, Buffer, KvArena, KvSpan, MatMul, RopeTurns, Runtime};
 
 use crate::spec::{LayerOp, LayerSpec, LayerTensor};
 use crate::weights::{LayerWeights, Weight};
@@ -23,17 +23,17 @@ use crate::{Batch, LogitRows, Model, RopeRegime};
 /// Buffers of a forward pass, kept from one to the next and grown when a batch is larger than all before.
 #[derive(Debug, Default)]
 pub struct Workspace {
-    residual: Vec<f32>,                       // [T, D]
-    branch: Vec<f32>,                         // [T, D]
-    query: Vec<f32>,                          // [T, H, Dh]
-    key: Vec<f32>,                            // [T, Hkv, Dh]
-    value: Vec<f32>,                          // [T, Hkv, Dh]
-    heads: Vec<f32>,                          // [T, H, Dh]
-    gate: Vec<f32>,                           // [T, F]
-    up: Vec<f32>,                             // [T, F]
-    hidden: Vec<f32>,                         // [T, F]
-    rows: Vec<f32>,                           // [R, D]
-    logits: Vec<f32>,                         // [R, V]
+    residual: Buffer<f32>,                    // [T, D]
+    branch: Buffer<f32>,                      // [T, D]
+    query: Buffer<f32>,                       // [T, H, Dh]
+    key: Buffer<f32>,                         // [T, Hkv, Dh]
+    value: Buffer<f32>,                       // [T, Hkv, Dh]
+    heads: Buffer<f32>,                       // [T, H, Dh]
+    gate: Buffer<f32>,                        // [T, F]
+    up: Buffer<f32>,                          // [T, F]
+    hidden: Buffer<f32>,                      // [T, F]
+    rows: Buffer<f32>,                        // [R, D]
+    logits: Buffer<f32>,                      // [R, V]
     positions: Vec<u32>,                      // [T]
     regimes: Vec<(Range<usize>, RopeRegime)>, // adjacent rows of one regime
     turns: Vec<RopeTurns>,                    // of each rotary embedding
@@ -138,17 +138,17 @@ impl Workspace {
         let spec = &model.spec;
         let (tokens, rows) = (batch.tokens.len(), batch.logit_rows());
         let (query, key) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
-        self.residual.resize(tokens * spec.width, 0.0);
-        self.branch.resize(tokens * spec.width, 0.0);
-        self.query.resize(tokens * query, 0.0);
-        self.key.resize(tokens * key, 0.0);
-        self.value.resize(tokens * key, 0.0);
-        self.heads.resize(tokens * query, 0.0);
-        self.gate.resize(tokens * spec.feed_forward, 0.0);
-        self.up.resize(tokens * spec.feed_forward, 0.0);
-        self.hidden.resize(tokens * spec.feed_forward, 0.0);
-        self.rows.resize(rows * spec.width, 0.0);
-        self.logits.resize(rows * spec.vocabulary, 0.0);
+        self.residual.resize(tokens * spec.width);
+        self.branch.resize(tokens * spec.width);
+        self.query.resize(tokens * query);
+        self.key.resize(tokens * key);
+        self.value.resize(tokens * key);
+        self.heads.resize(tokens * query);
+        self.gate.resize(tokens * spec.feed_forward);
+        self.up.resize(tokens * spec.feed_forward);
+        self.hidden.resize(tokens * spec.feed_forward);
+        self.rows.resize(rows * spec.width);
+        self.logits.resize(rows * spec.vocabulary);
         self.positions.clear();
         self.regimes.clear();
         let regimes_differ = spec.long_rope_after().is_some();

@@ -54,7 +54,7 @@ pub fn matmul(runtime: &Runtime, x: &[f32], jobs: &mut [MatMul<'_>]) {
     }
     if !interleaved.is_empty() {
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantize(runtime, x, depth);
+            activations.quantize(runtime, x, depth, integer::sign(tokens));
             integer::multiply(runtime, activations, interleaved);
         });
     }

@@ -67,14 +67,7 @@ impl RopeTurns {
 ///
 /// # Panics
 /// When there are not as many rows of turns, or they are wider than a head.
-pub fn rope(
-    runtime: &Runtime,
-    x: &mut [f32],
-    heads: usize,
-    head_dim: usize,
-    turns: &RopeTurns,
-    pairing: RopePairing,
-) {
+pub fn rope(runtime: &Runtime, x: &mut [f32], heads: usize, head_dim: usize, turns: &RopeTurns, pairing: RopePairing) {
     let (row_len, pairs) = (heads * head_dim, turns.pairs);
     assert_eq!(x.len() * pairs, turns.sines.len() * row_len, "rope: x is [T, H, Dh]");
     assert!(2 * pairs <= head_dim, "rope: {pairs} pairs in a head of {head_dim}");
@@ -100,7 +93,8 @@ impl Kernel for Turn<'_> {
     fn run<S: Simd>(self, _simd: S) {
         let pairs = self.turns.pairs;
         for (row, x) in (self.first..).zip(self.x.chunks_exact_mut(self.row_len)) {
-            let (sines, cosines) = (&self.turns.sines[row * pairs..][..pairs], &self.turns.cosines[row * pairs..][..pairs]);
+            let (sines, cosines) =
+                (&self.turns.sines[row * pairs..][..pairs], &self.turns.cosines[row * pairs..][..pairs]);
             for head in x.chunks_exact_mut(self.head_dim) {
                 turn(&mut head[..2 * pairs], sines, cosines, self.pairing);
             }

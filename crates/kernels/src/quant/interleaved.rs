@@ -147,11 +147,8 @@ pub(crate) fn field<S: Simd>(simd: S, quads: S::Int, shift: usize, bits: u32) ->
 /// Bit `bit` of every byte, moved to bit `to`.
 #[inline(always)]
 pub(crate) fn bit_at<S: Simd>(simd: S, quads: S::Int, bit: usize, to: usize) -> S::Int {
-    let moved = if bit <= to {
-        simd.shift_left(quads, (to - bit) as u32)
-    } else {
-        simd.shift_right(quads, (bit - to) as u32)
-    };
+    let moved =
+        if bit <= to { simd.shift_left(quads, (to - bit) as u32) } else { simd.shift_right(quads, (bit - to) as u32) };
     simd.and(moved, simd.splat_i32(i32::from_le_bytes([1 << to; 4])))
 }
 

@@ -2,9 +2,9 @@
 //! It is only read here. Next: `quant/codebook.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::codebook::{NON_LINEAR, NON_LINEAR_UNSIGNED, decode_nibbles};
 use super::half_float::read_half;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use crate::isa::Simd;
 
 pub(super) struct Iq4Nl;

@@ -4,8 +4,8 @@
 //! It is only read here. Next: `quant/q4_k.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use super::half_float::read_half;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use crate::isa::Simd;
 
 pub(super) struct Q2K;

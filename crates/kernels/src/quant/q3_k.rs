@@ -5,8 +5,8 @@
 //! It is only read here. Next: `quant/q2_k.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, field};
 use super::half_float::read_half;
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, field};
 use crate::isa::Simd;
 
 pub(super) struct Q3K;

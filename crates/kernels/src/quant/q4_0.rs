@@ -2,10 +2,10 @@
 //! Weight = d * (nibble - 8). It does not know how d is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::nibbles::{doubled, nibble};
 use crate::isa::Simd;
 

@@ -2,10 +2,10 @@
 //! It does not know how d and m are chosen. Next: `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
 use super::nibbles::{doubled, nibble};
 use crate::isa::Simd;
 

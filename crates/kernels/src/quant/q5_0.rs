@@ -2,10 +2,10 @@
 //! Q4_0. Weight = d * (q - 16). It does not know how d is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, nibbles};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, nibbles};
 use super::nibbles::{doubled, nibble};
 use crate::isa::Simd;
 

@@ -2,10 +2,10 @@
 //! It does not know how d and m are chosen. Next: `quant/q5_0.rs`, `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use super::q5_0::{five_bit_numbers, five_bits, put_five_bits};
 use crate::isa::Simd;
 

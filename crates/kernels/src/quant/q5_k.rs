@@ -4,9 +4,9 @@
 //! It does not know how the scales are chosen. Next: `quant/q4_k.rs`, `quant/super_block.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, paired_nibbles};
 use super::encode::EncodeBlock;
 use super::half_float::{HALF_MAX, read_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, paired_nibbles};
 use super::k_scales::{PACKED_LEN, Part, six_bits, unpack};
 use super::super_block::SuperBlock;
 use crate::isa::Simd;

@@ -5,10 +5,10 @@
 //! It does not know how one scale is chosen. Next: `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Line, Sample};
 use super::half_float::{HALF_MAX, HALF_MIN, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
 use crate::isa::Simd;
 
 pub(super) struct Q6K;

@@ -2,10 +2,10 @@
 //! Next: `quant/fit.rs`.
 
 use super::Block;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run};
 use crate::isa::Simd;
 
 pub(super) struct Q8_0;

@@ -14,6 +14,7 @@
 use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, Simd};
+use crate::memory::{Buffer, Plain};
 
 /// Columns under one scale: a multiple of every block and group.
 pub(super) const CHUNK: usize = 256;
@@ -22,17 +23,29 @@ pub(super) const CHUNK: usize = 256;
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Chunk {
-    /// Zeros behind the last column.
-    pub(super) numbers: [i8; CHUNK],
-    /// The sum of each sixteen.
-    pub(super) sums_16: [i32; CHUNK / 16],
+    /// Signed numbers, or those plus 128; see [`Sign`]. Zeros behind the last column.
+    pub(super) bytes: [u8; CHUNK],
+    /// The sum of each sixteen signed numbers, a whole number.
+    pub(super) sums_16: [f32; CHUNK / 16],
     /// The sum of each 32.
-    pub(super) sums_32: [i32; CHUNK / 32],
+    pub(super) sums_32: [f32; CHUNK / 32],
     /// What a number is multiplied by.
     pub(super) scale: f32,
 }
 
-const EMPTY: Chunk = Chunk { numbers: [0; CHUNK], sums_16: [0; CHUNK / 16], sums_32: [0; CHUNK / 32], scale: 0.0 };
+// SAFETY: arrays of numbers, of which zeros are a value.
+unsafe impl Plain for Chunk {}
+
+const EMPTY: Chunk = Chunk { bytes: [0; CHUNK], sums_16: [0.0; CHUNK / 16], sums_32: [0.0; CHUNK / 32], scale: 0.0 };
+
+/// How numbers are stored: dot products take one side unsigned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// Two's complement.
+    Signed,
+    /// 128 more.
+    Biased,
+}
 
 /// Rows of rounded activations. Chunk after chunk, so that what the rows have at the same columns is adjacent.
 #[derive(Default)]
@@ -40,7 +53,7 @@ pub(crate) struct Activations {
     tokens: usize,
     depth: usize,
     /// `[ceil(K / CHUNK), T]`
-    chunks: Vec<Chunk>,
+    chunks: Buffer<Chunk>,
 }
 
 impl Activations {
@@ -61,9 +74,9 @@ impl Activations {
     }
 
     /// Rounds `x` `[T, K]`, in place of what was here.
-    pub(super) fn quantize(&mut self, runtime: &Runtime, x: &[f32], depth: usize) {
+    pub(super) fn quantize(&mut self, runtime: &Runtime, x: &[f32], depth: usize, sign: Sign) {
         (self.tokens, self.depth) = (x.len() / depth, depth);
-        self.chunks.resize(self.tokens * depth.div_ceil(CHUNK), EMPTY);
+        self.chunks.resize(self.tokens * depth.div_ceil(CHUNK));
         if self.chunks.is_empty() {
             return;
         }
@@ -71,7 +84,7 @@ impl Activations {
         let mut matrix = [(&mut self.chunks[..], self.tokens)];
         runtime.for_each_tile(&mut matrix, (depth.div_ceil(CHUNK), tokens), x.len(), |_, _, tokens, chunks| {
             let x = &x[tokens.start * depth..tokens.end * depth];
-            runtime.vectorize(Round { x, depth, chunks });
+            runtime.vectorize(Round { x, depth, sign, chunks });
         });
     }
 }
@@ -81,6 +94,7 @@ struct Round<'a> {
     /// `[T, K]`
     x: &'a [f32],
     depth: usize,
+    sign: Sign,
     /// `[ceil(K / CHUNK), T]`
     chunks: Columns<'a, Chunk>,
 }
@@ -92,19 +106,19 @@ impl Kernel for Round<'_> {
         for (token, row) in self.x.chunks_exact(self.depth).enumerate() {
             let (whole, rest) = row.as_chunks::<CHUNK>();
             for (index, x) in whole.iter().enumerate() {
-                round(simd, x, &mut self.chunks.row(index)[token]);
+                round(simd, x, self.sign, &mut self.chunks.row(index)[token]);
             }
             if !rest.is_empty() {
                 let mut padded = [0.0; CHUNK];
                 padded[..rest.len()].copy_from_slice(rest);
-                round(simd, &padded, &mut self.chunks.row(whole.len())[token]);
+                round(simd, &padded, self.sign, &mut self.chunks.row(whole.len())[token]);
             }
         }
     }
 }
 
 #[inline(always)]
-fn round<S: Simd>(simd: S, x: &[f32; CHUNK], chunk: &mut Chunk) {
+fn round<S: Simd>(simd: S, x: &[f32; CHUNK], sign: Sign, chunk: &mut Chunk) {
     let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
     for x in x.chunks_exact(S::LANES) {
         let magnitude = simd.abs(simd.load_slice(x));
@@ -121,13 +135,19 @@ fn round<S: Simd>(simd: S, x: &[f32; CHUNK], chunk: &mut Chunk) {
     // The smallest numbers have no finite reciprocal; they round to zero.
     let reciprocal = 127.0 / largest;
     let reciprocal = simd.splat(if reciprocal.is_finite() { reciprocal } else { 0.0 });
-    for (x, numbers) in x.chunks_exact(S::LANES).zip(chunk.numbers.chunks_exact_mut(S::LANES)) {
+    let mut numbers = [0i8; CHUNK];
+    for (x, numbers) in x.chunks_exact(S::LANES).zip(numbers.chunks_exact_mut(S::LANES)) {
         let number = simd.to_i32(simd.round(simd.mul(simd.load_slice(x), reciprocal)));
         // SAFETY: `numbers` has `LANES` elements.
         unsafe { simd.store_i8(number, numbers.as_mut_ptr()) }
     }
-    for (sum, numbers) in chunk.sums_16.iter_mut().zip(chunk.numbers.as_chunks::<16>().0) {
-        *sum = numbers.iter().map(|&number| i32::from(number)).sum();
+    let bias = if sign == Sign::Biased { 0x80 } else { 0 };
+    for (byte, number) in chunk.bytes.iter_mut().zip(&numbers) {
+        // Flipping the sign bit adds 128.
+        *byte = number.cast_unsigned() ^ bias;
+    }
+    for (sum, numbers) in chunk.sums_16.iter_mut().zip(numbers.as_chunks::<16>().0) {
+        *sum = numbers.iter().map(|&number| i32::from(number)).sum::<i32>() as f32;
     }
     for (sum, pair) in chunk.sums_32.iter_mut().zip(chunk.sums_16.as_chunks::<2>().0) {
         *sum = pair[0] + pair[1];
@@ -145,18 +165,21 @@ mod tests {
             for depth in [1, 32, 255, 256, 257, 576] {
                 let x = values(5 * depth, 3, 10.0);
                 let mut activations = Activations::default();
-                activations.quantize(runtime, &x, depth);
+                let sign = if depth % 2 == 0 { Sign::Signed } else { Sign::Biased };
+                activations.quantize(runtime, &x, depth, sign);
                 assert_eq!((activations.tokens(), activations.depth()), (5, depth));
                 for (index, columns) in (0..depth).collect::<Vec<_>>().chunks(CHUNK).enumerate() {
                     for (token, chunk) in activations.chunk(index).iter().enumerate() {
-                        for (&column, &number) in columns.iter().zip(&chunk.numbers) {
+                        let bias = if sign == Sign::Biased { 128 } else { 0 };
+                        let numbers = chunk.bytes.map(|byte| byte.wrapping_sub(bias).cast_signed());
+                        for (&column, &number) in columns.iter().zip(&numbers) {
                             let error = (f32::from(number) * chunk.scale - x[token * depth + column]).abs();
                             assert!(error <= chunk.scale * 0.500_01, "{error} at {column} of {depth}");
                         }
-                        assert!(chunk.numbers[columns.len()..].iter().all(|&number| number == 0));
-                        let sum: i32 = chunk.numbers.iter().map(|&number| i32::from(number)).sum();
-                        assert_eq!(chunk.sums_16.iter().sum::<i32>(), sum);
-                        assert_eq!(chunk.sums_32.iter().sum::<i32>(), sum);
+                        assert!(numbers[columns.len()..].iter().all(|&number| number == 0));
+                        let sum: f32 = numbers.iter().map(|&number| f32::from(number)).sum();
+                        assert_eq!(chunk.sums_16.iter().sum::<f32>(), sum);
+                        assert_eq!(chunk.sums_32.iter().sum::<f32>(), sum);
                     }
                 }
             }
@@ -168,7 +191,7 @@ mod tests {
         on_every_isa(1, |runtime, _| {
             let scale = |x: &[f32]| {
                 let mut activations = Activations::default();
-                activations.quantize(runtime, x, x.len());
+                activations.quantize(runtime, x, x.len(), Sign::Signed);
                 activations.chunk(0)[0].scale
             };
             assert!(scale(&[1.0, f32::NAN, 2.0, 3.0]).is_nan());

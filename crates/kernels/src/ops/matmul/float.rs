@@ -45,7 +45,8 @@ pub(super) fn multiply(runtime: &Runtime, x: &[f32], mut jobs: Vec<Job<'_>>) {
     let weights: Vec<Matrix<'_>> = jobs.iter().map(|(weights, _)| *weights).collect();
     let depth = weights[0].cols();
     let tokens = x.len() / depth;
-    let mut outs: Vec<(&mut [f32], usize)> = jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
+    let mut outs: Vec<(&mut [f32], usize)> =
+        jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
     let panels: usize = weights.iter().map(|weights| weights.rows().div_ceil(PANEL_ROWS)).sum();
     let work = weights.iter().map(|weights| weights.rows() * depth * tokens).sum();
     let tile = (tokens_per_task(tokens, panels, runtime.threads()), PANEL_ROWS);

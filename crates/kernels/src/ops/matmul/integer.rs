@@ -14,9 +14,11 @@
 //! ```
 //!
 //! Lanes are rows of weights, so nothing is ever added across a vector. For a few activations numbers go straight from
-//! the row blocks into the dot products. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of
-//! 8 KiB that stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns
-//! of sums in registers. Both do the same sums.
+//! the row blocks into the dot products, which take one side unsigned: the stored numbers, so that a sum starts at
+//! `-zero * Σ activation`. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
+//! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
+//! registers. There numbers are signed and activations have 128 added, so that a sum starts at `-128 * Σ number`, which is
+//! the same for all rows of activations. Both ways the integers are exact, and so the same.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
@@ -28,10 +30,11 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Job;
-use super::activations::{Activations, CHUNK, Chunk};
+use super::activations::{Activations, CHUNK, Chunk, Sign};
 use crate::disjoint::Columns;
 use crate::interleave::ROW_GROUP;
 use crate::isa::{Kernel, Simd};
+use crate::memory::Buffer;
 use crate::quant::{Correction, Interleaved, RowBlock};
 use crate::{Matrix, Runtime};
 
@@ -47,11 +50,17 @@ const AHEAD: usize = 4096;
 /// Up to so many rows of activations numbers are not unpacked into a panel first.
 const DIRECT_TOKENS: usize = 4;
 
+/// How so many rows of activations are to be stored.
+pub(super) fn sign(tokens: usize) -> Sign {
+    if tokens <= DIRECT_TOKENS { Sign::Signed } else { Sign::Biased }
+}
+
 /// Multiplies the activations with each job's weights into its output.
 pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
     let tokens = activations.tokens();
     let weights: Vec<Matrix<'_>> = jobs.iter().map(|(weights, _)| *weights).collect();
-    let mut outs: Vec<(&mut [f32], usize)> = jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
+    let mut outs: Vec<(&mut [f32], usize)> =
+        jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
     let rows: usize = weights.iter().map(Matrix::rows).sum();
     let tile = (tokens, rows_per_task(tokens, rows, activations.depth(), runtime.threads()));
     runtime.for_each_tile(&mut outs, tile, rows * activations.depth() * tokens, |job, _, rows, out| {
@@ -84,13 +93,16 @@ pub(crate) struct Product<'a> {
 struct Scratch {
     panel: Panel,
     /// `[T, rows of the piece of work]`
-    sums: Vec<f32>,
+    sums: Buffer<f32>,
 }
 
 /// The numbers, scales and offsets of 32 rows and one chunk.
 #[repr(C, align(64))]
 struct Panel {
+    /// Signed: zero is zero.
     numbers: [[[u8; 4]; PANEL_ROWS]; QUADS],
+    /// What the sum of each group starts at.
+    starts: [[i32; PANEL_ROWS]; MOST_GROUPS],
     scales: [[f32; PANEL_ROWS]; MOST_GROUPS],
     offsets: [[f32; PANEL_ROWS]; MOST_GROUPS],
 }
@@ -99,10 +111,11 @@ thread_local! {
     static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
         panel: Panel {
             numbers: [[[0; 4]; PANEL_ROWS]; QUADS],
+            starts: [[0; PANEL_ROWS]; MOST_GROUPS],
             scales: [[0.0; PANEL_ROWS]; MOST_GROUPS],
             offsets: [[0.0; PANEL_ROWS]; MOST_GROUPS],
         },
-        sums: Vec::new(),
+        sums: Buffer::default(),
     });
 }
 
@@ -127,7 +140,7 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
         let Multiply { product, mut out, scratch, .. } = self;
         let tokens = product.activations.tokens();
         let width = product.rows.len().next_multiple_of(PANEL_ROWS);
-        scratch.sums.resize(tokens * width, 0.0);
+        scratch.sums.resize(tokens * width);
         for first in product.rows.clone().step_by(PANEL_ROWS) {
             let mut sums = Sums { values: &mut scratch.sums, width, column: first - product.rows.start };
             if tokens <= DIRECT_TOKENS {
@@ -204,27 +217,10 @@ impl<'a> RowBlocks<'a> {
     }
 }
 
-/// The corrections of a few rows of activations: integer sums start at them, or offsets are multiplied by them.
-struct Corrections<const C: usize> {
-    starts: [[i32; MOST_GROUPS]; C],
-    sums: [[f32; MOST_GROUPS]; C],
-}
-
-impl<const C: usize> Corrections<C> {
-    #[inline(always)]
-    fn of(group_len: usize, correction: Correction, x: &[Chunk; C]) -> Corrections<C> {
-        let mut corrections = Corrections { starts: [[0; MOST_GROUPS]; C], sums: [[0.0; MOST_GROUPS]; C] };
-        for (c, x) in x.iter().enumerate() {
-            let groups: &[i32] = if group_len == 16 { &x.sums_16 } else { &x.sums_32 };
-            for (group, &sum) in groups.iter().enumerate() {
-                match correction {
-                    Correction::Zero(zero) => corrections.starts[c][group] = -zero * sum,
-                    Correction::Offset => corrections.sums[c][group] = sum as f32,
-                }
-            }
-        }
-        corrections
-    }
+/// The sums of a row of activations by group.
+#[inline(always)]
+fn group_sums<F: Interleaved>(x: &Chunk) -> &[f32] {
+    if F::GROUP == 16 { &x.sums_16 } else { &x.sums_32 }
 }
 
 /// Products of two groups of rows with a few activations, numbers straight from the row blocks.
@@ -256,7 +252,6 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     let mut totals = [simd.splat(0.0); C];
     for chunk in 0..activations.depth().div_ceil(CHUNK) {
         let x: &[Chunk; C] = activations.chunk(chunk).first_chunk().expect("C rows of activations; this is a bug");
-        let corrections = Corrections::of(F::GROUP, F::CORRECTION, x);
         let mut sums = [simd.splat(0.0); C];
         for run in 0..runs_of(activations, chunk) {
             let (index, run_in_block) = place::<F>(chunk, run);
@@ -266,8 +261,10 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
             for part in 0..32 / F::GROUP {
                 let group = run * (32 / F::GROUP) + part;
                 let mut integers = [simd.splat_i32(0); C];
-                for c in 0..C {
-                    integers[c] = simd.splat_i32(corrections.starts[c][group]);
+                if let Correction::Zero(zero) = F::CORRECTION {
+                    for c in 0..C {
+                        integers[c] = simd.splat_i32(-zero * group_sums::<F>(&x[c])[group] as i32);
+                    }
                 }
                 for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
                     let numbers = F::numbers(simd, block, run_in_block, quad);
@@ -284,7 +281,7 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
                 if F::HAS_OFFSET {
                     let offset = F::offset(simd, block, header, group_in_block);
                     for c in 0..C {
-                        sums[c] = simd.mul_add(offset, simd.splat(corrections.sums[c][group]), sums[c]);
+                        sums[c] = simd.mul_add(offset, simd.splat(group_sums::<F>(&x[c])[group]), sums[c]);
                     }
                 }
             }
@@ -301,8 +298,7 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
 /// Four activations in every lane.
 #[inline(always)]
 fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
-    let quads = x.numbers.as_chunks::<4>().0;
-    simd.splat_i32(i32::from_le_bytes(quads[quad].map(i8::cast_unsigned)))
+    simd.splat_i32(i32::from_le_bytes(x.bytes.as_chunks::<4>().0[quad]))
 }
 
 /// Products of two groups of rows with many activations.
@@ -330,7 +326,7 @@ fn by_panel<S: Simd, F: Interleaved>(
             }
         }
         let x = activations.chunk(chunk);
-        let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP, correction: F::CORRECTION };
+        let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP };
         match F::HAS_OFFSET {
             true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
             false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
@@ -344,7 +340,6 @@ struct Groups {
     count: usize,
     /// Weights in one.
     len: usize,
-    correction: Correction,
 }
 
 /// Unpacks the rows of one vector into the panel, from row `row` of it on.
@@ -358,18 +353,28 @@ fn unpack<S: Simd, F: Interleaved>(
     row: usize,
     panel: &mut Panel,
 ) {
+    let zero = match F::CORRECTION {
+        Correction::Zero(zero) => simd.splat_i32(i32::from_le_bytes([zero as u8; 4])),
+        Correction::Offset => simd.splat_i32(0),
+    };
+    let bias = simd.splat_i32(i32::from_le_bytes([128; 4]));
     for run in 0..runs {
         let (index, run_in_block) = place::<F>(chunk, run);
         let block = blocks.block(index, lane);
-        for quad in 0..8 {
-            let numbers = F::numbers(simd, block, run_in_block, quad);
-            let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
-            // SAFETY: the slice has `LANES` quads of bytes.
-            unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
-        }
         let header = F::header(simd, block);
         for part in 0..32 / F::GROUP {
+            let mut sum = simd.splat_i32(0);
+            for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
+                let numbers = simd.sub_i8(F::numbers(simd, block, run_in_block, quad), zero);
+                sum = simd.dot(sum, bias, numbers);
+                let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
+                // SAFETY: the slice has `LANES` quads of bytes.
+                unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
+            }
             let (group, group_in_block) = (run * (32 / F::GROUP) + part, run_in_block * (32 / F::GROUP) + part);
+            let target = &mut panel.starts[group][row..][..S::LANES];
+            // SAFETY: the slice has `LANES` values of four bytes.
+            unsafe { simd.store_int(simd.sub_i32(simd.splat_i32(0), sum), target.as_mut_ptr().cast()) }
             let scale = F::scale(simd, block, header, group_in_block);
             simd.store_slice(scale, &mut panel.scales[group][row..][..S::LANES]);
             if F::HAS_OFFSET {
@@ -386,7 +391,13 @@ fn unpack<S: Simd, F: Interleaved>(
 /// compilers that do unroll the loop over a group and then go through it column by column, where every sum waits for
 /// itself; going through it quad by quad is half as fast again.
 #[inline(never)]
-fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(simd: S, panel: &Panel, groups: Groups, x: &[Chunk], sums: &mut Sums<'_>) {
+fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(
+    simd: S,
+    panel: &Panel,
+    groups: Groups,
+    x: &[Chunk],
+    sums: &mut Sums<'_>,
+) {
     simd.vectorize(PanelTiles::<HAS_OFFSET> { panel, groups, x, sums });
 }
 
@@ -423,22 +434,18 @@ impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
     #[inline(always)]
     fn tile<S: Simd, const C: usize>(&mut self, simd: S, token: usize) {
         let x: &[Chunk; C] = self.x[token..].first_chunk().expect("C rows of activations; this is a bug");
-        let Groups { count, len, correction } = self.groups;
-        let corrections = Corrections::of(len, correction, x);
+        let Groups { count, len } = self.groups;
         let quads = len / 4;
         for row in (0..PANEL_ROWS).step_by(2 * S::LANES) {
             let mut partial = [[simd.splat(0.0); 2]; C];
             for group in 0..count {
-                let mut integers = [[simd.splat_i32(0); 2]; C];
-                for c in 0..C {
-                    integers[c] = [simd.splat_i32(corrections.starts[c][group]); 2];
-                }
+                let mut integers = [integer_vectors(simd, &self.panel.starts[group], row); C];
                 for quad in group * quads..(group + 1) * quads {
-                    let numbers = panel_vectors(simd, &self.panel.numbers[quad], row);
+                    let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
                     for c in 0..C {
                         let x = activation_quad(simd, &x[c], quad);
-                        integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
-                        integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
+                        integers[c][0] = simd.dot(integers[c][0], x, numbers[0]);
+                        integers[c][1] = simd.dot(integers[c][1], x, numbers[1]);
                     }
                 }
                 let scales = vectors(simd, &self.panel.scales[group], row);
@@ -449,7 +456,8 @@ impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
                 if HAS_OFFSET {
                     let offsets = vectors(simd, &self.panel.offsets[group], row);
                     for c in 0..C {
-                        let sum = simd.splat(corrections.sums[c][group]);
+                        let sums: &[f32] = if len == 16 { &x[c].sums_16 } else { &x[c].sums_32 };
+                        let sum = simd.splat(sums[group]);
                         partial[c][0] = simd.mul_add(offsets[0], sum, partial[c][0]);
                         partial[c][1] = simd.mul_add(offsets[1], sum, partial[c][1]);
                     }
@@ -473,10 +481,11 @@ fn vectors<S: Simd>(simd: S, values: &[f32; PANEL_ROWS], row: usize) -> [S::F32;
     [simd.load_slice(&values[row..][..S::LANES]), simd.load_slice(&values[row + S::LANES..][..S::LANES])]
 }
 
-/// Two vectors of numbers of a panel's quad, from row `row` on.
+/// Two vectors of four bytes a row, from row `row` on.
 #[inline(always)]
-fn panel_vectors<S: Simd>(simd: S, quad: &[[u8; 4]; PANEL_ROWS], row: usize) -> [S::Int; 2] {
-    let rows = &quad[row..][..2 * S::LANES];
-    // SAFETY: the slice has `2 * LANES` quads of bytes.
+fn integer_vectors<S: Simd, T>(simd: S, rows: &[T; PANEL_ROWS], row: usize) -> [S::Int; 2] {
+    const { assert!(size_of::<T>() == 4) };
+    let rows = &rows[row..][..2 * S::LANES];
+    // SAFETY: the slice has `2 * LANES` elements of four bytes.
     unsafe { [simd.load_int(rows.as_ptr().cast()), simd.load_int(rows[S::LANES..].as_ptr().cast())] }
 }

@@ -84,13 +84,20 @@ fn whole_activations_lose_nothing() {
             let (weights, place) = interleave(runtime, plain);
             let mut decoded = vec![0.0; 16 * cols];
             dequantize(row.format, &bytes, &mut decoded).unwrap();
-            let x: Vec<f32> = (0..cols).map(|k| if k % 32 == 0 { 127.0 } else { (k * 37 % 255) as f32 - 127.0 }).collect();
+            let x: Vec<f32> =
+                (0..cols).map(|k| if k % 32 == 0 { 127.0 } else { (k * 37 % 255) as f32 - 127.0 }).collect();
             let got = product(runtime, &x, weights.matrix(&place));
             let (expected, magnitudes) = reference::matmul(&x, &decoded, cols);
             let largest = decoded.iter().fold(0.0f32, |largest, w| largest.max(w.abs()));
             for i in 0..16 {
                 let bound = 2e-6 * (magnitudes[i] + largest * 127.0 * cols as f32 * 0.05);
-                assert!((got[i] - expected[i]).abs() <= bound, "{} at {i}: {}, expected {}", row.name, got[i], expected[i]);
+                assert!(
+                    (got[i] - expected[i]).abs() <= bound,
+                    "{} at {i}: {}, expected {}",
+                    row.name,
+                    got[i],
+                    expected[i]
+                );
             }
         }
     });
