@@ -120,8 +120,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     const LANES: usize;
     /// Columns of the widest matrix tile of four rows whose sums stay in registers.
     const TILE_COLUMNS: usize;
-    /// Columns of the widest integer tile of two vectors whose sums stay in registers; at most six.
-    const INTEGER_COLUMNS: usize;
+    /// Columns of the widest tile of two vectors a column whose sums stay in registers; at most six.
+    const PAIR_COLUMNS: usize;
 
     /// Runs a kernel with the features of this instruction set switched on.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;

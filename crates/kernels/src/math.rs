@@ -79,7 +79,7 @@ pub(crate) fn tanh<S: Simd>(simd: S, x: S::F32) -> S::F32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{exp, logistic, tanh};
+    use super::{exp, exp_nonpositive, logistic, tanh};
     use crate::isa::{Isa, Kernel, Simd};
 
     #[derive(Clone, Copy)]

@@ -39,7 +39,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const LANES: usize = LANES;
     // Eight sums, four weights and an activation leave registers to spare; three columns would spill.
     const TILE_COLUMNS: usize = 2;
-    const INTEGER_COLUMNS: usize = 3;
+    const PAIR_COLUMNS: usize = 3;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -40,7 +40,7 @@ impl Simd for Avx512 {
     const LANES: usize = LANES;
     const TILE_COLUMNS: usize = 6;
     // Twelve sums, twelve floats, two weights and six activations: 32 registers with one to spare per column.
-    const INTEGER_COLUMNS: usize = 6;
+    const PAIR_COLUMNS: usize = 6;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -25,7 +25,7 @@ impl Simd for Scalar {
     type Int = [i32; LANES];
     const LANES: usize = LANES;
     const TILE_COLUMNS: usize = 2;
-    const INTEGER_COLUMNS: usize = 2;
+    const PAIR_COLUMNS: usize = 2;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -1,26 +1,28 @@
 //! Causal grouped-query attention over paged keys and values, with a window and a soft-cap where a family has them.
 //!
-//! Softmax is taken in one pass over the pages (Milakov and Gimelshein 2018; Dao et al. 2022). Pages begin at absolute
-//! positions, so a query adds in the same order whether its prompt came at once, in pieces or token by token:
+//! Softmax is taken in one pass over blocks of four pages (Milakov and Gimelshein 2018; Dao et al. 2022). Blocks begin at
+//! absolute positions, so a query adds in the same order whether its prompt came at once, in pieces or token by token:
 //!
 //! ```text
 //! m = -inf, l = 0, acc = 0
-//! for each page with visible positions, ascending:
+//! for each block with visible positions, ascending:
 //!     s[j] = cap(scale * Σ_d q[d] k[j][d]), d ascending;  -inf where j is not visible
 //!     M = max(m, max_j s[j]);  c = e^(m - M);  p[j] = e^(s[j] - M)
-//!     l = l c + Σ_j p[j];  acc = acc c, then + p[j] v[j] for the visible j, ascending;  m = M
+//!     l = l c + Σ_j p[j];  acc = acc c, then + p[j] v[j], j ascending;  m = M
 //! out = acc / l
 //! ```
 //!
-//! The query heads of a group, and the rows of one piece of work, share each load of a key or value. Against the oracle
-//! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
+//! Positions that a query does not see weigh zero, and adding them changes nothing; so a tile of queries goes over all
+//! that any of them sees. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
+//! what is stored in half precision is widened once for many queries, in registers for a few. Against the oracle the error
+//! is at most `2e-6 + 2e-6 * max|score|` times the largest value.
 
 use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::Runtime;
 use crate::disjoint::Columns;
-use crate::isa::{Kernel, Simd};
+use crate::isa::{Kernel, MOST_LANES, Simd};
 use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, Strip};
 use crate::math::exp_nonpositive;
 use crate::ops::elementwise::capped;
@@ -42,8 +44,8 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
-/// Queries of a tile, whose sums stay in registers.
-const TILE_QUERIES: usize = 4;
+/// Positions of a block: four pages, so that the reductions of a softmax are few beside its products.
+const BLOCK_LEN: usize = 4 * PAGE_LEN;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -126,11 +128,13 @@ impl Queries<'_> {
         self.shape.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 
-    /// The part of a page that a row sees, as offsets in the page.
-    fn visible_in(&self, row: usize, page: usize) -> Range<usize> {
-        let Range { start, end } = self.visible(row);
-        let first = page * PAGE_LEN;
-        start.saturating_sub(first).min(PAGE_LEN)..end.saturating_sub(first).min(PAGE_LEN)
+    /// The part of a span of positions that the rows of some queries see together, as offsets in the span.
+    #[inline(always)]
+    fn visible_in(&self, queries: Range<usize>, span: Range<usize>) -> Range<usize> {
+        let first = self.visible(queries.start / self.group);
+        let last = self.visible((queries.end - 1) / self.group);
+        let clamp = |position: usize| position.clamp(span.start, span.end) - span.start;
+        clamp(first.start)..clamp(last.end)
     }
 }
 
@@ -143,16 +147,14 @@ struct Attend<'a> {
     scratch: &'a mut Vec<f32>,
 }
 
-/// What is carried from page to page, one entry or row per query.
+/// What is carried from block to block, one entry or row per query.
 struct State<'a> {
     /// `[Q]`: the largest score so far.
     max: &'a mut [f32],
     /// `[Q]`: the sum of weights relative to that.
     total: &'a mut [f32],
-    /// `[Q, PAGE_LEN]`: scores, then weights, of the current page.
+    /// `[Q, BLOCK_LEN]`: scores, then weights, of the current block.
     weights: &'a mut [f32],
-    /// `[Q]`: what the sums so far are multiplied by for the current page.
-    correction: &'a mut [f32],
     /// `[Q, Dh]`: the weighted sum of values.
     sums: &'a mut [f32],
 }
@@ -163,45 +165,30 @@ impl Kernel for Attend<'_> {
     fn run<S: Simd>(mut self, simd: S) {
         let (count, head_dim) = (self.queries.count(), self.queries.shape.head_dim);
         let strip_len = PAGE_LEN * head_dim;
-        self.scratch.resize(2 * strip_len + count * (3 + PAGE_LEN + head_dim), 0.0);
-        let (wide_keys, rest) = self.scratch.split_at_mut(strip_len);
-        let (wide_values, rest) = rest.split_at_mut(strip_len);
+        let mut scratch = std::mem::take(self.scratch);
+        scratch.resize(strip_len + count * (2 + BLOCK_LEN + head_dim), 0.0);
+        let (wide, rest) = scratch.split_at_mut(strip_len);
         let (max, rest) = rest.split_at_mut(count);
         let (total, rest) = rest.split_at_mut(count);
-        let (correction, rest) = rest.split_at_mut(count);
-        let (weights, rest) = rest.split_at_mut(count * PAGE_LEN);
+        let (weights, rest) = rest.split_at_mut(count * BLOCK_LEN);
         let sums = &mut rest[..count * head_dim];
         max.fill(f32::NEG_INFINITY);
         total.fill(0.0);
         sums.fill(0.0);
-        let mut state = State { max, total, weights, correction, sums };
+        let mut state = State { max, total, weights, sums };
 
-        let last = self.queries.rows - 1;
-        let (first, end) = (self.queries.visible(0).start, self.queries.visible(last).end);
-        for page in first / PAGE_LEN..end.div_ceil(PAGE_LEN) {
-            let strip = |part| self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head);
-            let keys = widen(simd, strip(KvPart::Keys), wide_keys);
-            let values = widen(simd, strip(KvPart::Values), wide_values);
-            let mut row = 0;
-            while row < self.queries.rows {
-                // Rows that see the same part of the page go together.
-                let visible = self.queries.visible_in(row, page);
-                let mut next = row + 1;
-                while next < self.queries.rows && self.queries.visible_in(next, page) == visible {
-                    next += 1;
-                }
-                if !visible.is_empty() {
-                    let run = row * self.queries.group..next * self.queries.group;
-                    for start in run.clone().step_by(TILE_QUERIES) {
-                        match (run.end - start).min(TILE_QUERIES) {
-                            1 => attend_page::<S, 1>(simd, &self.queries, start, keys, values, &visible, &mut state),
-                            2 => attend_page::<S, 2>(simd, &self.queries, start, keys, values, &visible, &mut state),
-                            3 => attend_page::<S, 3>(simd, &self.queries, start, keys, values, &visible, &mut state),
-                            _ => attend_page::<S, 4>(simd, &self.queries, start, keys, values, &visible, &mut state),
-                        }
-                    }
-                }
-                row = next;
+        let (first, end) = (self.queries.visible(0).start, self.queries.visible(self.queries.rows - 1).end);
+        for block in first / BLOCK_LEN..end.div_ceil(BLOCK_LEN) {
+            let pages = first.max(block * BLOCK_LEN) / PAGE_LEN..end.min((block + 1) * BLOCK_LEN).div_ceil(PAGE_LEN);
+            for page in pages.clone() {
+                self.over_page::<S>(simd, KvPart::Keys, block, page, wide, &mut state);
+            }
+            for query in 0..count {
+                let visible = self.queries.visible_in(query..query + 1, block * BLOCK_LEN..(block + 1) * BLOCK_LEN);
+                softmax(simd, self.queries.shape, visible, query, &mut state);
+            }
+            for page in pages {
+                self.over_page::<S>(simd, KvPart::Values, block, page, wide, &mut state);
             }
         }
         for query in 0..count {
@@ -212,186 +199,298 @@ impl Kernel for Attend<'_> {
                 *out = sum / total;
             }
         }
+        *self.scratch = scratch;
     }
 }
 
-/// A strip as f32: itself, or widened into `buffer`.
+impl Attend<'_> {
+    /// Scores all queries against the keys of a page, or adds its values to the sums of all.
+    #[inline(always)]
+    fn over_page<S: Simd>(
+        &self,
+        simd: S,
+        part: KvPart,
+        block: usize,
+        page: usize,
+        wide: &mut [f32],
+        state: &mut State<'_>,
+    ) {
+        let place = Place { part, page, offset: (page - block * (BLOCK_LEN / PAGE_LEN)) * PAGE_LEN };
+        match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
+            Strip::F32(strip) => self.tiles(simd, strip, place, state),
+            Strip::F16(strip) if self.queries.count() <= S::PAIR_COLUMNS => self.tiles(simd, strip, place, state),
+            Strip::F16(strip) => {
+                widen(simd, strip, wide);
+                self.tiles(simd, &*wide, place, state);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn tiles<S: Simd, E: Element>(&self, simd: S, strip: &[E], place: Place, state: &mut State<'_>) {
+        let count = self.queries.count();
+        let mut start = 0;
+        while start < count {
+            let len = (count - start).min(S::PAIR_COLUMNS);
+            match len {
+                1 => self.tile::<S, E, 1>(simd, strip, place, start, state),
+                2 => self.tile::<S, E, 2>(simd, strip, place, start, state),
+                3 => self.tile::<S, E, 3>(simd, strip, place, start, state),
+                4 => self.tile::<S, E, 4>(simd, strip, place, start, state),
+                5 => self.tile::<S, E, 5>(simd, strip, place, start, state),
+                _ => self.tile::<S, E, 6>(simd, strip, place, start, state),
+            }
+            start += len;
+        }
+    }
+
+    /// `C` queries from `start` on.
+    #[inline(always)]
+    fn tile<S: Simd, E: Element, const C: usize>(
+        &self,
+        simd: S,
+        strip: &[E],
+        place: Place,
+        start: usize,
+        state: &mut State<'_>,
+    ) {
+        let queries = &self.queries;
+        let head_dim = queries.shape.head_dim;
+        let positions = place.page * PAGE_LEN..(place.page + 1) * PAGE_LEN;
+        let visible = queries.visible_in(start..start + C, positions);
+        if visible.is_empty() {
+            return;
+        }
+        let weights = &mut state.weights[start * BLOCK_LEN..(start + C) * BLOCK_LEN];
+        if place.part == KvPart::Keys {
+            let mut q: [&[f32]; C] = [&[]; C];
+            for (c, q) in q.iter_mut().enumerate() {
+                *q = queries.query(start + c);
+            }
+            return score::<S, E, C>(simd, q, strip, &mut weights[place.offset..]);
+        }
+        let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
+        let (weights, mut d) = (&weights[place.offset..], 0);
+        while d + 2 * S::LANES <= head_dim {
+            add_values::<S, E, C, 2>(simd, weights, &visible, strip, head_dim, sums, d);
+            d += 2 * S::LANES;
+        }
+        while d + S::LANES <= head_dim {
+            add_values::<S, E, C, 1>(simd, weights, &visible, strip, head_dim, sums, d);
+            d += S::LANES;
+        }
+        if d < head_dim {
+            add_last_values::<S, E, C>(simd, weights, &visible, strip, head_dim, sums, d);
+        }
+    }
+}
+
+/// Which strip is being gone over.
+#[derive(Clone, Copy)]
+struct Place {
+    part: KvPart,
+    /// The number of its page in the sequence.
+    page: usize,
+    /// Where its positions begin in the block.
+    offset: usize,
+}
+
+/// An element of a strip.
+trait Element: Copy {
+    /// Reads `LANES` of them as f32, exactly.
+    ///
+    /// # Safety
+    /// `from` must be valid for reads of `LANES` elements.
+    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32;
+    /// One as f32.
+    fn widened(self) -> f32;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::F32 {
+        // SAFETY: the caller's promise.
+        unsafe { simd.load(from) }
+    }
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        self
+    }
+}
+
+impl Element for u16 {
+    #[inline(always)]
+    unsafe fn load<S: Simd>(simd: S, from: *const u16) -> S::F32 {
+        // SAFETY: the caller's promise.
+        unsafe { simd.load_f16(from) }
+    }
+
+    #[inline(always)]
+    fn widened(self) -> f32 {
+        half::f16::from_bits(self).to_f32()
+    }
+}
+
+/// Widens a strip in half precision.
 #[inline(always)]
-fn widen<'a, S: Simd>(simd: S, strip: Strip<'a>, buffer: &'a mut [f32]) -> &'a [f32] {
-    let bits = match strip {
-        Strip::F32(strip) => return strip,
-        Strip::F16(bits) => bits,
-    };
-    assert!(bits.len() == buffer.len() && bits.len().is_multiple_of(S::LANES), "a strip is whole vectors");
-    for start in (0..bits.len()).step_by(S::LANES) {
+fn widen<S: Simd>(simd: S, strip: &[u16], wide: &mut [f32]) {
+    assert!(strip.len() == wide.len() && strip.len().is_multiple_of(S::LANES), "a strip is whole vectors");
+    for start in (0..strip.len()).step_by(S::LANES) {
         // SAFETY: both have `LANES` elements from `start` on, by the assertion above.
-        unsafe { simd.store(simd.load_f16(bits.as_ptr().add(start)), buffer.as_mut_ptr().add(start)) }
-    }
-    buffer
-}
-
-/// One page for `C` queries from `start` on, which see the same part of it.
-#[inline(always)]
-fn attend_page<S: Simd, const C: usize>(
-    simd: S,
-    queries: &Queries<'_>,
-    start: usize,
-    keys: &[f32],
-    values: &[f32],
-    visible: &Range<usize>,
-    state: &mut State<'_>,
-) {
-    let head_dim = queries.shape.head_dim;
-    let q: [&[f32]; C] = std::array::from_fn(|c| queries.query(start + c));
-    let weights = &mut state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
-    score::<S, C>(simd, q, keys, weights);
-    softmax::<S, C>(simd, queries.shape, visible, start, state);
-    let weights = &state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
-    let corrections = &state.correction[start..start + C];
-    let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
-    let mut d = 0;
-    while d + 2 * S::LANES <= head_dim {
-        add_values::<S, C, 2>(simd, weights, visible, values, head_dim, corrections, sums, d);
-        d += 2 * S::LANES;
-    }
-    while d < head_dim {
-        add_values::<S, C, 1>(simd, weights, visible, values, head_dim, corrections, sums, d);
-        d += S::LANES;
+        unsafe { simd.store(simd.load_f16(strip.as_ptr().add(start)), wide.as_mut_ptr().add(start)) }
     }
 }
 
-/// The products of `C` queries `[Dh]` with the keys `[Dh, PAGE_LEN]` of a page, into `scores` `[C, PAGE_LEN]`.
+/// The products of `C` queries `[Dh]` with the keys `[Dh, PAGE_LEN]` of a page, into `scores` `[C, BLOCK_LEN]`.
 #[inline(always)]
-fn score<S: Simd, const C: usize>(simd: S, q: [&[f32]; C], keys: &[f32], scores: &mut [f32]) {
+fn score<S: Simd, E: Element, const C: usize>(simd: S, q: [&[f32]; C], keys: &[E], scores: &mut [f32]) {
     let head_dim = keys.len() / PAGE_LEN;
-    assert!(keys.len() == head_dim * PAGE_LEN && scores.len() == C * PAGE_LEN && PAGE_LEN.is_multiple_of(2 * S::LANES));
+    assert!(keys.len() == head_dim * PAGE_LEN && PAGE_LEN.is_multiple_of(2 * S::LANES));
     for q in q {
         assert!(q.len() == head_dim);
     }
     for offset in (0..PAGE_LEN).step_by(2 * S::LANES) {
         let mut sums = [[simd.splat(0.0); 2]; C];
         for d in 0..head_dim {
-            // SAFETY: `offset + 2 * LANES <= PAGE_LEN` and `d < head_dim`, so the reads end inside the keys.
-            let (first, second) = unsafe {
+            // SAFETY: `offset + 2 * LANES <= PAGE_LEN` and `d < head_dim`, so the reads end inside the keys and queries.
+            unsafe {
                 let keys = keys.as_ptr().add(d * PAGE_LEN + offset);
-                (simd.load(keys), simd.load(keys.add(S::LANES)))
-            };
-            for c in 0..C {
-                let q = simd.splat(q[c][d]);
-                sums[c][0] = simd.mul_add(q, first, sums[c][0]);
-                sums[c][1] = simd.mul_add(q, second, sums[c][1]);
+                let (first, second) = (E::load(simd, keys), E::load(simd, keys.add(S::LANES)));
+                for c in 0..C {
+                    let q = simd.splat(*q[c].get_unchecked(d));
+                    sums[c][0] = simd.mul_add(q, first, sums[c][0]);
+                    sums[c][1] = simd.mul_add(q, second, sums[c][1]);
+                }
             }
         }
         for c in 0..C {
-            let scores = &mut scores[c * PAGE_LEN + offset..][..2 * S::LANES];
-            simd.store_slice(sums[c][0], scores);
+            let scores = &mut scores[c * BLOCK_LEN + offset..][..2 * S::LANES];
+            simd.store_slice(sums[c][0], &mut scores[..S::LANES]);
             simd.store_slice(sums[c][1], &mut scores[S::LANES..]);
         }
     }
 }
 
-/// Turns the raw scores `[C, PAGE_LEN]` of the queries from `start` on into weights relative to the largest score so far,
-/// and that, the sum of weights and the correction of earlier sums into the state. Invisible positions weigh 0.
+/// Turns a query's raw scores of a block into weights relative to the largest score so far, and brings its state there.
+/// Positions that it does not see weigh 0.
 #[inline(always)]
-fn softmax<S: Simd, const C: usize>(
-    simd: S,
-    shape: &AttentionShape,
-    visible: &Range<usize>,
-    start: usize,
-    state: &mut State<'_>,
-) {
-    let weights = &mut state.weights[start * PAGE_LEN..(start + C) * PAGE_LEN];
-    let (max, total) = (&mut state.max[start..start + C], &mut state.total[start..start + C]);
-    let mut growth = [0.0; C];
-    for (c, scores) in weights.chunks_exact_mut(PAGE_LEN).enumerate() {
-        if *visible != (0..PAGE_LEN) {
-            // Capping and scaling leave them what they are; scores are never negated, so none turns visible.
-            scores[..visible.start].fill(f32::NEG_INFINITY);
-            scores[visible.end..].fill(f32::NEG_INFINITY);
-        }
-        let mut largest = simd.splat(f32::NEG_INFINITY);
-        for chunk in scores.chunks_exact_mut(S::LANES) {
-            let scaled = simd.mul(simd.load_slice(chunk), simd.splat(shape.scale));
-            let score = match shape.softcap {
-                // The cap of minus infinity is finite.
-                Some(cap) => {
-                    let capped = capped(simd, scaled, simd.splat(cap));
-                    simd.select_less(simd.splat(f32::MIN), scaled, capped, scaled)
-                }
-                None => scaled,
-            };
-            simd.store_slice(score, chunk);
-            largest = simd.max(largest, score);
-        }
-        let before = max[c];
-        max[c] = before.max(simd.max_lane(largest));
-        growth[c] = before - max[c];
+fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, query: usize, state: &mut State<'_>) {
+    let scores = &mut state.weights[query * BLOCK_LEN..][..BLOCK_LEN];
+    if visible.is_empty() {
+        // Another query of its tile may see the block.
+        scores.fill(0.0);
+        return;
     }
-    // All corrections in one vector, or a few: each lane is computed alone.
-    let corrections = &mut state.correction[start..start + C];
-    for (growth, correction) in growth.chunks(S::LANES).zip(corrections.chunks_mut(S::LANES)) {
-        simd.store_slice(exp_nonpositive(simd, simd.load_slice(growth)), correction);
-    }
-    for (c, scores) in weights.chunks_exact_mut(PAGE_LEN).enumerate() {
-        let offset = simd.splat(max[c]);
-        let mut sums = simd.splat(0.0);
-        for chunk in scores.chunks_exact_mut(S::LANES) {
-            let weights = exp_nonpositive(simd, simd.sub(simd.load_slice(chunk), offset));
-            sums = simd.add(sums, weights);
-            simd.store_slice(weights, chunk);
+    // Zeros beyond the vectors with something visible change no sum.
+    let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
+    scores[..vectors.start].fill(0.0);
+    scores[vectors.end..].fill(0.0);
+    let mut largest = simd.splat(f32::NEG_INFINITY);
+    for start in vectors.clone().step_by(S::LANES) {
+        let chunk = &mut scores[start..][..S::LANES];
+        let scaled = simd.mul(simd.load_slice(chunk), simd.splat(shape.scale));
+        let score = match shape.softcap {
+            Some(cap) => capped(simd, scaled, simd.splat(cap)),
+            None => scaled,
+        };
+        simd.store_slice(score, chunk);
+        if start < visible.start || start + S::LANES > visible.end {
+            let (before, after) = (visible.start.saturating_sub(start), visible.end.saturating_sub(start));
+            chunk[..before.min(S::LANES)].fill(f32::NEG_INFINITY);
+            chunk[after.min(S::LANES)..].fill(f32::NEG_INFINITY);
         }
-        total[c] = total[c] * state.correction[start + c] + simd.sum(sums);
+        largest = simd.max(largest, simd.load_slice(chunk));
     }
+    let before = state.max[query];
+    let max = before.max(simd.max_lane(largest));
+    let mut sums = simd.splat(0.0);
+    for start in vectors.step_by(S::LANES) {
+        let chunk = &mut scores[start..][..S::LANES];
+        let weights = exp_nonpositive(simd, simd.sub(simd.load_slice(chunk), simd.splat(max)));
+        sums = simd.add(sums, weights);
+        simd.store_slice(weights, chunk);
+    }
+    let mut total = simd.sum(sums);
+    if before != max {
+        let mut correction = [0.0];
+        simd.store_slice(exp_nonpositive(simd, simd.splat(before - max)), &mut correction);
+        total += state.total[query] * correction[0];
+        let head_dim = shape.head_dim;
+        for sum in &mut state.sums[query * head_dim..][..head_dim] {
+            *sum *= correction[0];
+        }
+    } else {
+        // The correction is exactly 1.
+        total += state.total[query];
+    }
+    (state.max[query], state.total[query]) = (max, total);
 }
 
-/// sums = sums * correction + Σ weight * value over the visible positions, for `C` queries and the `P` vectors of a head
-/// that begin at `d`; one vector may reach past the end of the head.
+/// sums += Σ weight * value over the visible positions of a page, for `C` queries and the `P` vectors of a head that begin
+/// at `d`.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "each is a different array of the inner loop")]
-fn add_values<S: Simd, const C: usize, const P: usize>(
+fn add_values<S: Simd, E: Element, const C: usize, const P: usize>(
     simd: S,
     weights: &[f32],
     visible: &Range<usize>,
-    values: &[f32],
+    values: &[E],
     head_dim: usize,
-    corrections: &[f32],
     sums: &mut [f32],
     d: usize,
 ) {
-    assert!(visible.end <= PAGE_LEN && weights.len() == C * PAGE_LEN && corrections.len() == C);
-    assert!(values.len() == PAGE_LEN * head_dim && sums.len() == C * head_dim);
-    let ends: [usize; P] = std::array::from_fn(|p| head_dim.min(d + (p + 1) * S::LANES));
+    assert!(visible.end <= PAGE_LEN && weights.len() >= (C - 1) * BLOCK_LEN + PAGE_LEN);
+    assert!(values.len() == PAGE_LEN * head_dim && sums.len() == C * head_dim && d + P * S::LANES <= head_dim);
     let mut acc = [[simd.splat(0.0); P]; C];
     for c in 0..C {
-        let correction = simd.splat(corrections[c]);
         for p in 0..P {
-            let sum = simd.load_slice(&sums[c * head_dim..][d + p * S::LANES..ends[p]]);
-            acc[c][p] = simd.mul(sum, correction);
+            acc[c][p] = simd.load_slice(&sums[c * head_dim + d + p * S::LANES..][..S::LANES]);
         }
     }
-    let whole = d + P * S::LANES <= head_dim;
     for j in visible.clone() {
-        let mut value = [simd.splat(0.0); P];
-        for p in 0..P {
-            let start = d + p * S::LANES;
-            value[p] = if whole {
-                // SAFETY: `j < PAGE_LEN` and `start + LANES <= head_dim`, so the read ends inside the values.
-                unsafe { simd.load(values.as_ptr().add(j * head_dim + start)) }
-            } else {
-                simd.load_slice(&values[j * head_dim..][start..ends[p]])
-            };
-        }
-        for c in 0..C {
-            let weight = simd.splat(weights[c * PAGE_LEN + j]);
+        // SAFETY: `j < PAGE_LEN` and `d + P * LANES <= head_dim`, so the reads end inside the values and weights.
+        unsafe {
+            let mut value = [simd.splat(0.0); P];
             for p in 0..P {
-                acc[c][p] = simd.mul_add(weight, value[p], acc[c][p]);
+                value[p] = E::load(simd, values.as_ptr().add(j * head_dim + d + p * S::LANES));
+            }
+            for c in 0..C {
+                let weight = simd.splat(*weights.get_unchecked(c * BLOCK_LEN + j));
+                for p in 0..P {
+                    acc[c][p] = simd.mul_add(weight, value[p], acc[c][p]);
+                }
             }
         }
     }
     for c in 0..C {
         for p in 0..P {
-            simd.store_slice(acc[c][p], &mut sums[c * head_dim..][d + p * S::LANES..ends[p]]);
+            simd.store_slice(acc[c][p], &mut sums[c * head_dim + d + p * S::LANES..][..S::LANES]);
         }
+    }
+}
+
+/// [`add_values`] of the values behind the last whole vector of a head, from `d` on.
+#[inline(always)]
+fn add_last_values<S: Simd, E: Element, const C: usize>(
+    simd: S,
+    weights: &[f32],
+    visible: &Range<usize>,
+    values: &[E],
+    head_dim: usize,
+    sums: &mut [f32],
+    d: usize,
+) {
+    for c in 0..C {
+        let target = c * head_dim + d..(c + 1) * head_dim;
+        let mut acc = simd.load_slice(&sums[target.clone()]);
+        for j in visible.clone() {
+            let mut value = [0.0; MOST_LANES];
+            for (value, element) in value.iter_mut().zip(&values[j * head_dim + d..(j + 1) * head_dim]) {
+                *value = element.widened();
+            }
+            acc = simd.mul_add(simd.splat(weights[c * BLOCK_LEN + j]), simd.load_slice(&value), acc);
+        }
+        simd.store_slice(acc, &mut sums[target]);
     }
 }
 
