@@ -52,9 +52,9 @@ impl Mapping {
     pub(crate) fn release(&self, range: Range<usize>) {
         #[cfg(unix)]
         if !range.is_empty() && range.end <= self.map.len() {
+            let advice = memmap2::UncheckedAdvice::DontNeed;
             // SAFETY: dropping pages of a read-only mapping of a file changes nothing that can be seen: a later read
             // brings the same bytes from the file again.
-            let advice = memmap2::UncheckedAdvice::DontNeed;
             let _ = unsafe { self.map.unchecked_advise_range(advice, range.start, range.len()) };
         }
         #[cfg(not(unix))]

@@ -91,7 +91,7 @@ impl<T: Plain> Buffer<T> {
         if self.memory.as_ref().is_none_or(|memory| memory.len < bytes) {
             self.memory = None;
             let memory = Memory::new("buffers of a pass", bytes, Pages::Huge);
-            self.memory = Some(memory.unwrap_or_else(|error| panic!("{error}")));
+            self.memory = Some(memory.expect("the system refused the memory for a pass"));
         }
         self.len = len;
     }

@@ -451,13 +451,13 @@ fn add_values<S: Simd, E: Element, const C: usize, const P: usize>(
         // SAFETY: `j < PAGE_LEN` and `d + P * LANES <= head_dim`, so the reads end inside the values and weights.
         unsafe {
             let mut value = [simd.splat(0.0); P];
-            for p in 0..P {
-                value[p] = E::load(simd, values.as_ptr().add(j * head_dim + d + p * S::LANES));
+            for (p, value) in value.iter_mut().enumerate() {
+                *value = E::load(simd, values.as_ptr().add(j * head_dim + d + p * S::LANES));
             }
-            for c in 0..C {
+            for (c, acc) in acc.iter_mut().enumerate() {
                 let weight = simd.splat(*weights.get_unchecked(c * BLOCK_LEN + j));
-                for p in 0..P {
-                    acc[c][p] = simd.mul_add(weight, value[p], acc[c][p]);
+                for (acc, value) in acc.iter_mut().zip(value) {
+                    *acc = simd.mul_add(weight, value, *acc);
                 }
             }
         }

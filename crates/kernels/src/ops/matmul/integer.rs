@@ -290,8 +290,8 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
             totals[c] = simd.mul_add(sums[c], simd.splat(x[c].scale), totals[c]);
         }
     }
-    for c in 0..C {
-        simd.store_slice(totals[c], &mut out.of(c)[row..][..S::LANES]);
+    for (c, total) in totals.into_iter().enumerate() {
+        simd.store_slice(total, &mut out.of(c)[row..][..S::LANES]);
     }
 }
 

@@ -1,3 +1,6 @@
+//! Integer products against the oracle, against themselves in other batches, and beside float products. What float products
+//! keep stands with them in `float.rs`.
+
 use super::*;
 use crate::interleave::InterleavedWeights;
 use crate::reference;
