@@ -37,7 +37,7 @@ pub use ops::attention::{AttentionShape, attention};
 pub use ops::elementwise::{add, add_bias, scale, softcap};
 pub use ops::embed::embed;
 pub use ops::kv_store::kv_store;
-pub use ops::matmul::{MatMul, matmul};
+pub use ops::matmul::{MatMul, matmul, matmul_gated};
 pub use ops::rms_norm::{rms_norm, rms_norm_in_place};
 pub use ops::rope::{RopePairing, RopeTable, RopeTurns, rope};
 pub use ops::softmax::log_softmax;

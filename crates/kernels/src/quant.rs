@@ -57,7 +57,6 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use crate::disjoint::Columns;
 use crate::interleave::{bytes_of, interleave};
 use crate::isa::{Kernel, Simd};
 use crate::ops::matmul::{Product, product};
@@ -73,7 +72,7 @@ pub(crate) const MOST_BLOCK_BYTES: usize = 256;
 type InterleaveOf = fn(&Matrix<'_>, usize, &mut [u8]);
 
 /// The integer product of a format; see [`product`].
-pub(crate) type ProductOf = fn(&Runtime, &Product<'_>, Columns<'_, f32>);
+pub(crate) type ProductOf = fn(&Runtime, &Product<'_>, &mut [f32]);
 
 /// How weights are stored. The discriminant is the position in [`FORMATS`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

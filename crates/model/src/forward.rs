@@ -96,8 +96,14 @@ impl Model {
         pass.turns();
         pass.embed(&batch.tokens);
         for (index, (layer, weights)) in self.spec.layers.iter().zip(&self.weights.layers).enumerate() {
-            for op in &layer.ops {
-                pass.op(index, layer, weights, *op);
+            let mut ops = layer.ops.iter().copied().peekable();
+            while let Some(op) = ops.next() {
+                let is_fused = op == LayerOp::GateUp && ops.peek() == Some(&LayerOp::Gated) && pass.gated(weights);
+                if is_fused {
+                    ops.next();
+                } else {
+                    pass.op(index, layer, weights, op);
+                }
             }
         }
         pass.head(batch, rows);
@@ -223,8 +229,8 @@ impl Pass<'_, '_> {
                 multiply(runtime, &work.heads, weight, &mut work.branch);
             }
             LayerOp::GateUp => {
+                // `gated` has shown their input to the observer.
                 let (gate, up) = (weights.weight(LayerTensor::Gate), weights.weight(LayerTensor::Up));
-                observe(&mut self.observer, &[gate, up], &work.branch);
                 let mut jobs = [
                     MatMul { weights: gate.matrix(), out: &mut work.gate },
                     MatMul { weights: up.matrix(), out: &mut work.up },
@@ -238,6 +244,15 @@ impl Pass<'_, '_> {
                 multiply(runtime, &work.hidden, weight, &mut work.branch);
             }
         }
+    }
+
+    /// [`LayerOp::GateUp`] and [`LayerOp::Gated`] in one go, if the weights allow it; false if nothing was done.
+    fn gated(&mut self, weights: &LayerWeights) -> bool {
+        let work = &mut *self.workspace;
+        let both = [LayerTensor::Gate, LayerTensor::Up].map(|tensor| weights.weight(tensor));
+        observe(&mut self.observer, &both, &work.branch);
+        let activation = self.model.spec.activation;
+        kernels::matmul_gated(self.runtime, &work.branch, activation, both.map(Weight::matrix), &mut work.hidden)
     }
 
     fn query_key_value(&mut self, weights: &LayerWeights, bias: bool) {

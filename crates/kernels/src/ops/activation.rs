@@ -44,6 +44,11 @@ pub fn gated_fused(runtime: &Runtime, activation: Activation, gate_up: &[f32], w
     });
 }
 
+/// [`gated`] of one row, on this thread.
+pub(crate) fn gate_row(runtime: &Runtime, activation: Activation, gate: &[f32], up: &[f32], out: &mut [f32]) {
+    runtime.vectorize(Gated { activation, gate, up, out });
+}
+
 struct Gated<'a> {
     activation: Activation,
     gate: &'a [f32],

@@ -12,7 +12,7 @@ mod integer;
 use std::cell::RefCell;
 
 use crate::matrix::Layout;
-use crate::{Matrix, Runtime};
+use crate::{Activation, Matrix, Runtime};
 use activations::Activations;
 pub(crate) use integer::{Product, product};
 
@@ -58,6 +58,37 @@ pub fn matmul(runtime: &Runtime, x: &[f32], jobs: &mut [MatMul<'_>]) {
             integer::multiply(runtime, activations, interleaved);
         });
     }
+}
+
+/// The gated feed-forward network's first half: `out = activation(x · gateᵀ) * (x · upᵀ)`, for interleaved matrices in one
+/// go. Returns false, and does nothing, where either is not: [`matmul`] and [`gated`](crate::gated) give the same bits.
+/// `x` is `[T, K]`, `gate` and `up` are `[F, K]`, `out` is `[T, F]`.
+///
+/// # Panics
+/// When shapes do not fit each other.
+pub fn matmul_gated(
+    runtime: &Runtime,
+    x: &[f32],
+    activation: Activation,
+    weights: [Matrix<'_>; 2],
+    out: &mut [f32],
+) -> bool {
+    let [gate, up] = weights;
+    let depth = gate.cols();
+    assert!(up.cols() == depth && up.rows() == gate.rows(), "matmul_gated: gate and up have one shape");
+    assert!(x.len().is_multiple_of(depth), "matmul_gated: x is [T, K]");
+    let tokens = x.len() / depth;
+    assert_eq!(out.len(), tokens * gate.rows(), "matmul_gated: out is [T, F]");
+    if weights.iter().any(|weights| weights.layout() != Layout::Interleaved) {
+        return false;
+    }
+    if !out.is_empty() {
+        ACTIVATIONS.with_borrow_mut(|activations| {
+            activations.quantize(runtime, x, depth, integer::sign(tokens));
+            integer::multiply_gated(runtime, activations, activation, weights, out);
+        });
+    }
+    true
 }
 
 #[cfg(test)]

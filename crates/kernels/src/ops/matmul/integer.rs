@@ -31,10 +31,10 @@ use std::ops::Range;
 
 use super::Job;
 use super::activations::{Activations, CHUNK, Chunk, Sign};
-use crate::disjoint::Columns;
 use crate::interleave::ROW_GROUP;
 use crate::isa::{Kernel, Simd};
 use crate::memory::Buffer;
+use crate::ops::activation::{Activation, gate_row};
 use crate::quant::{Correction, Interleaved, RowBlock};
 use crate::{Matrix, Runtime};
 
@@ -63,9 +63,37 @@ pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: V
         jobs.iter_mut().map(|(weights, out)| (&mut **out, weights.rows())).collect();
     let rows: usize = weights.iter().map(Matrix::rows).sum();
     let tile = (tokens, rows_per_task(tokens, rows, activations.depth(), runtime.threads()));
-    runtime.for_each_tile(&mut outs, tile, rows * activations.depth() * tokens, |job, _, rows, out| {
-        let product = weights[job].format().integer_product().expect("interleaved formats have one; this is a bug");
-        product(runtime, &Product { activations, weights: weights[job], rows }, out);
+    runtime.for_each_tile(&mut outs, tile, rows * activations.depth() * tokens, |job, _, rows, mut out| {
+        let len = rows.len();
+        SUMS.with_borrow_mut(|[sums, _]| {
+            let width = Product { activations, weights: weights[job], rows }.into_sums(runtime, sums);
+            for (token, sums) in sums.chunks_exact(width).enumerate() {
+                out.row(token).copy_from_slice(&sums[..len]);
+            }
+        });
+    });
+}
+
+/// `out = activation(x · gateᵀ) * (x · upᵀ)`: as the two products and [`gated`](crate::gated) after each other, bit for
+/// bit, but their outputs stay in the nearest caches. `out` is `[T, F]`.
+pub(super) fn multiply_gated(
+    runtime: &Runtime,
+    activations: &Activations,
+    activation: Activation,
+    [gate, up]: [Matrix<'_>; 2],
+    out: &mut [f32],
+) {
+    let (tokens, rows, depth) = (activations.tokens(), gate.rows(), activations.depth());
+    let tile =
+        (tokens, rows_per_task(tokens, 2 * rows, depth, runtime.threads()).div_ceil(2).next_multiple_of(PANEL_ROWS));
+    runtime.for_each_tile(&mut [(out, rows)], tile, 2 * rows * depth * tokens, |_, _, rows, mut out| {
+        SUMS.with_borrow_mut(|[gates, ups]| {
+            let width = Product { activations, weights: gate, rows: rows.clone() }.into_sums(runtime, gates);
+            Product { activations, weights: up, rows: rows.clone() }.into_sums(runtime, ups);
+            for (token, (gate, up)) in gates.chunks_exact(width).zip(ups.chunks_exact(width)).enumerate() {
+                gate_row(runtime, activation, &gate[..rows.len()], &up[..rows.len()], out.row(token));
+            }
+        });
     });
 }
 
@@ -89,11 +117,15 @@ pub(crate) struct Product<'a> {
     rows: Range<usize>,
 }
 
-/// What every thread needs for itself.
-struct Scratch {
-    panel: Panel,
-    /// `[T, rows of the piece of work]`
-    sums: Buffer<f32>,
+impl Product<'_> {
+    /// Writes the product to `sums` `[T, width]` and returns the width: the rows, padded to whole panels.
+    fn into_sums(self, runtime: &Runtime, sums: &mut Buffer<f32>) -> usize {
+        let product = self.weights.format().integer_product().expect("interleaved formats have one; this is a bug");
+        let width = self.rows.len().next_multiple_of(PANEL_ROWS);
+        sums.resize(self.activations.tokens() * width);
+        product(runtime, &self, sums);
+        width
+    }
 }
 
 /// The numbers, scales and offsets of 32 rows and one chunk.
@@ -108,28 +140,29 @@ struct Panel {
 }
 
 thread_local! {
-    static SCRATCH: RefCell<Scratch> = RefCell::new(Scratch {
-        panel: Panel {
+    static PANEL: RefCell<Panel> = const {
+        RefCell::new(Panel {
             numbers: [[[0; 4]; PANEL_ROWS]; QUADS],
             starts: [[0; PANEL_ROWS]; MOST_GROUPS],
             scales: [[0.0; PANEL_ROWS]; MOST_GROUPS],
             offsets: [[0.0; PANEL_ROWS]; MOST_GROUPS],
-        },
-        sums: Buffer::default(),
-    });
+        })
+    };
+    /// What a piece of work makes of one or two matrices.
+    static SUMS: RefCell<[Buffer<f32>; 2]> = RefCell::default();
 }
 
-/// The product of one format: writes `[T, rows]` to `out`.
-pub(crate) fn product<F: Interleaved>(runtime: &Runtime, product: &Product<'_>, out: Columns<'_, f32>) {
-    SCRATCH.with_borrow_mut(|scratch| {
-        runtime.vectorize(Multiply::<F> { product, out, scratch, format: PhantomData });
+/// The product of one format: writes `[T, rows, padded to whole panels]` to `sums`.
+pub(crate) fn product<F: Interleaved>(runtime: &Runtime, product: &Product<'_>, sums: &mut [f32]) {
+    PANEL.with_borrow_mut(|panel| {
+        runtime.vectorize(Multiply::<F> { product, sums, panel, format: PhantomData });
     });
 }
 
 struct Multiply<'a, F> {
     product: &'a Product<'a>,
-    out: Columns<'a, f32>,
-    scratch: &'a mut Scratch,
+    sums: &'a mut [f32],
+    panel: &'a mut Panel,
     format: PhantomData<F>,
 }
 
@@ -137,20 +170,16 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
-        let Multiply { product, mut out, scratch, .. } = self;
+        let Multiply { product, sums, panel, .. } = self;
         let tokens = product.activations.tokens();
         let width = product.rows.len().next_multiple_of(PANEL_ROWS);
-        scratch.sums.resize(tokens * width);
         for first in product.rows.clone().step_by(PANEL_ROWS) {
-            let mut sums = Sums { values: &mut scratch.sums, width, column: first - product.rows.start };
+            let mut sums = Sums { values: sums, width, column: first - product.rows.start };
             if tokens <= DIRECT_TOKENS {
                 direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
             } else {
-                by_panel::<S, F>(simd, product, first / ROW_GROUP, &mut scratch.panel, &mut sums);
+                by_panel::<S, F>(simd, product, first / ROW_GROUP, panel, &mut sums);
             }
-        }
-        for (token, sums) in scratch.sums.chunks_exact(width).enumerate() {
-            out.row(token).copy_from_slice(&sums[..product.rows.len()]);
         }
     }
 }

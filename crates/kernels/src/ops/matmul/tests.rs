@@ -160,3 +160,23 @@ fn several_matrices_of_either_layout_share_one_call() {
         assert_eq!(out_c, product(runtime, &x, c));
     });
 }
+
+#[test]
+fn a_gated_product_equals_its_parts_bit_for_bit() {
+    on_every_isa(2, |runtime, _| {
+        for (tokens, rows) in [(1, 100), (9, 100), (70, 320)] {
+            let (a, b) = (random_weights(Format::Q4K, rows, 512), random_weights(Format::Q6K, rows, 512));
+            let a = Matrix::new(Format::Q4K, rows, 512, &a).unwrap();
+            let b = Matrix::new(Format::Q6K, rows, 512, &b).unwrap();
+            let ((gate, gate_place), (up, up_place)) = (interleave(runtime, a), interleave(runtime, b));
+            let weights = [gate.matrix(&gate_place), up.matrix(&up_place)];
+            let x = values(tokens * 512, 5, 0.01);
+            let (mut expected, mut got) = (vec![0.0; tokens * rows], vec![f32::NAN; tokens * rows]);
+            let [gates, ups] = weights.map(|weights| product(runtime, &x, weights));
+            crate::gated(runtime, Activation::Silu, &gates, &ups, &mut expected);
+            assert!(matmul_gated(runtime, &x, Activation::Silu, weights, &mut got));
+            assert!(got == expected, "{tokens} rows");
+            assert!(!matmul_gated(runtime, &x, Activation::Silu, [a, weights[1]], &mut got), "one is not interleaved");
+        }
+    });
+}
