@@ -1,7 +1,7 @@
 //! Products of activations with weight matrices: `out[t][n] = Σ_k x[t][k] * weights[n][k]`.
 //!
 //! Two ways, chosen by how the weights lie in memory. As in a file: weights are decoded exactly and sums are f32
-//! (`matmul/float.rs`). Interleaved: activations are rounded to eight bits with a scale for every 256 (`matmul/activations.rs`),
+//! (`matmul/float.rs`). Interleaved: activations are rounded to eight bits with a scale for every 32 (`matmul/activations.rs`),
 //! and numbers are multiplied and added in integers (`matmul/integer.rs`). Either way an output adds its terms in one
 //! order, whatever the number of rows, the tile or the thread.
 

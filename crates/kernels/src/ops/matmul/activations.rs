@@ -1,22 +1,23 @@
 //! Activations rounded to signed bytes: the right side of integer products.
 //!
 //! ```text
-//! for each row, for each chunk of 256 columns (the last may be shorter):
+//! for each row, for each 32 columns (the last may be fewer):
 //!     scale = max |x| / 127
 //!     number[k] = x[k] / scale, rounded to nearest, ties to even
-//!     sums = Σ of the numbers of each 16, and of each 32
+//!     sums = Σ of the numbers of each 16, and of all
 //! ```
 //!
 //! A row is rounded the same whatever rows stand beside it. What it costs a product is at most
 //! `Σ_k scale / 2 * |w[k]|`: half a step for each activation.
-//! A chunk with a value that is no finite number has a scale that is none, so that broken numbers stay visible.
+//! A scale over a value that is no finite number is none, so that broken numbers stay visible.
+//! 256 columns make a chunk, which is only how they lie in memory.
 
 use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, Simd};
 use crate::memory::{Buffer, Plain};
 
-/// Columns under one scale: a multiple of every block and group.
+/// Columns that lie together: a multiple of every block and group.
 pub(super) const CHUNK: usize = 256;
 
 /// One chunk of one row.
@@ -29,14 +30,12 @@ pub(super) struct Chunk {
     pub(super) sums_16: [f32; CHUNK / 16],
     /// The sum of each 32.
     pub(super) sums_32: [f32; CHUNK / 32],
-    /// What a number is multiplied by.
-    pub(super) scale: f32,
+    /// What each 32 numbers are multiplied by.
+    pub(super) scales: [f32; CHUNK / 32],
 }
 
 // SAFETY: arrays of numbers, of which zeros are a value.
 unsafe impl Plain for Chunk {}
-
-const EMPTY: Chunk = Chunk { bytes: [0; CHUNK], sums_16: [0.0; CHUNK / 16], sums_32: [0.0; CHUNK / 32], scale: 0.0 };
 
 /// How numbers are stored: dot products take one side unsigned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,27 +118,9 @@ impl Kernel for Round<'_> {
 
 #[inline(always)]
 fn round<S: Simd>(simd: S, x: &[f32; CHUNK], sign: Sign, chunk: &mut Chunk) {
-    let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
-    for x in x.chunks_exact(S::LANES) {
-        let magnitude = simd.abs(simd.load_slice(x));
-        largest = simd.max(largest, magnitude);
-        // A maximum loses what is not a number, a sum does not.
-        total = simd.add(total, magnitude);
-    }
-    let largest = simd.max_lane(largest);
-    if !simd.sum(total).is_finite() {
-        *chunk = Chunk { scale: f32::NAN, ..EMPTY };
-        return;
-    }
-    chunk.scale = largest / 127.0;
-    // The smallest numbers have no finite reciprocal; they round to zero.
-    let reciprocal = 127.0 / largest;
-    let reciprocal = simd.splat(if reciprocal.is_finite() { reciprocal } else { 0.0 });
     let mut numbers = [0i8; CHUNK];
-    for (x, numbers) in x.chunks_exact(S::LANES).zip(numbers.chunks_exact_mut(S::LANES)) {
-        let number = simd.to_i32(simd.round(simd.mul(simd.load_slice(x), reciprocal)));
-        // SAFETY: `numbers` has `LANES` elements.
-        unsafe { simd.store_i8(number, numbers.as_mut_ptr()) }
+    for (index, (x, numbers)) in x.as_chunks::<32>().0.iter().zip(numbers.as_chunks_mut::<32>().0).enumerate() {
+        chunk.scales[index] = round_32(simd, x, numbers);
     }
     let bias = if sign == Sign::Biased { 0x80 } else { 0 };
     for (byte, number) in chunk.bytes.iter_mut().zip(&numbers) {
@@ -152,6 +133,31 @@ fn round<S: Simd>(simd: S, x: &[f32; CHUNK], sign: Sign, chunk: &mut Chunk) {
     for (sum, pair) in chunk.sums_32.iter_mut().zip(chunk.sums_16.as_chunks::<2>().0) {
         *sum = pair[0] + pair[1];
     }
+}
+
+/// Rounds the values under one scale and returns it.
+#[inline(always)]
+fn round_32<S: Simd>(simd: S, x: &[f32; 32], numbers: &mut [i8; 32]) -> f32 {
+    let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
+    for x in x.chunks_exact(S::LANES) {
+        let magnitude = simd.abs(simd.load_slice(x));
+        largest = simd.max(largest, magnitude);
+        // A maximum loses what is not a number, a sum does not.
+        total = simd.add(total, magnitude);
+    }
+    if !simd.sum(total).is_finite() {
+        return f32::NAN;
+    }
+    let largest = simd.max_lane(largest);
+    // The smallest numbers have no finite reciprocal; they round to zero.
+    let reciprocal = 127.0 / largest;
+    let reciprocal = simd.splat(if reciprocal.is_finite() { reciprocal } else { 0.0 });
+    for (x, numbers) in x.chunks_exact(S::LANES).zip(numbers.chunks_exact_mut(S::LANES)) {
+        let number = simd.to_i32(simd.round(simd.mul(simd.load_slice(x), reciprocal)));
+        // SAFETY: `numbers` has `LANES` elements.
+        unsafe { simd.store_i8(number, numbers.as_mut_ptr()) }
+    }
+    largest / 127.0
 }
 
 #[cfg(test)]
@@ -172,9 +178,10 @@ mod tests {
                     for (token, chunk) in activations.chunk(index).iter().enumerate() {
                         let bias = if sign == Sign::Biased { 128 } else { 0 };
                         let numbers = chunk.bytes.map(|byte| byte.wrapping_sub(bias).cast_signed());
-                        for (&column, &number) in columns.iter().zip(&numbers) {
-                            let error = (f32::from(number) * chunk.scale - x[token * depth + column]).abs();
-                            assert!(error <= chunk.scale * 0.500_01, "{error} at {column} of {depth}");
+                        for (index, (&column, &number)) in columns.iter().zip(&numbers).enumerate() {
+                            let scale = chunk.scales[index / 32];
+                            let error = (f32::from(number) * scale - x[token * depth + column]).abs();
+                            assert!(error <= scale * 0.500_01, "{error} at {column} of {depth}");
                         }
                         assert!(numbers[columns.len()..].iter().all(|&number| number == 0));
                         let sum: f32 = numbers.iter().map(|&number| f32::from(number)).sum();
@@ -192,7 +199,7 @@ mod tests {
             let scale = |x: &[f32]| {
                 let mut activations = Activations::default();
                 activations.quantize(runtime, x, x.len(), Sign::Signed);
-                activations.chunk(0)[0].scale
+                activations.chunk(0)[0].scales[0]
             };
             assert!(scale(&[1.0, f32::NAN, 2.0, 3.0]).is_nan());
             assert!(scale(&[1.0, f32::NEG_INFINITY]).is_nan());

@@ -5,11 +5,9 @@
 //!
 //! ```text
 //! out = 0
-//! for each chunk of 256 columns, ascending:
-//!     sum = 0
-//!     for each group of 16 or 32 columns under one weight scale, ascending:
-//!         sum += scale[group] * Σ (number - zero) * activation        // integers, then one multiply-add
-//!         sum += offset[group] * Σ activation                          // formats with offsets
+//! for each group of 16 or 32 columns under one weight scale, ascending:
+//!     sum = scale[group] * Σ (number - zero) * activation              // integers, then one product
+//!     sum += offset[group] * Σ activation                              // formats with offsets
 //!     out += sum * activation scale
 //! ```
 //!
@@ -281,7 +279,6 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     let mut totals = [simd.splat(0.0); C];
     for chunk in 0..activations.depth().div_ceil(CHUNK) {
         let x: &[Chunk; C] = activations.chunk(chunk).first_chunk().expect("C rows of activations; this is a bug");
-        let mut sums = [simd.splat(0.0); C];
         for run in 0..runs_of(activations, chunk) {
             let (index, run_in_block) = place::<F>(chunk, run);
             let block = blocks.block(index, lane);
@@ -304,19 +301,15 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
                 }
                 let group_in_block = run_in_block * (32 / F::GROUP) + part;
                 let scale = F::scale(simd, block, header, group_in_block);
+                let offset = F::offset(simd, block, header, group_in_block);
                 for c in 0..C {
-                    sums[c] = simd.mul_add(simd.to_f32(integers[c]), scale, sums[c]);
-                }
-                if F::HAS_OFFSET {
-                    let offset = F::offset(simd, block, header, group_in_block);
-                    for c in 0..C {
-                        sums[c] = simd.mul_add(offset, simd.splat(group_sums::<F>(&x[c])[group]), sums[c]);
+                    let mut sum = simd.mul(simd.to_f32(integers[c]), scale);
+                    if F::HAS_OFFSET {
+                        sum = simd.mul_add(offset, simd.splat(group_sums::<F>(&x[c])[group]), sum);
                     }
+                    totals[c] = simd.mul_add(sum, simd.splat(x[c].scales[run]), totals[c]);
                 }
             }
-        }
-        for c in 0..C {
-            totals[c] = simd.mul_add(sums[c], simd.splat(x[c].scale), totals[c]);
         }
     }
     for (c, total) in totals.into_iter().enumerate() {
@@ -466,7 +459,10 @@ impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
         let Groups { count, len } = self.groups;
         let quads = len / 4;
         for row in (0..PANEL_ROWS).step_by(2 * S::LANES) {
-            let mut partial = [[simd.splat(0.0); 2]; C];
+            let mut totals = [[simd.splat(0.0); 2]; C];
+            for (c, totals) in totals.iter_mut().enumerate() {
+                *totals = vectors(simd, self.sums.of(token + c), row);
+            }
             for group in 0..count {
                 let mut integers = [integer_vectors(simd, &self.panel.starts[group], row); C];
                 for quad in group * quads..(group + 1) * quads {
@@ -478,27 +474,26 @@ impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
                     }
                 }
                 let scales = vectors(simd, &self.panel.scales[group], row);
+                let offsets = vectors(simd, &self.panel.offsets[group], row);
                 for c in 0..C {
-                    partial[c][0] = simd.mul_add(simd.to_f32(integers[c][0]), scales[0], partial[c][0]);
-                    partial[c][1] = simd.mul_add(simd.to_f32(integers[c][1]), scales[1], partial[c][1]);
-                }
-                if HAS_OFFSET {
-                    let offsets = vectors(simd, &self.panel.offsets[group], row);
-                    for c in 0..C {
-                        let sums: &[f32] = if len == 16 { &x[c].sums_16 } else { &x[c].sums_32 };
-                        let sum = simd.splat(sums[group]);
-                        partial[c][0] = simd.mul_add(offsets[0], sum, partial[c][0]);
-                        partial[c][1] = simd.mul_add(offsets[1], sum, partial[c][1]);
+                    let mut sums = [simd.splat(0.0); 2];
+                    sums[0] = simd.mul(simd.to_f32(integers[c][0]), scales[0]);
+                    sums[1] = simd.mul(simd.to_f32(integers[c][1]), scales[1]);
+                    if HAS_OFFSET {
+                        let group_sums: &[f32] = if len == 16 { &x[c].sums_16 } else { &x[c].sums_32 };
+                        let sum = simd.splat(group_sums[group]);
+                        sums[0] = simd.mul_add(offsets[0], sum, sums[0]);
+                        sums[1] = simd.mul_add(offsets[1], sum, sums[1]);
                     }
+                    let scale = simd.splat(x[c].scales[group * len / 32]);
+                    totals[c][0] = simd.mul_add(sums[0], scale, totals[c][0]);
+                    totals[c][1] = simd.mul_add(sums[1], scale, totals[c][1]);
                 }
             }
-            for c in 0..C {
-                let scale = simd.splat(x[c].scale);
-                for (v, partial) in partial[c].iter().enumerate() {
-                    let sum = &mut self.sums.of(token + c)[row + v * S::LANES..][..S::LANES];
-                    let total = simd.mul_add(*partial, scale, simd.load_slice(sum));
-                    simd.store_slice(total, sum);
-                }
+            for (c, totals) in totals.into_iter().enumerate() {
+                let sums = &mut self.sums.of(token + c)[row..];
+                simd.store_slice(totals[0], &mut sums[..S::LANES]);
+                simd.store_slice(totals[1], &mut sums[S::LANES..][..S::LANES]);
             }
         }
     }

@@ -20,9 +20,9 @@ fn product(runtime: &Runtime, x: &[f32], weights: Matrix<'_>) -> Vec<f32> {
     out
 }
 
-/// What rounding leaves of `x`: half a step of each chunk's scale.
+/// What rounding leaves of `x`: half a step of each scale.
 fn half_steps(x: &[f32], depth: usize) -> Vec<f32> {
-    let chunks = x.chunks(depth).flat_map(|row| row.chunks(256));
+    let chunks = x.chunks(depth).flat_map(|row| row.chunks(32));
     chunks
         .flat_map(|chunk| {
             let largest = chunk.iter().fold(0.0f32, |largest, x| largest.max(x.abs()));
