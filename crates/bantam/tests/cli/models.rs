@@ -29,10 +29,11 @@ fn answer(command: &mut Command) -> serde_json::Value {
 #[test]
 fn the_default_model_answers_and_its_json_is_documented() {
     let Some(home) = store(CHAT) else { return };
-    let args = ["run", "What is the capital of France?", "--greedy", "--max-tokens", "24"];
+    // A question whose first word is certain: rounding, which differs by instruction set, turns a near tie.
+    let args = ["run", "What is 2 plus 2?", "--greedy", "--max-tokens", "24"];
     let (code, text, err) = run(bantam(&home).args(args));
     assert_eq!(code, 0, "{err}");
-    assert!(text.contains("Paris") && text.ends_with('\n'), "{text}");
+    assert!(text.contains('4') && text.ends_with('\n'), "{text}");
     assert!(!text.contains('\x1b'));
     let (_, json, _) = run(bantam(&home).args(args).arg("--json"));
     assert_shape("run", 0, &json);
