@@ -35,7 +35,40 @@ pub struct BenchSample {
     pub generation: Duration,
 }
 
+/// What one token takes at the least, whatever the engine: counted, not measured.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TokenCost {
+    /// A multiplication and an addition for each weight that the token meets.
+    pub operations: f64,
+    /// Bytes of weights, keys and values.
+    pub bytes: f64,
+}
+
 impl LocalModel {
+    /// What a token of the prompts costs. Weights are read once for as many tokens as the engine takes in a step. The head,
+    /// which reads the last token alone, is no operation here, and neither are the scores of attention.
+    pub fn prompt_cost(&self, request: BenchRequest) -> TokenCost {
+        let cost = self.pass_cost();
+        let (tokens, steps) = (request.prompt as f64, request.prompt.div_ceil(STEP_TOKENS) as f64);
+        TokenCost {
+            operations: 2.0 * cost.layer_weights as f64,
+            bytes: (steps * cost.layer_bytes as f64 + cost.head_bytes as f64) / tokens,
+        }
+    }
+
+    /// What a generated token costs, on the average over their positions. The sequences of a batch share the reading of
+    /// the weights; each has keys and values of its own.
+    pub fn generation_cost(&self, request: BenchRequest) -> TokenCost {
+        let cost = self.pass_cost();
+        let first = request.depth + request.prompt;
+        let kv: u64 = (first..first + request.generate).map(|position| cost.kv_bytes_at(position)).sum();
+        let weights = (cost.layer_bytes + cost.head_bytes) as f64;
+        TokenCost {
+            operations: 2.0 * (cost.layer_weights + cost.head_weights) as f64,
+            bytes: weights / request.batch as f64 + kv as f64 / request.generate as f64,
+        }
+    }
+
     /// Times one run.
     ///
     /// # Errors

@@ -31,7 +31,7 @@ mod thought;
 mod tiny;
 mod worker;
 
-pub use bench::{BenchRequest, BenchSample};
+pub use bench::{BenchRequest, BenchSample, TokenCost};
 pub use engine::Bound;
 pub use forecast::{Forecast, ModelShape, read_bandwidth};
 pub use generation::{parameters_not_applied, random_seed};

@@ -18,7 +18,7 @@ use engine::{Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequ
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use kernels::{KvArena, PAGE_LEN, Runtime};
-use model::Workspace;
+use model::{PassCost, Workspace};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -32,6 +32,7 @@ pub struct LocalModel {
     recommended: GenerationOptions,
     memory: MemoryPlan,
     config: EngineConfig,
+    pass_cost: PassCost,
     load_time: Duration,
     commands: std::sync::mpsc::Sender<Command>,
 }
@@ -64,6 +65,7 @@ impl LocalModel {
             logit_rows: STEP_LOGIT_ROWS,
             long_rope_after: parts.model.spec().long_rope_after(),
         };
+        let pass_cost = parts.model.pass_cost(options.kv_element);
         let decoder = ModelDecoder { model: Arc::new(parts.model), runtime, arena, workspace: Workspace::default() };
         let commands = start(Engine::new(config.clone()), Box::new(decoder))?;
         Ok(LocalModel {
@@ -73,6 +75,7 @@ impl LocalModel {
             recommended: parts.recommended,
             memory,
             config,
+            pass_cost,
             load_time: began.elapsed(),
             commands,
         })
@@ -91,6 +94,11 @@ impl LocalModel {
     /// What its engine is made for.
     pub(crate) fn engine_config(&self) -> &EngineConfig {
         &self.config
+    }
+
+    /// What passes through it cost.
+    pub(crate) fn pass_cost(&self) -> &PassCost {
+        &self.pass_cost
     }
 
     /// Its tokenizer.

@@ -377,6 +377,23 @@ fn a_bench_times_what_was_asked_and_refuses_what_does_not_fit() {
 }
 
 #[test]
+fn a_token_of_a_bench_costs_what_the_shapes_say() {
+    let (_folder, model) = load(&Tiny::default());
+    let layer = 64 * 64 + 2 * 32 * 64 + 64 * 64 + 3 * 256 * 64;
+    let head = VOCABULARY * 64;
+    let request = BenchRequest { prompt: 600, generate: 2, batch: 4, depth: 0 };
+    let prompt = model.prompt_cost(request);
+    assert_eq!(prompt.operations, (2 * 8 * layer) as f64);
+    let norms = (8 * 2 + 1) * 64;
+    let bytes = 4 * (2 * (8 * layer + norms) + head);
+    assert!((prompt.bytes - bytes as f64 / 600.0).abs() < 1e-6, "two steps read the layers twice, the head once");
+    let generation = model.generation_cost(request);
+    assert_eq!(generation.operations, (2 * (8 * layer + head)) as f64);
+    let kv = 8 * 2 * 32 * 4 * (601 + 602) / 2;
+    assert_eq!(generation.bytes, (8 * layer + norms + head) as f64 + kv as f64, "four bytes a weight, four sequences");
+}
+
+#[test]
 fn a_model_is_quantized_and_still_runs() {
     let folder = TempDir::new().unwrap();
     let path = Tiny::default().write(folder.path());

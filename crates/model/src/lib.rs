@@ -10,6 +10,7 @@
 
 mod arch;
 mod batch;
+mod cost;
 mod error;
 mod forward;
 mod gguf_keys;
@@ -21,6 +22,7 @@ mod weights;
 
 pub use arch::{FAMILIES, Family};
 pub use batch::{Batch, LogitRows, RopeRegime, Segment};
+pub use cost::PassCost;
 pub use error::ModelError;
 pub use forward::{Observer, Workspace};
 pub use model::{LoadOptions, Model, YARN_FACTORS};

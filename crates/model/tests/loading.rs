@@ -327,6 +327,13 @@ fn figures_for_foresight() {
     let weights = 2 * (32 * 32 * 2 + 16 * 32 * 2 + 3 * 48 * 32 + 32 + 32) + 96 * 32;
     assert_eq!(spec.flops_per_token(0), 2 * weights + 2 * 4 * 32);
     assert_eq!(spec.flops_per_token(1000), 2 * weights + 2 * 4 * 32 * 12, "a window bounds what is seen");
+    let cost = model.pass_cost(KvElement::F16);
+    let norms = 2 * (32 + 32);
+    assert_eq!((cost.layer_weights, cost.head_weights), (weights - norms - 96 * 32, 96 * 32));
+    let tables = model.weight_bytes() - cost.layer_bytes;
+    assert_eq!(tables, 2 * cost.head_bytes, "the embedding table is no part of a pass, nor the head of its layers");
+    assert_eq!(cost.kv_bytes_at(0), model.kv_bytes_per_position(KvElement::F16));
+    assert_eq!(cost.kv_bytes_at(1000), 12 * cost.kv_bytes_at(0), "the window again");
 }
 
 fn value() -> impl Strategy<Value = Value> {

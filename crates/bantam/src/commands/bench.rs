@@ -3,19 +3,26 @@
 use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
 use crate::progress::{Progress, Unit};
-use crate::session::Session;
+use crate::session::{Session, load_options};
 use crate::table::{Align, table};
 use futures::executor::block_on;
-use local::{BenchRequest, LocalModel};
+use local::{BenchRequest, LoadOptions, LocalHost, LocalModel, ModelSource, TokenCost};
 use serde::Serialize;
 use std::time::Duration;
 
-/// Measure how fast a model reads prompts and generates
+/// Measure how fast a model reads prompts and generates, and how near to what this machine can do
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   bantam bench smollm2:135m
   bantam bench smollm2:135m --prompt 512 --generate 128 --repeat 5
-  bantam bench smollm2:135m --batch 8 --depth 4096      eight sequences at once, each after 4096 tokens")]
+  bantam bench smollm2:135m --batch 8 --depth 4096      eight sequences at once, each after 4096 tokens
+
+OF LIMIT compares with the most that this machine could do, measured first with the same threads:
+  int8   multiplications and additions of 8-bit integers, from registers. A token takes two for each weight
+         of the layers; a generated one also two for each of the head.
+  read   bytes read from a buffer as large as the weights, 1 GiB at most. A generated token takes all weights
+         (a batch shares them) and the keys and values before it.
+The limit that would be reached first is shown. Attention comes on top, so deep contexts stay further below.")]
 pub struct Args {
     /// The model
     model: String,
@@ -49,7 +56,34 @@ struct Output {
     context: usize,
     load_seconds: f64,
     peak_memory_bytes: Option<u64>,
+    limits: MeasuredLimits,
     runs: Vec<Run>,
+}
+
+#[derive(Serialize)]
+struct MeasuredLimits {
+    int8_ops_per_second: f64,
+    read_bytes_per_second: f64,
+}
+
+impl MeasuredLimits {
+    /// Measured before the model takes its memory, so that the two do not add up to a peak.
+    fn of(host: &LocalHost, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<MeasuredLimits> {
+        let (info, _) = local::describe(source, options)?;
+        let bytes = usize::try_from(info.weight_bytes).unwrap_or(usize::MAX);
+        let limits = kernels::measure_limits(host.runtime(), bytes)?;
+        Ok(MeasuredLimits {
+            int8_ops_per_second: limits.int8_ops_per_second,
+            read_bytes_per_second: limits.read_bytes_per_second,
+        })
+    }
+
+    /// The limit that tokens of this cost would reach first, and how many a second that would be.
+    fn first(&self, cost: TokenCost) -> (&'static str, f64) {
+        let int8 = self.int8_ops_per_second / cost.operations;
+        let read = self.read_bytes_per_second / cost.bytes;
+        if int8 < read { ("int8", int8) } else { ("read", read) }
+    }
 }
 
 #[derive(Serialize)]
@@ -62,6 +96,10 @@ struct Run {
     repeats: usize,
     tokens_per_second_mean: f64,
     tokens_per_second_deviation: f64,
+    operations_per_token: f64,
+    bytes_per_token: f64,
+    limit: &'static str,
+    of_limit: f64,
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -74,14 +112,15 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let host = session.host(&args.load)?;
     let progress = session.download_progress();
-    host.source(&args.model, &progress)?;
+    let source = host.source(&args.model, &progress)?;
+    let limits = MeasuredLimits::of(&host, &source, &load_options(&args.load)?)?;
     let model = host.load_local(&args.model, &progress)?;
     let mut runs = Vec::new();
     if args.prompt > 0 {
-        runs.push(measure(&args, session, &model, Test::Prompt)?);
+        runs.push(measure(&args, session, &model, &limits, Test::Prompt)?);
     }
     if args.generate > 0 {
-        runs.push(measure(&args, session, &model, Test::Generate)?);
+        runs.push(measure(&args, session, &model, &limits, Test::Generate)?);
     }
     let output = Output {
         model: chat::ChatModel::info(model.as_ref()).name.clone(),
@@ -90,11 +129,25 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         context: chat::ChatModel::info(model.as_ref()).context,
         load_seconds: model.load_time().as_secs_f64(),
         peak_memory_bytes: local::peak_memory(),
+        limits,
         runs,
     };
     if args.json {
         return session.terminal.json(&output);
     }
+    session.terminal.data(&speeds(&output.runs))?;
+    let memory = output.peak_memory_bytes.map_or("unknown".to_owned(), crate::table::bytes);
+    let Output { threads, isa, load_seconds, limits, .. } = &output;
+    session.terminal.note(&format!(
+        "limits of {threads} threads, {isa}: {:.3} Tops/s int8, {:.1} GB/s read",
+        limits.int8_ops_per_second / 1e12,
+        limits.read_bytes_per_second / 1e9
+    ));
+    session.terminal.note(&format!("load {load_seconds:.2} s, peak memory {memory}"));
+    Ok(())
+}
+
+fn speeds(runs: &[Run]) -> String {
     let header = [
         ("TEST", Align::Left),
         ("TOKENS", Align::Right),
@@ -102,8 +155,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         ("DEPTH", Align::Right),
         ("TOKENS/S", Align::Right),
         ("DEVIATION", Align::Right),
+        ("OF LIMIT", Align::Right),
     ];
-    let rows = output.runs.iter().map(|run| {
+    let rows = runs.iter().map(|run| {
         vec![
             run.test.to_owned(),
             run.tokens.to_string(),
@@ -111,27 +165,10 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             run.depth.to_string(),
             format!("{:.1}", run.tokens_per_second_mean),
             format!("{:.1}", run.tokens_per_second_deviation),
+            format!("{:.0} % {}", 100.0 * run.of_limit, run.limit),
         ]
     });
-    let rows: Vec<Vec<String>> = rows.collect();
-    session.terminal.data(&table(&header, &rows))?;
-    let memory = output.peak_memory_bytes.map_or("unknown".to_owned(), crate::table::bytes);
-    let OutputLine { threads, isa, load } = OutputLine::of(&output);
-    session.terminal.note(&format!("{threads} threads, {isa}, load {load:.2} s, peak memory {memory}"));
-    Ok(())
-}
-
-/// What stands under the table.
-struct OutputLine<'a> {
-    threads: usize,
-    isa: &'a str,
-    load: f64,
-}
-
-impl OutputLine<'_> {
-    fn of(output: &Output) -> OutputLine<'_> {
-        OutputLine { threads: output.threads, isa: &output.isa, load: output.load_seconds }
-    }
+    table(&header, &rows.collect::<Vec<_>>())
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -140,7 +177,13 @@ enum Test {
     Generate,
 }
 
-fn measure(args: &Args, session: &Session, model: &LocalModel, test: Test) -> anyhow::Result<Run> {
+fn measure(
+    args: &Args,
+    session: &Session,
+    model: &LocalModel,
+    limits: &MeasuredLimits,
+    test: Test,
+) -> anyhow::Result<Run> {
     let (name, tokens) = match test {
         Test::Prompt => ("prompt", args.prompt),
         Test::Generate => ("generate", args.generate),
@@ -165,6 +208,11 @@ fn measure(args: &Args, session: &Session, model: &LocalModel, test: Test) -> an
     }
     bar.end();
     let (mean, deviation) = mean_and_deviation(&speeds);
+    let cost = match test {
+        Test::Prompt => model.prompt_cost(request),
+        Test::Generate => model.generation_cost(request),
+    };
+    let (limit, most) = limits.first(cost);
     Ok(Run {
         test: name,
         tokens,
@@ -173,6 +221,10 @@ fn measure(args: &Args, session: &Session, model: &LocalModel, test: Test) -> an
         repeats: args.repeat,
         tokens_per_second_mean: mean,
         tokens_per_second_deviation: deviation,
+        operations_per_token: cost.operations,
+        bytes_per_token: cost.bytes,
+        limit,
+        of_limit: mean / most,
     })
 }
 
@@ -186,6 +238,13 @@ fn mean_and_deviation(values: &[f64]) -> (f64, f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_limit_is_the_one_that_is_reached_first() {
+        let limits = MeasuredLimits { int8_ops_per_second: 1000.0, read_bytes_per_second: 100.0 };
+        assert_eq!(limits.first(TokenCost { operations: 10.0, bytes: 0.5 }), ("int8", 100.0));
+        assert_eq!(limits.first(TokenCost { operations: 10.0, bytes: 2.0 }), ("read", 50.0));
+    }
 
     #[test]
     fn deviation_is_of_a_sample() {

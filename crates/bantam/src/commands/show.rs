@@ -6,6 +6,7 @@ use crate::table::{bytes, parameters};
 use hub::{CatalogModel, Hub, Manifest, ModelRef};
 use local::{Description, Forecast, LoadOptions, ModelSource};
 use serde::Serialize;
+use std::path::PathBuf;
 
 /// Show what is known of a model, and whether it fits this machine
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,7 @@ struct Output {
     tokens_per_second: Option<f64>,
     unsupported: Option<String>,
     cited: Vec<String>,
+    path: Option<PathBuf>,
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
@@ -91,6 +93,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
             tokenizer: Some(has_tokenizer),
             template: Some(info.capabilities.template),
             think: Some(info.capabilities.think),
+            path: Some(source.path),
             ..output
         };
     } else if let Some(row) = row {

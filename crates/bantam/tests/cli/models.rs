@@ -165,6 +165,26 @@ fn the_store_is_listed_shown_copied_and_freed() {
 }
 
 #[test]
+fn a_bench_says_how_near_to_the_limits_it_came() {
+    let Some(home) = store(CHAT) else { return };
+    let bench = ["bench", CHAT, "--prompt", "8", "--generate", "2", "--repeat", "1", "--json"];
+    let (code, out, err) = run(bantam(&home).args(bench));
+    assert_eq!(code, 0, "{err}");
+    assert_shape("bench", 0, &out);
+    let output: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    for run in output["runs"].as_array().unwrap() {
+        let int8 = number(&output["limits"]["int8_ops_per_second"]) / number(&run["operations_per_token"]);
+        let read = number(&output["limits"]["read_bytes_per_second"]) / number(&run["bytes_per_token"]);
+        let share = number(&run["tokens_per_second_mean"]) / int8.min(read);
+        assert!((number(&run["of_limit"]) - share).abs() < 1e-9, "{run}");
+        assert_eq!(run["limit"] == "int8", int8 < read, "{run}");
+    }
+    let weights = number(&output["runs"][1]["bytes_per_token"]);
+    assert!((90e6..100e6).contains(&weights), "all weights are read for a token: {weights}");
+}
+
+#[test]
 fn a_quantized_model_is_kept_and_compared_with_its_base() {
     let Some(home) = store(CHAT) else { return };
     let scratch = tempfile::tempdir().unwrap();
@@ -190,8 +210,4 @@ fn a_quantized_model_is_kept_and_compared_with_its_base() {
     let (code, out, err) = run(bantam(scratch.path()).args(["tokenize", "eight", "Hello", "--json"]));
     assert_eq!(code, 0, "{err}");
     assert_shape("tokenize", 0, &out);
-    let bench = ["bench", "eight", "--prompt", "8", "--generate", "2", "--repeat", "1", "--json"];
-    let (code, out, err) = run(bantam(scratch.path()).args(bench));
-    assert_eq!(code, 0, "{err}");
-    assert_shape("bench", 0, &out);
 }
