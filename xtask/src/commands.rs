@@ -1,6 +1,8 @@
 //! The table of commands. Each is a file here, and one line in the enum.
 
+mod bench;
 mod readme;
+mod synth;
 mod tidy;
 mod verify;
 
@@ -16,8 +18,12 @@ use clap::Parser;
 pub(crate) enum Command {
     /// Checks the rules that the compiler cannot: layers, lengths, names, licences (`cargo test` does the same).
     Tidy,
-    /// Writes the table of models in README.md from the catalog.
+    /// Writes the tables in README.md: models from the catalog, speeds from what was measured.
     Readme,
+    /// Measures Bantam against other engines on the same files, and writes the table of speeds in README.md.
+    Bench(bench::Args),
+    /// Writes a GGUF file with the published shapes of a model and random weights, to measure speed with.
+    Synth(synth::Args),
     /// Runs the proofs that are too heavy for every run: all real models, and other engines asked live.
     Verify(verify::Args),
 }
@@ -27,6 +33,8 @@ impl Command {
         match self {
             Command::Tidy => tidy::run(&root()),
             Command::Readme => readme::run(&root()),
+            Command::Bench(args) => bench::run(&root(), &args),
+            Command::Synth(args) => synth::run(&args),
             Command::Verify(args) => verify::run(&root(), &args),
         }
     }

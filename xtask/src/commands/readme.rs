@@ -1,33 +1,55 @@
-//! `cargo xtask readme`: writes the table of supported models in README.md from the catalog.
+//! `cargo xtask readme`: writes the tables in README.md, of supported models from the catalog and of speeds from what was
+//! measured.
 //!
-//! The table stands between two markers; a test fails when it is not what the catalog says.
+//! Each stands between two markers; a test fails when one is not what its source says. Read next: `bench/results.rs` for
+//! the speeds.
 
 use anyhow::Context;
 use std::path::Path;
 use std::process::ExitCode;
 
-const BEGIN: &str = "<!-- models: written by `cargo xtask readme` -->\n";
-const END: &str = "<!-- end of models -->";
+/// A table of the README.
+struct Section {
+    begin: &'static str,
+    end: &'static str,
+    table: fn(&Path) -> anyhow::Result<String>,
+}
 
-/// Rewrites the table.
+const SECTIONS: &[Section] = &[
+    Section {
+        begin: "<!-- models: written by `cargo xtask readme` -->\n",
+        end: "<!-- end of models -->",
+        table: models,
+    },
+    Section {
+        begin: "<!-- bench: written by `cargo xtask bench` -->\n",
+        end: "<!-- end of bench -->",
+        table: super::bench::table,
+    },
+];
+
+/// Rewrites the tables.
 ///
 /// # Errors
 /// A file that cannot be read or written, or a README without the markers.
-pub fn run(root: &Path) -> anyhow::Result<ExitCode> {
+pub(super) fn run(root: &Path) -> anyhow::Result<ExitCode> {
     let path = root.join("README.md");
     let readme = std::fs::read_to_string(&path)?;
-    std::fs::write(&path, with_table(&readme, &table(root)?)?)?;
-    super::say("README.md: the table of models is what the catalog says");
+    std::fs::write(&path, with_tables(&readme, root)?)?;
+    super::say("README.md: the tables are what the catalog and the results say");
     Ok(ExitCode::SUCCESS)
 }
 
-fn with_table(readme: &str, table: &str) -> anyhow::Result<String> {
-    let begin = readme.find(BEGIN).context("README.md: no begin marker of the models")? + BEGIN.len();
-    let end = readme.find(END).context("README.md: no end marker of the models")?;
-    Ok(format!("{}{table}{}", &readme[..begin], &readme[end..]))
+fn with_tables(readme: &str, root: &Path) -> anyhow::Result<String> {
+    SECTIONS.iter().try_fold(readme.to_owned(), |readme, section| {
+        let missing = || format!("README.md: expected the markers {} and {}", section.begin.trim(), section.end);
+        let begin = readme.find(section.begin).with_context(missing)? + section.begin.len();
+        let end = begin + readme[begin..].find(section.end).with_context(missing)?;
+        Ok(format!("{}{}{}", &readme[..begin], (section.table)(root)?, &readme[end..]))
+    })
 }
 
-fn table(root: &Path) -> anyhow::Result<String> {
+fn models(root: &Path) -> anyhow::Result<String> {
     let catalog: toml::Table = toml::from_str(&std::fs::read_to_string(root.join("crates/hub/catalog.toml"))?)?;
     let mut text = String::from("| name | family | weights | as | size | context | licence | pinned |\n");
     text.push_str("|---|---|---:|---|---:|---:|---|---|\n");
@@ -56,15 +78,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_readme_lists_what_the_catalog_says() {
+    fn the_readme_says_what_the_catalog_and_the_results_say() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-        let expected = with_table(&readme, &table(&root).unwrap()).unwrap();
-        assert!(readme == expected, "the table of models is stale\nhint: cargo xtask readme");
+        let expected = with_tables(&readme, &root).unwrap();
+        assert!(readme == expected, "a table is stale\nhint: cargo xtask readme");
     }
 
     #[test]
     fn a_readme_without_markers_is_an_error() {
-        assert!(with_table("no markers", "").is_err());
+        assert!(with_tables("no markers", Path::new(".")).is_err());
     }
 }
