@@ -5,7 +5,7 @@
 //! bound: it leaves out the reading of keys and values, and formats that take long to unpack stay below it.
 //! Read next: `bench`, which measures.
 
-use crate::memory::{MemoryPlan, free_memory, human_bytes, workspace_bytes};
+use crate::memory::{MemoryPlan, human_bytes, workspace_bytes};
 use crate::options::{LoadOptions, is_context_of};
 use kernels::{Isa, PAGE_LEN, Runtime};
 use model::DecoderSpec;

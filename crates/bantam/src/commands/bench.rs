@@ -69,7 +69,7 @@ struct MeasuredLimits {
 impl MeasuredLimits {
     /// Measured before the model takes its memory, so that the two do not add up to a peak.
     fn of(host: &LocalHost, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<MeasuredLimits> {
-        let (info, _) = local::describe(source, options)?;
+        let info = local::describe(source, options)?.info;
         let bytes = usize::try_from(info.weight_bytes).unwrap_or(usize::MAX);
         let limits = kernels::measure_limits(host.runtime(), bytes)?;
         Ok(MeasuredLimits {
