@@ -63,7 +63,7 @@ use crate::ops::matmul::{Product, product};
 use crate::{Isa, KernelError, Matrix, Runtime};
 pub use encode::quantize;
 use encode::{EncodeBlock, Encoder};
-pub(crate) use interleaved::{Correction, Interleaved, RowBlock, Run};
+pub(crate) use interleaved::{Correction, Interleaved, Rounding, RowBlock, Run};
 
 /// No block has more bytes.
 pub(crate) const MOST_BLOCK_BYTES: usize = 256;
@@ -143,6 +143,7 @@ struct Integer {
     runs: &'static [Run],
     interleave: InterleaveOf,
     product: ProductOf,
+    rounding: Rounding,
 }
 
 /// Every format, in the order of [`Format`].
@@ -241,6 +242,11 @@ impl Format {
         self.row().integer.map(|integer| integer.product)
     }
 
+    /// How activations are rounded for its integer product, if it has one.
+    pub(crate) fn rounding(self) -> Option<Rounding> {
+        self.row().integer.map(|integer| integer.rounding)
+    }
+
     /// Whether [`quantize`] writes it.
     #[must_use]
     pub fn can_quantize(self) -> bool {
@@ -319,7 +325,15 @@ const fn readable<B: Block<BYTES, LEN>, const BYTES: usize, const LEN: usize>(
 /// The table's line of a format that is multiplied in integers.
 const fn integer<B: Interleaved>(row: FormatRow) -> FormatRow {
     assert!(bytes_of(B::RUNS) == row.block_bytes && row.block_len == B::LEN && row.block_bytes <= MOST_BLOCK_BYTES);
-    FormatRow { integer: Some(Integer { runs: B::RUNS, interleave: interleave::<B>, product: product::<B> }), ..row }
+    FormatRow {
+        integer: Some(Integer {
+            runs: B::RUNS,
+            interleave: interleave::<B>,
+            product: product::<B>,
+            rounding: B::ROUNDING,
+        }),
+        ..row
+    }
 }
 
 /// The table's line of a format that is also written.

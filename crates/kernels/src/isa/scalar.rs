@@ -206,19 +206,6 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn sub_i32(self, a: Self::Int, b: Self::Int) -> Self::Int {
-        std::array::from_fn(|lane| a[lane].wrapping_sub(b[lane]))
-    }
-
-    #[inline(always)]
-    fn sub_i8(self, a: Self::Int, b: Self::Int) -> Self::Int {
-        std::array::from_fn(|lane| {
-            let (a, b) = (a[lane].to_le_bytes(), b[lane].to_le_bytes());
-            i32::from_le_bytes(std::array::from_fn(|byte| a[byte].wrapping_sub(b[byte])))
-        })
-    }
-
-    #[inline(always)]
     fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
         a.map(|lane| (lane.cast_unsigned() >> count).cast_signed())
     }

@@ -66,7 +66,6 @@ pub fn attention(
     spans: &[KvSpan<'_>],
     out: &mut [f32],
 ) {
-    const QUERIES_PER_TASK: usize = 32;
     let AttentionShape { heads, kv_heads, head_dim, window, .. } = *shape;
     assert!(kv_heads == arena.shape().kv_heads && head_dim == arena.shape().head_dim, "attention: the arena's shape");
     assert!(heads % kv_heads == 0 && window != Some(0), "attention: whole groups, and a window of at least one");
@@ -81,7 +80,7 @@ pub fn attention(
         (rest, row) = (after, span.row + span.len);
         work += 2 * span.len * row_len * window.map_or(span.position + span.len, |w| w.min(span.position + span.len));
     }
-    let tile = (QUERIES_PER_TASK.div_ceil(group), group * head_dim);
+    let tile = (rows_per_task(group), group * head_dim);
     runtime.for_each_tile(&mut outs, tile, work, |index, rows, columns, out| {
         let span = spans[index];
         let queries = Queries {
@@ -96,6 +95,15 @@ pub fn attention(
             runtime.vectorize(Attend { queries, arena, layer, pages: span.pages, out, scratch });
         });
     });
+}
+
+/// Rows of queries that make a piece of work: enough queries to share what is widened, and whole tiles of all of them.
+fn rows_per_task(group: usize) -> usize {
+    const QUERIES: usize = 32;
+    /// What every tile's number of columns divides.
+    const TILE: usize = 6;
+    let rows = QUERIES.div_ceil(group);
+    (rows..rows + TILE).find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
 }
 
 /// Consecutive rows of one sequence times the query heads of one group: query `row * group + member`.

@@ -1,8 +1,8 @@
 //! Products of activations with weight matrices: `out[t][n] = Σ_k x[t][k] * weights[n][k]`.
 //!
 //! Two ways, chosen by how the weights lie in memory. As in a file: weights are decoded exactly and sums are f32
-//! (`matmul/float.rs`). Interleaved: activations are rounded to eight bits with a scale for every 32 (`matmul/activations.rs`),
-//! and numbers are multiplied and added in integers (`matmul/integer.rs`). Either way an output adds its terms in one
+//! (`matmul/float.rs`). Interleaved: activations are rounded to eight bits with a scale for every 64 or 256
+//! (`matmul/activations.rs`), and numbers are multiplied and added in integers (`matmul/integer.rs`). Either way an output adds its terms in one
 //! order, whatever the number of rows, the tile or the thread.
 
 mod activations;
@@ -12,6 +12,7 @@ mod integer;
 use std::cell::RefCell;
 
 use crate::matrix::Layout;
+use crate::quant::Rounding;
 use crate::{Activation, Matrix, Runtime};
 use activations::Activations;
 pub(crate) use integer::{Product, product};
@@ -37,7 +38,7 @@ thread_local! {
 /// When the jobs do not share one `K`, or a length is not that of its shape.
 pub fn matmul(runtime: &Runtime, x: &[f32], jobs: &mut [MatMul<'_>]) {
     let jobs = jobs.iter_mut().filter(|job| job.weights.rows() > 0).map(|job| (job.weights, &mut *job.out));
-    let (interleaved, plain): (Vec<Job<'_>>, Vec<Job<'_>>) =
+    let (mut interleaved, plain): (Vec<Job<'_>>, Vec<Job<'_>>) =
         jobs.partition(|(weights, _)| weights.layout() == Layout::Interleaved);
     let Some(depth) = interleaved.iter().chain(&plain).map(|(weights, _)| weights.cols()).next() else { return };
     assert!(depth > 0 && x.len().is_multiple_of(depth), "matmul: x is [T, K]");
@@ -52,16 +53,24 @@ pub fn matmul(runtime: &Runtime, x: &[f32], jobs: &mut [MatMul<'_>]) {
     if !plain.is_empty() {
         float::multiply(runtime, x, plain);
     }
-    if !interleaved.is_empty() {
+    while let Some((first, _)) = interleaved.first() {
+        let rounding = rounding_for(first);
+        let (jobs, others) = interleaved.into_iter().partition(|(weights, _)| rounding_for(weights) == rounding);
+        interleaved = others;
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantize(runtime, x, depth, integer::sign(tokens));
-            integer::multiply(runtime, activations, interleaved);
+            activations.quantize(runtime, x, depth, rounding);
+            integer::multiply(runtime, activations, jobs);
         });
     }
 }
 
+/// How activations are rounded for the products of an interleaved matrix.
+fn rounding_for(weights: &Matrix<'_>) -> Rounding {
+    weights.format().rounding().expect("interleaved formats have one; this is a bug")
+}
+
 /// The gated feed-forward network's first half: `out = activation(x · gateᵀ) * (x · upᵀ)`, for interleaved matrices in one
-/// go. Returns false, and does nothing, where either is not: [`matmul`] and [`gated`](crate::gated) give the same bits.
+/// go. Returns false, and does nothing, where either is not, or their activations are rounded differently: [`matmul`] and [`gated`](crate::gated) give the same bits.
 /// `x` is `[T, K]`, `gate` and `up` are `[F, K]`, `out` is `[T, F]`.
 ///
 /// # Panics
@@ -79,12 +88,13 @@ pub fn matmul_gated(
     assert!(x.len().is_multiple_of(depth), "matmul_gated: x is [T, K]");
     let tokens = x.len() / depth;
     assert_eq!(out.len(), tokens * gate.rows(), "matmul_gated: out is [T, F]");
-    if weights.iter().any(|weights| weights.layout() != Layout::Interleaved) {
+    if weights.iter().any(|weights| weights.layout() != Layout::Interleaved) || rounding_for(&gate) != rounding_for(&up)
+    {
         return false;
     }
     if !out.is_empty() {
         ACTIVATIONS.with_borrow_mut(|activations| {
-            activations.quantize(runtime, x, depth, integer::sign(tokens));
+            activations.quantize(runtime, x, depth, rounding_for(&gate));
             integer::multiply_gated(runtime, activations, activation, weights, out);
         });
     }

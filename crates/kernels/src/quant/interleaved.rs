@@ -52,6 +52,17 @@ pub(crate) enum Correction {
     Offset,
 }
 
+/// How activations are rounded for a format, and what its products need of them beside the numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rounding {
+    /// Activations under one scale; see [`Interleaved::SPAN`].
+    pub(crate) span: usize,
+    /// Numbers under one weight scale, whose sum is wanted.
+    pub(crate) group: usize,
+    /// What it is wanted for.
+    pub(crate) correction: Correction,
+}
+
 /// A block format whose rows can be interleaved and multiplied in integers.
 ///
 /// Everything here must be `#[inline(always)]`, so that it is compiled for the instruction set of its caller.
@@ -62,8 +73,13 @@ pub(crate) trait Interleaved: 'static {
     const RUNS: &'static [Run];
     /// Weights under one scale: 16 or 32.
     const GROUP: usize;
+    /// Columns of activations under one scale, as many as a block has, but 64 at the least: a scale of their own for the 32
+    /// of a small block cost a tenth of the speed.
+    const SPAN: usize = if Self::LEN < 64 { 64 } else { Self::LEN };
     /// How sums are corrected.
     const CORRECTION: Correction;
+    /// All that activations have to know.
+    const ROUNDING: Rounding = Rounding { span: Self::SPAN, group: Self::GROUP, correction: Self::CORRECTION };
     /// Whether there are offsets.
     const HAS_OFFSET: bool = matches!(Self::CORRECTION, Correction::Offset);
 

@@ -1,10 +1,10 @@
 //! Activations rounded to signed bytes: the right side of integer products.
 //!
 //! ```text
-//! for each row, for each 32 columns (the last may be fewer):
+//! for each row, for each span of 64 or 256 columns (the last may be shorter):
 //!     scale = max |x| / 127
 //!     number[k] = x[k] / scale, rounded to nearest, ties to even
-//!     sums = Σ of the numbers of each 16, and of all
+//!     for each group of 16 or 32 numbers: Σ number, as the format corrects its sums
 //! ```
 //!
 //! A row is rounded the same whatever rows stand beside it. What it costs a product is at most
@@ -16,34 +16,49 @@ use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, Simd};
 use crate::memory::{Buffer, Plain};
+use crate::quant::{Correction, Rounding};
 
-/// Columns that lie together: a multiple of every block and group.
+/// Columns that lie together: a multiple of every block, group and span.
 pub(super) const CHUNK: usize = 256;
+/// The smallest groups, and so the most, in a chunk.
+pub(super) const MOST_GROUPS: usize = CHUNK / LEAST_GROUP;
+const LEAST_GROUP: usize = 16;
+/// The shortest span.
+const LEAST_SPAN: usize = 64;
 
 /// One chunk of one row.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Chunk {
-    /// Signed numbers, or those plus 128; see [`Sign`]. Zeros behind the last column.
-    pub(super) bytes: [u8; CHUNK],
-    /// The sum of each sixteen signed numbers, a whole number.
-    pub(super) sums_16: [f32; CHUNK / 16],
-    /// The sum of each 32.
-    pub(super) sums_32: [f32; CHUNK / 32],
-    /// What each 32 numbers are multiplied by.
-    pub(super) scales: [f32; CHUNK / 32],
+    /// The numbers; zeros behind the last column.
+    pub(super) numbers: [i8; CHUNK],
+    /// Of each group what [`Chunk::start`] or [`Chunk::factor`] returns.
+    corrections: [i32; MOST_GROUPS],
+    /// What the numbers of each 64 are multiplied by: the same for all of a span.
+    scales: [f32; CHUNK / LEAST_SPAN],
 }
 
 // SAFETY: arrays of numbers, of which zeros are a value.
 unsafe impl Plain for Chunk {}
 
-/// How numbers are stored: dot products take one side unsigned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Sign {
-    /// Two's complement.
-    Signed,
-    /// 128 more.
-    Biased,
+impl Chunk {
+    /// What the sum of a group's products starts at, where a number stands for zero: `-zero * Σ number`.
+    #[inline(always)]
+    pub(super) fn start(&self, group: usize) -> i32 {
+        self.corrections[group]
+    }
+
+    /// What the offset of a group is multiplied by, where there are offsets: `Σ number`.
+    #[inline(always)]
+    pub(super) fn factor(&self, group: usize) -> f32 {
+        f32::from_bits(self.corrections[group].cast_unsigned())
+    }
+
+    /// What the numbers from column `column` on are multiplied by.
+    #[inline(always)]
+    pub(super) fn scale(&self, column: usize) -> f32 {
+        self.scales[column / LEAST_SPAN]
+    }
 }
 
 /// Rows of rounded activations. Chunk after chunk, so that what the rows have at the same columns is adjacent.
@@ -73,7 +88,7 @@ impl Activations {
     }
 
     /// Rounds `x` `[T, K]`, in place of what was here.
-    pub(super) fn quantize(&mut self, runtime: &Runtime, x: &[f32], depth: usize, sign: Sign) {
+    pub(super) fn quantize(&mut self, runtime: &Runtime, x: &[f32], depth: usize, rounding: Rounding) {
         (self.tokens, self.depth) = (x.len() / depth, depth);
         self.chunks.resize(self.tokens * depth.div_ceil(CHUNK));
         if self.chunks.is_empty() {
@@ -83,7 +98,7 @@ impl Activations {
         let mut matrix = [(&mut self.chunks[..], self.tokens)];
         runtime.for_each_tile(&mut matrix, (depth.div_ceil(CHUNK), tokens), x.len(), |_, _, tokens, chunks| {
             let x = &x[tokens.start * depth..tokens.end * depth];
-            runtime.vectorize(Round { x, depth, sign, chunks });
+            runtime.vectorize(Round { x, depth, rounding, chunks });
         });
     }
 }
@@ -93,7 +108,7 @@ struct Round<'a> {
     /// `[T, K]`
     x: &'a [f32],
     depth: usize,
-    sign: Sign,
+    rounding: Rounding,
     /// `[ceil(K / CHUNK), T]`
     chunks: Columns<'a, Chunk>,
 }
@@ -105,39 +120,54 @@ impl Kernel for Round<'_> {
         for (token, row) in self.x.chunks_exact(self.depth).enumerate() {
             let (whole, rest) = row.as_chunks::<CHUNK>();
             for (index, x) in whole.iter().enumerate() {
-                round(simd, x, self.sign, &mut self.chunks.row(index)[token]);
+                round(simd, x, self.rounding, &mut self.chunks.row(index)[token]);
             }
             if !rest.is_empty() {
                 let mut padded = [0.0; CHUNK];
                 padded[..rest.len()].copy_from_slice(rest);
-                round(simd, &padded, self.sign, &mut self.chunks.row(whole.len())[token]);
+                round(simd, &padded, self.rounding, &mut self.chunks.row(whole.len())[token]);
             }
         }
     }
 }
 
 #[inline(always)]
-fn round<S: Simd>(simd: S, x: &[f32; CHUNK], sign: Sign, chunk: &mut Chunk) {
-    let mut numbers = [0i8; CHUNK];
-    for (index, (x, numbers)) in x.as_chunks::<32>().0.iter().zip(numbers.as_chunks_mut::<32>().0).enumerate() {
-        chunk.scales[index] = round_32(simd, x, numbers);
+fn round<S: Simd>(simd: S, x: &[f32; CHUNK], rounding: Rounding, chunk: &mut Chunk) {
+    let Rounding { span, group, correction } = rounding;
+    for (index, (x, numbers)) in x.chunks_exact(span).zip(chunk.numbers.chunks_exact_mut(span)).enumerate() {
+        let scale = round_span(simd, x, numbers);
+        chunk.scales[index * span / LEAST_SPAN..(index + 1) * span / LEAST_SPAN].fill(scale);
     }
-    let bias = if sign == Sign::Biased { 0x80 } else { 0 };
-    for (byte, number) in chunk.bytes.iter_mut().zip(&numbers) {
-        // Flipping the sign bit adds 128.
-        *byte = number.cast_unsigned() ^ bias;
+    // Sums of four come from dot products with ones.
+    let ones = simd.splat_i32(0x0101_0101);
+    let mut fours = [0i32; CHUNK / 4];
+    for (numbers, fours) in chunk.numbers.chunks_exact(4 * S::LANES).zip(fours.chunks_exact_mut(S::LANES)) {
+        // SAFETY: both have as many bytes as a vector.
+        unsafe {
+            let numbers = simd.load_int(numbers.as_ptr().cast());
+            simd.store_int(simd.dot(simd.splat_i32(0), ones, numbers), fours.as_mut_ptr().cast());
+        }
     }
-    for (sum, numbers) in chunk.sums_16.iter_mut().zip(numbers.as_chunks::<16>().0) {
-        *sum = numbers.iter().map(|&number| i32::from(number)).sum::<i32>() as f32;
+    let mut sums = [0i32; MOST_GROUPS];
+    for (sum, fours) in sums.iter_mut().zip(fours.as_chunks::<{ LEAST_GROUP / 4 }>().0) {
+        *sum = (fours[0] + fours[1]) + (fours[2] + fours[3]);
     }
-    for (sum, pair) in chunk.sums_32.iter_mut().zip(chunk.sums_16.as_chunks::<2>().0) {
-        *sum = pair[0] + pair[1];
+    if group != LEAST_GROUP {
+        for index in 0..MOST_GROUPS / 2 {
+            sums[index] = sums[2 * index] + sums[2 * index + 1];
+        }
+    }
+    for (target, sum) in chunk.corrections.iter_mut().zip(sums) {
+        *target = match correction {
+            Correction::Zero(zero) => -zero * sum,
+            Correction::Offset => (sum as f32).to_bits().cast_signed(),
+        };
     }
 }
 
-/// Rounds the values under one scale and returns it.
+/// Rounds the values under one scale, whole vectors, and returns it.
 #[inline(always)]
-fn round_32<S: Simd>(simd: S, x: &[f32; 32], numbers: &mut [i8; 32]) -> f32 {
+fn round_span<S: Simd>(simd: S, x: &[f32], numbers: &mut [i8]) -> f32 {
     let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
     for x in x.chunks_exact(S::LANES) {
         let magnitude = simd.abs(simd.load_slice(x));
@@ -165,28 +195,36 @@ mod tests {
     use super::*;
     use crate::reference::testing::{on_every_isa, values};
 
+    const ROUNDINGS: [Rounding; 3] = [
+        Rounding { span: 64, group: 32, correction: Correction::Zero(8) },
+        Rounding { span: 256, group: 32, correction: Correction::Offset },
+        Rounding { span: 256, group: 16, correction: Correction::Zero(32) },
+    ];
+
     #[test]
     fn every_value_is_within_half_a_step_and_sums_are_exact() {
         on_every_isa(2, |runtime, _| {
-            for depth in [1, 32, 255, 256, 257, 576] {
+            for (depth, rounding) in [1, 32, 255, 256, 257, 576].into_iter().zip(ROUNDINGS.into_iter().cycle()) {
                 let x = values(5 * depth, 3, 10.0);
                 let mut activations = Activations::default();
-                let sign = if depth % 2 == 0 { Sign::Signed } else { Sign::Biased };
-                activations.quantize(runtime, &x, depth, sign);
+                activations.quantize(runtime, &x, depth, rounding);
                 assert_eq!((activations.tokens(), activations.depth()), (5, depth));
                 for (index, columns) in (0..depth).collect::<Vec<_>>().chunks(CHUNK).enumerate() {
                     for (token, chunk) in activations.chunk(index).iter().enumerate() {
-                        let bias = if sign == Sign::Biased { 128 } else { 0 };
-                        let numbers = chunk.bytes.map(|byte| byte.wrapping_sub(bias).cast_signed());
-                        for (index, (&column, &number)) in columns.iter().zip(&numbers).enumerate() {
-                            let scale = chunk.scales[index / 32];
+                        for (index, (&column, &number)) in columns.iter().zip(&chunk.numbers).enumerate() {
+                            let scale = chunk.scale(index);
+                            assert_eq!(scale, chunk.scale(index / rounding.span * rounding.span), "one for a span");
                             let error = (f32::from(number) * scale - x[token * depth + column]).abs();
                             assert!(error <= scale * 0.500_01, "{error} at {column} of {depth}");
                         }
-                        assert!(numbers[columns.len()..].iter().all(|&number| number == 0));
-                        let sum: f32 = numbers.iter().map(|&number| f32::from(number)).sum();
-                        assert_eq!(chunk.sums_16.iter().sum::<f32>(), sum);
-                        assert_eq!(chunk.sums_32.iter().sum::<f32>(), sum);
+                        assert!(chunk.numbers[columns.len()..].iter().all(|&number| number == 0));
+                        for (index, group) in chunk.numbers.chunks(rounding.group).enumerate() {
+                            let sum: i32 = group.iter().map(|&number| i32::from(number)).sum();
+                            match rounding.correction {
+                                Correction::Zero(zero) => assert_eq!(chunk.start(index), -zero * sum),
+                                Correction::Offset => assert_eq!(chunk.factor(index), sum as f32),
+                            }
+                        }
                     }
                 }
             }
@@ -198,8 +236,8 @@ mod tests {
         on_every_isa(1, |runtime, _| {
             let scale = |x: &[f32]| {
                 let mut activations = Activations::default();
-                activations.quantize(runtime, x, x.len(), Sign::Signed);
-                activations.chunk(0)[0].scales[0]
+                activations.quantize(runtime, x, x.len(), ROUNDINGS[0]);
+                activations.chunk(0)[0].scale(0)
             };
             assert!(scale(&[1.0, f32::NAN, 2.0, 3.0]).is_nan());
             assert!(scale(&[1.0, f32::NEG_INFINITY]).is_nan());

@@ -5,18 +5,20 @@
 //!
 //! ```text
 //! out = 0
-//! for each group of 16 or 32 columns under one weight scale, ascending:
-//!     sum = scale[group] * Σ (number - zero) * activation              // integers, then one product
-//!     sum += offset[group] * Σ activation                              // formats with offsets
+//! for each span of columns under one activation scale, ascending:
+//!     sum = 0
+//!     for each group of 16 or 32 columns under one weight scale, ascending:
+//!         sum += scale[group] * Σ (number - zero) * activation         // integers, then one product
+//!         sum += offset[group] * Σ activation                          // formats with offsets
 //!     out += sum * activation scale
 //! ```
 //!
-//! Lanes are rows of weights, so nothing is ever added across a vector. For a few activations numbers go straight from
-//! the row blocks into the dot products, which take one side unsigned: the stored numbers, so that a sum starts at
-//! `-zero * Σ activation`. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
+//! Lanes are rows of weights, so nothing is ever added across a vector. Dot products take one side unsigned: the stored
+//! numbers, so that a sum starts at `-zero * Σ activation`. For a few activations numbers go straight from the row blocks
+//! into the dot products. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
 //! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
-//! registers. There numbers are signed and activations have 128 added, so that a sum starts at `-128 * Σ number`, which is
-//! the same for all rows of activations. Both ways the integers are exact, and so the same.
+//! registers. A chunk of all activations meets all panels of a piece of work before the next chunk does, so that it comes
+//! from the second cache.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
@@ -28,30 +30,23 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Job;
-use super::activations::{Activations, CHUNK, Chunk, Sign};
+use super::activations::{Activations, CHUNK, Chunk, MOST_GROUPS};
 use crate::interleave::ROW_GROUP;
 use crate::isa::{Kernel, Simd};
 use crate::memory::Buffer;
 use crate::ops::activation::{Activation, gate_row};
-use crate::quant::{Correction, Interleaved, RowBlock};
+use crate::quant::{Interleaved, RowBlock};
 use crate::{Matrix, Runtime};
 
 /// Rows of a panel.
 const PANEL_ROWS: usize = 2 * ROW_GROUP;
 /// Quads of numbers in a chunk.
 const QUADS: usize = CHUNK / 4;
-/// The smallest groups, and so the most, in a chunk.
-const MOST_GROUPS: usize = CHUNK / 16;
 /// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
 /// ahead by themselves, but not beyond a page of 4 KiB.
 const AHEAD: usize = 4096;
 /// Up to so many rows of activations numbers are not unpacked into a panel first.
 const DIRECT_TOKENS: usize = 4;
-
-/// How so many rows of activations are to be stored.
-pub(super) fn sign(tokens: usize) -> Sign {
-    if tokens <= DIRECT_TOKENS { Sign::Signed } else { Sign::Biased }
-}
 
 /// Multiplies the activations with each job's weights into its output.
 pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
@@ -129,10 +124,7 @@ impl Product<'_> {
 /// The numbers, scales and offsets of 32 rows and one chunk.
 #[repr(C, align(64))]
 struct Panel {
-    /// Signed: zero is zero.
     numbers: [[[u8; 4]; PANEL_ROWS]; QUADS],
-    /// What the sum of each group starts at.
-    starts: [[i32; PANEL_ROWS]; MOST_GROUPS],
     scales: [[f32; PANEL_ROWS]; MOST_GROUPS],
     offsets: [[f32; PANEL_ROWS]; MOST_GROUPS],
 }
@@ -141,7 +133,6 @@ thread_local! {
     static PANEL: RefCell<Panel> = const {
         RefCell::new(Panel {
             numbers: [[[0; 4]; PANEL_ROWS]; QUADS],
-            starts: [[0; PANEL_ROWS]; MOST_GROUPS],
             scales: [[0.0; PANEL_ROWS]; MOST_GROUPS],
             offsets: [[0.0; PANEL_ROWS]; MOST_GROUPS],
         })
@@ -169,14 +160,19 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
         let Multiply { product, sums, panel, .. } = self;
-        let tokens = product.activations.tokens();
-        let width = product.rows.len().next_multiple_of(PANEL_ROWS);
-        for first in product.rows.clone().step_by(PANEL_ROWS) {
-            let mut sums = Sums { values: sums, width, column: first - product.rows.start };
-            if tokens <= DIRECT_TOKENS {
+        let rows = &product.rows;
+        let width = rows.len().next_multiple_of(PANEL_ROWS);
+        if product.activations.tokens() <= DIRECT_TOKENS {
+            for first in rows.clone().step_by(PANEL_ROWS) {
+                let mut sums = Sums { values: sums, width, column: first - rows.start };
                 direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
-            } else {
-                by_panel::<S, F>(simd, product, first / ROW_GROUP, panel, &mut sums);
+            }
+            return;
+        }
+        for chunk in 0..product.activations.depth().div_ceil(CHUNK) {
+            for first in rows.clone().step_by(PANEL_ROWS) {
+                let mut sums = Sums { values: sums, width, column: first - rows.start };
+                by_panel::<S, F>(simd, product, chunk, first / ROW_GROUP, panel, &mut sums);
             }
         }
     }
@@ -244,12 +240,6 @@ impl<'a> RowBlocks<'a> {
     }
 }
 
-/// The sums of a row of activations by group.
-#[inline(always)]
-fn group_sums<F: Interleaved>(x: &Chunk) -> &[f32] {
-    if F::GROUP == 16 { &x.sums_16 } else { &x.sums_32 }
-}
-
 /// Products of two groups of rows with a few activations, numbers straight from the row blocks.
 #[inline(always)]
 fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
@@ -279,7 +269,9 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     let mut totals = [simd.splat(0.0); C];
     for chunk in 0..activations.depth().div_ceil(CHUNK) {
         let x: &[Chunk; C] = activations.chunk(chunk).first_chunk().expect("C rows of activations; this is a bug");
-        for run in 0..runs_of(activations, chunk) {
+        let mut sums = [simd.splat(0.0); C];
+        let runs = runs_of(activations, chunk);
+        for run in 0..runs {
             let (index, run_in_block) = place::<F>(chunk, run);
             let block = blocks.block(index, lane);
             blocks.prefetch(simd, index, run_in_block, F::LEN / 32);
@@ -287,9 +279,9 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
             for part in 0..32 / F::GROUP {
                 let group = run * (32 / F::GROUP) + part;
                 let mut integers = [simd.splat_i32(0); C];
-                if let Correction::Zero(zero) = F::CORRECTION {
+                if !F::HAS_OFFSET {
                     for c in 0..C {
-                        integers[c] = simd.splat_i32(-zero * group_sums::<F>(&x[c])[group] as i32);
+                        integers[c] = simd.splat_i32(x[c].start(group));
                     }
                 }
                 for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
@@ -303,11 +295,16 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
                 let scale = F::scale(simd, block, header, group_in_block);
                 let offset = F::offset(simd, block, header, group_in_block);
                 for c in 0..C {
-                    let mut sum = simd.mul(simd.to_f32(integers[c]), scale);
+                    sums[c] = simd.mul_add(simd.to_f32(integers[c]), scale, sums[c]);
                     if F::HAS_OFFSET {
-                        sum = simd.mul_add(offset, simd.splat(group_sums::<F>(&x[c])[group]), sum);
+                        sums[c] = simd.mul_add(offset, simd.splat(x[c].factor(group)), sums[c]);
                     }
-                    totals[c] = simd.mul_add(sum, simd.splat(x[c].scales[run]), totals[c]);
+                }
+            }
+            if (run + 1) * 32 % F::SPAN == 0 || run + 1 == runs {
+                for c in 0..C {
+                    totals[c] = simd.mul_add(sums[c], simd.splat(x[c].scale(run * 32)), totals[c]);
+                    sums[c] = simd.splat(0.0);
                 }
             }
         }
@@ -320,39 +317,34 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
 /// Four activations in every lane.
 #[inline(always)]
 fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
-    simd.splat_i32(i32::from_le_bytes(x.bytes.as_chunks::<4>().0[quad]))
+    let [a, b, c, d] = x.numbers.as_chunks::<4>().0[quad];
+    simd.splat_i32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]))
 }
 
-/// Products of two groups of rows with many activations.
+/// Adds the products of one chunk of two groups of rows with many activations to the sums.
 #[inline(always)]
 fn by_panel<S: Simd, F: Interleaved>(
     simd: S,
     product: &Product<'_>,
+    chunk: usize,
     first_group: usize,
     panel: &mut Panel,
     sums: &mut Sums<'_>,
 ) {
     let activations = product.activations;
-    let groups: [Option<RowBlocks<'_>>; PANEL_ROWS / ROW_GROUP] =
-        std::array::from_fn(|half| RowBlocks::of(&product.weights, first_group + half));
-    for token in 0..activations.tokens() {
-        *sums.of(token) = [0.0; PANEL_ROWS];
+    let runs = runs_of(activations, chunk);
+    for half in 0..PANEL_ROWS / ROW_GROUP {
+        // Rows that are not there keep older numbers, whose products are dropped.
+        let Some(blocks) = RowBlocks::of(&product.weights, first_group + half) else { continue };
+        for lane in (0..ROW_GROUP).step_by(S::LANES) {
+            unpack::<S, F>(simd, blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
+        }
     }
-    for chunk in 0..activations.depth().div_ceil(CHUNK) {
-        let runs = runs_of(activations, chunk);
-        for (half, blocks) in groups.iter().enumerate() {
-            // Rows that are not there keep older numbers, whose products are dropped.
-            let Some(blocks) = blocks else { continue };
-            for lane in (0..ROW_GROUP).step_by(S::LANES) {
-                unpack::<S, F>(simd, *blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
-            }
-        }
-        let x = activations.chunk(chunk);
-        let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP };
-        match F::HAS_OFFSET {
-            true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
-            false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
-        }
+    let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP, span: F::SPAN / F::GROUP, first: chunk == 0 };
+    let x = activations.chunk(chunk);
+    match F::HAS_OFFSET {
+        true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
+        false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
     }
 }
 
@@ -362,6 +354,10 @@ struct Groups {
     count: usize,
     /// Weights in one.
     len: usize,
+    /// Groups under one activation scale.
+    span: usize,
+    /// Whether they are the first of their rows: there are no sums yet.
+    first: bool,
 }
 
 /// Unpacks the rows of one vector into the panel, from row `row` of it on.
@@ -375,28 +371,18 @@ fn unpack<S: Simd, F: Interleaved>(
     row: usize,
     panel: &mut Panel,
 ) {
-    let zero = match F::CORRECTION {
-        Correction::Zero(zero) => simd.splat_i32(i32::from_le_bytes([zero as u8; 4])),
-        Correction::Offset => simd.splat_i32(0),
-    };
-    let bias = simd.splat_i32(i32::from_le_bytes([128; 4]));
     for run in 0..runs {
         let (index, run_in_block) = place::<F>(chunk, run);
         let block = blocks.block(index, lane);
         let header = F::header(simd, block);
+        for quad in 0..8 {
+            let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
+            let numbers = F::numbers(simd, block, run_in_block, quad);
+            // SAFETY: the slice has `LANES` quads of bytes.
+            unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
+        }
         for part in 0..32 / F::GROUP {
-            let mut sum = simd.splat_i32(0);
-            for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
-                let numbers = simd.sub_i8(F::numbers(simd, block, run_in_block, quad), zero);
-                sum = simd.dot(sum, bias, numbers);
-                let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
-                // SAFETY: the slice has `LANES` quads of bytes.
-                unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
-            }
             let (group, group_in_block) = (run * (32 / F::GROUP) + part, run_in_block * (32 / F::GROUP) + part);
-            let target = &mut panel.starts[group][row..][..S::LANES];
-            // SAFETY: the slice has `LANES` values of four bytes.
-            unsafe { simd.store_int(simd.sub_i32(simd.splat_i32(0), sum), target.as_mut_ptr().cast()) }
             let scale = F::scale(simd, block, header, group_in_block);
             simd.store_slice(scale, &mut panel.scales[group][row..][..S::LANES]);
             if F::HAS_OFFSET {
@@ -452,48 +438,55 @@ impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
 }
 
 impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
-    /// The rows of activations from `token` on, `C` of them.
+    /// The rows of activations from `token` on, `C` of them. Sums of a span stay in registers, those of a row do not: there
+    /// are none left.
     #[inline(always)]
     fn tile<S: Simd, const C: usize>(&mut self, simd: S, token: usize) {
         let x: &[Chunk; C] = self.x[token..].first_chunk().expect("C rows of activations; this is a bug");
-        let Groups { count, len } = self.groups;
+        let Groups { count, len, span, first } = self.groups;
         let quads = len / 4;
         for row in (0..PANEL_ROWS).step_by(2 * S::LANES) {
-            let mut totals = [[simd.splat(0.0); 2]; C];
-            for (c, totals) in totals.iter_mut().enumerate() {
-                *totals = vectors(simd, self.sums.of(token + c), row);
-            }
-            for group in 0..count {
-                let mut integers = [integer_vectors(simd, &self.panel.starts[group], row); C];
-                for quad in group * quads..(group + 1) * quads {
-                    let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
+            let mut group = 0;
+            while group < count {
+                let (start, end) = (group, count.min(group + span));
+                let mut sums = [[simd.splat(0.0); 2]; C];
+                while group < end {
+                    let mut integers = [[simd.splat_i32(0); 2]; C];
+                    if !HAS_OFFSET {
+                        for c in 0..C {
+                            integers[c] = [simd.splat_i32(x[c].start(group)); 2];
+                        }
+                    }
+                    for quad in group * quads..(group + 1) * quads {
+                        let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
+                        for c in 0..C {
+                            let x = activation_quad(simd, &x[c], quad);
+                            integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
+                            integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
+                        }
+                    }
+                    let scales = vectors(simd, &self.panel.scales[group], row);
+                    let offsets = vectors(simd, &self.panel.offsets[group], row);
                     for c in 0..C {
-                        let x = activation_quad(simd, &x[c], quad);
-                        integers[c][0] = simd.dot(integers[c][0], x, numbers[0]);
-                        integers[c][1] = simd.dot(integers[c][1], x, numbers[1]);
+                        sums[c][0] = simd.mul_add(simd.to_f32(integers[c][0]), scales[0], sums[c][0]);
+                        sums[c][1] = simd.mul_add(simd.to_f32(integers[c][1]), scales[1], sums[c][1]);
+                        if HAS_OFFSET {
+                            let factor = simd.splat(x[c].factor(group));
+                            sums[c][0] = simd.mul_add(offsets[0], factor, sums[c][0]);
+                            sums[c][1] = simd.mul_add(offsets[1], factor, sums[c][1]);
+                        }
                     }
+                    group += 1;
                 }
-                let scales = vectors(simd, &self.panel.scales[group], row);
-                let offsets = vectors(simd, &self.panel.offsets[group], row);
                 for c in 0..C {
-                    let mut sums = [simd.splat(0.0); 2];
-                    sums[0] = simd.mul(simd.to_f32(integers[c][0]), scales[0]);
-                    sums[1] = simd.mul(simd.to_f32(integers[c][1]), scales[1]);
-                    if HAS_OFFSET {
-                        let group_sums: &[f32] = if len == 16 { &x[c].sums_16 } else { &x[c].sums_32 };
-                        let sum = simd.splat(group_sums[group]);
-                        sums[0] = simd.mul_add(offsets[0], sum, sums[0]);
-                        sums[1] = simd.mul_add(offsets[1], sum, sums[1]);
-                    }
-                    let scale = simd.splat(x[c].scales[group * len / 32]);
-                    totals[c][0] = simd.mul_add(sums[0], scale, totals[c][0]);
-                    totals[c][1] = simd.mul_add(sums[1], scale, totals[c][1]);
+                    let totals = self.sums.of(token + c);
+                    let before = if first && start == 0 { [simd.splat(0.0); 2] } else { vectors(simd, totals, row) };
+                    let scale = simd.splat(x[c].scale(start * len));
+                    let after =
+                        [simd.mul_add(sums[c][0], scale, before[0]), simd.mul_add(sums[c][1], scale, before[1])];
+                    simd.store_slice(after[0], &mut totals[row..][..S::LANES]);
+                    simd.store_slice(after[1], &mut totals[row + S::LANES..][..S::LANES]);
                 }
-            }
-            for (c, totals) in totals.into_iter().enumerate() {
-                let sums = &mut self.sums.of(token + c)[row..];
-                simd.store_slice(totals[0], &mut sums[..S::LANES]);
-                simd.store_slice(totals[1], &mut sums[S::LANES..][..S::LANES]);
             }
         }
     }
@@ -507,8 +500,7 @@ fn vectors<S: Simd>(simd: S, values: &[f32; PANEL_ROWS], row: usize) -> [S::F32;
 
 /// Two vectors of four bytes a row, from row `row` on.
 #[inline(always)]
-fn integer_vectors<S: Simd, T>(simd: S, rows: &[T; PANEL_ROWS], row: usize) -> [S::Int; 2] {
-    const { assert!(size_of::<T>() == 4) };
+fn integer_vectors<S: Simd>(simd: S, rows: &[[u8; 4]; PANEL_ROWS], row: usize) -> [S::Int; 2] {
     let rows = &rows[row..][..2 * S::LANES];
     // SAFETY: the slice has `2 * LANES` elements of four bytes.
     unsafe { [simd.load_int(rows.as_ptr().cast()), simd.load_int(rows[S::LANES..].as_ptr().cast())] }
