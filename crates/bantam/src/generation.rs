@@ -6,6 +6,8 @@
 use crate::failure::UsedWrongly;
 use chat::GenerationOptions;
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use kernels::KvElement;
 use local::Bound;
 
 /// How to choose tokens and when to end.
@@ -110,6 +112,16 @@ pub struct LoadArgs {
     /// Stretch the context by this factor with YaRN, for models made for it (Qwen 2.5: 4)
     #[arg(long, value_name = "FACTOR")]
     pub yarn: Option<f32>,
+    /// How keys and values are kept: q8_0 takes about half the memory of f16, the default, and is less exact; f32 takes
+    /// twice as much
+    #[arg(long, value_name = "TYPE", value_parser = kv_type())]
+    pub kv_type: Option<KvElement>,
+}
+
+/// Takes the name of an element of keys and values; the refusal of another lists them.
+pub fn kv_type() -> impl TypedValueParser<Value = KvElement> {
+    PossibleValuesParser::new(KvElement::names())
+        .map(|name| KvElement::from_name(&name).expect("the parser knows these names alone; this is a bug"))
 }
 
 #[cfg(test)]

@@ -93,5 +93,7 @@ pub fn load_options(load: &LoadArgs) -> anyhow::Result<LoadOptions> {
         }
         _ => None,
     };
-    Ok(LoadOptions { context: load.context, threads: load.threads, yarn: load.yarn, isa, ..LoadOptions::default() })
+    let LoadArgs { context, threads, yarn, kv_type } = *load;
+    let default = LoadOptions::default();
+    Ok(LoadOptions { context, threads, yarn, isa, kv_element: kv_type.unwrap_or(default.kv_element), ..default })
 }

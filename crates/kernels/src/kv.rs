@@ -1,8 +1,10 @@
 //! The memory of attention: keys and values of every position, in pages, for all layers of one model.
 //!
 //! Layout: `[layers, pages, 2, Hkv]` strips, keys before values. A key strip is `[Dh, PAGE_LEN]`, so that the scores of a
-//! page's positions come out side by side in a vector; a value strip is `[PAGE_LEN, Dh]`. Which sequence owns a page is
-//! the engine's business. Next: `ops/kv_store.rs` writes it, `ops/attention.rs` reads it.
+//! page's positions come out side by side in a vector; a value strip is `[PAGE_LEN, Dh]`. Where elements are bytes, a
+//! position's row `[Dh]` has a scale for every [`SCALED`] of them, and the scales `[ceil(Dh / SCALED), PAGE_LEN]` of a strip
+//! stand behind its bytes, positions side by side too. Which sequence owns a page is the engine's business.
+//! Next: `ops/kv_store.rs` writes it, `ops/attention.rs` reads it.
 
 use std::marker::PhantomData;
 
@@ -12,21 +14,48 @@ use crate::{KernelError, Runtime};
 /// Positions in a page. Attention adds up page by page, so this is part of the order of additions.
 pub const PAGE_LEN: usize = 32;
 
-/// How keys and values are stored. Scores and sums are f32 either way.
+/// Elements of a row that share a scale where they are stored as bytes; fewer at the end of a row that is no multiple.
+pub(crate) const SCALED: usize = 32;
+
+/// How keys and values are stored. Scores and sums are f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvElement {
     /// IEEE single precision: as computed.
     F32,
     /// IEEE half precision, rounded to nearest even: half the memory.
     F16,
+    /// Signed bytes under a scale in half precision for every 32 of a head's row: 8.5 bits each, a little more than a
+    /// quarter of the memory.
+    Q8_0,
 }
 
+/// Every element with the name that people give it, the default first.
+const ELEMENTS: [(&str, KvElement); 3] = [("f16", KvElement::F16), ("q8_0", KvElement::Q8_0), ("f32", KvElement::F32)];
+
 impl KvElement {
-    /// Bytes of one element.
-    pub fn bytes(self) -> usize {
+    /// The names that [`KvElement::from_name`] takes.
+    pub fn names() -> [&'static str; 3] {
+        ELEMENTS.map(|(name, _)| name)
+    }
+
+    /// The element of that name.
+    pub fn from_name(name: &str) -> Option<KvElement> {
+        ELEMENTS.iter().find(|(known, _)| *known == name).map(|&(_, element)| element)
+    }
+
+    /// The name that [`KvElement::from_name`] takes.
+    pub fn name(self) -> &'static str {
+        let row = ELEMENTS.iter().find(|(_, element)| *element == self);
+        row.expect("every element stands in the table; this is a bug").0
+    }
+
+    /// Bytes of a head's keys, or of its values, at one position: a row of `head_dim` elements. `None` if that is more
+    /// than memory can address.
+    pub fn row_bytes(self, head_dim: usize) -> Option<usize> {
         match self {
-            KvElement::F32 => 4,
-            KvElement::F16 => 2,
+            KvElement::F32 => head_dim.checked_mul(4),
+            KvElement::F16 => head_dim.checked_mul(2),
+            KvElement::Q8_0 => head_dim.checked_add(2 * head_dim.div_ceil(SCALED)),
         }
     }
 }
@@ -51,9 +80,8 @@ pub struct KvShape {
 impl KvShape {
     /// Bytes of an arena of this shape; `None` if that is more than memory can address.
     pub fn bytes(&self) -> Option<usize> {
-        [2, self.pages, self.page_len, self.kv_heads, self.head_dim, self.element.bytes()]
-            .into_iter()
-            .try_fold(self.layers, usize::checked_mul)
+        let row_bytes = self.element.row_bytes(self.head_dim)?;
+        [2, self.pages, self.page_len, self.kv_heads, row_bytes].into_iter().try_fold(self.layers, usize::checked_mul)
     }
 }
 
@@ -98,8 +126,8 @@ impl KvArena {
         PAGE_LEN * self.shape.head_dim
     }
 
-    /// The offset of a strip, in elements.
-    fn strip_start(&self, layer: usize, page: u32, part: KvPart, head: usize) -> usize {
+    /// Where a strip begins.
+    fn strip_start(&self, layer: usize, page: u32, part: KvPart, head: usize) -> *mut u8 {
         let shape = &self.shape;
         let page = page as usize;
         assert!(layer < shape.layers && page < shape.pages && head < shape.kv_heads, "outside of the KV arena");
@@ -107,23 +135,33 @@ impl KvArena {
             KvPart::Keys => 0,
             KvPart::Values => 1,
         };
-        (((layer * shape.pages + page) * 2 + part) * shape.kv_heads + head) * self.strip_len()
+        let row_bytes = shape.element.row_bytes(shape.head_dim).expect("counted when memory was taken; this is a bug");
+        let strip = ((layer * shape.pages + page) * 2 + part) * shape.kv_heads + head;
+        // SAFETY: `KvShape::bytes` counted `PAGE_LEN * row_bytes` for each strip, and the indices were checked.
+        unsafe { self.memory.as_ptr().add(strip * PAGE_LEN * row_bytes) }
     }
 
     /// One head's keys `[Dh, PAGE_LEN]` or values `[PAGE_LEN, Dh]` of one page.
     #[inline]
     pub(crate) fn strip(&self, layer: usize, page: u32, part: KvPart, head: usize) -> Strip<'_> {
         let (start, len) = (self.strip_start(layer, page, part, head), self.strip_len());
-        let memory = self.memory.as_ptr();
         match self.shape.element {
             KvElement::F32 => {
-                // SAFETY: the strip lies inside the memory (asserted), which is zeroed or written and aligned for f32,
-                // and nobody writes while `self` is borrowed.
-                Strip::F32(unsafe { std::slice::from_raw_parts(memory.cast::<f32>().add(start), len) })
+                // SAFETY: the strip lies inside the memory, which is zeroed or written and aligned for f32, and nobody
+                // writes while `self` is borrowed.
+                Strip::F32(unsafe { std::slice::from_raw_parts(start.cast(), len) })
             }
             KvElement::F16 => {
                 // SAFETY: as above, with elements of two bytes.
-                Strip::F16(unsafe { std::slice::from_raw_parts(memory.cast::<u16>().add(start), len) })
+                Strip::F16(unsafe { std::slice::from_raw_parts(start.cast(), len) })
+            }
+            KvElement::Q8_0 => {
+                let scale_count = len.div_ceil(SCALED * PAGE_LEN) * PAGE_LEN;
+                // SAFETY: as above: `len` bytes, which are an even number, and the scales of two bytes behind them.
+                unsafe {
+                    let bytes = std::slice::from_raw_parts(start.cast(), len);
+                    Strip::Q8_0(bytes, std::slice::from_raw_parts(start.add(len).cast(), scale_count))
+                }
             }
         }
     }
@@ -152,6 +190,8 @@ pub(crate) enum Strip<'a> {
     F32(&'a [f32]),
     /// The bits of half-precision numbers.
     F16(&'a [u16]),
+    /// Bytes, and the bits of their scales `[ceil(Dh / SCALED), PAGE_LEN]` in half precision.
+    Q8_0(&'a [i8], &'a [u16]),
 }
 
 /// A strip to write.
@@ -159,6 +199,8 @@ pub(crate) enum StripMut<'a> {
     F32(&'a mut [f32]),
     /// The bits of half-precision numbers.
     F16(&'a mut [u16]),
+    /// Bytes, and the bits of their scales `[ceil(Dh / SCALED), PAGE_LEN]` in half precision.
+    Q8_0(&'a mut [i8], &'a mut [u16]),
 }
 
 /// The keys, or the values, of one head in all pages, to be written by one piece of work.
@@ -173,16 +215,23 @@ impl HeadStrips<'_> {
     /// The strip of one page.
     pub(crate) fn strip(&mut self, layer: usize, page: u32) -> StripMut<'_> {
         let (start, len) = (self.arena.strip_start(layer, page, self.part, self.head), self.arena.strip_len());
-        let memory = self.arena.memory.as_ptr();
         match self.arena.shape.element {
             KvElement::F32 => {
-                // SAFETY: the strip lies inside the memory (asserted), is aligned for f32, and belongs to this part and
-                // head, which `for_each_head` gave to this piece of work alone while it holds the arena exclusively.
-                StripMut::F32(unsafe { std::slice::from_raw_parts_mut(memory.cast::<f32>().add(start), len) })
+                // SAFETY: the strip lies inside the memory, is aligned for f32, and belongs to this part and head, which
+                // `for_each_head` gave to this piece of work alone while it holds the arena exclusively.
+                StripMut::F32(unsafe { std::slice::from_raw_parts_mut(start.cast(), len) })
             }
             KvElement::F16 => {
                 // SAFETY: as above, with elements of two bytes.
-                StripMut::F16(unsafe { std::slice::from_raw_parts_mut(memory.cast::<u16>().add(start), len) })
+                StripMut::F16(unsafe { std::slice::from_raw_parts_mut(start.cast(), len) })
+            }
+            KvElement::Q8_0 => {
+                let scale_count = len.div_ceil(SCALED * PAGE_LEN) * PAGE_LEN;
+                // SAFETY: as above: `len` bytes, which are an even number, and the scales of two bytes behind them.
+                unsafe {
+                    let bytes = std::slice::from_raw_parts_mut(start.cast(), len);
+                    StripMut::Q8_0(bytes, std::slice::from_raw_parts_mut(start.add(len).cast(), scale_count))
+                }
             }
         }
     }
@@ -206,11 +255,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn elements_have_names() {
+        assert_eq!(KvElement::names().map(KvElement::from_name), ELEMENTS.map(|(_, element)| Some(element)));
+        assert_eq!(KvElement::names(), ELEMENTS.map(|(_, element)| element.name()));
+        assert_eq!(KvElement::from_name("q4_0"), None);
+    }
+
+    #[test]
     fn sizes_are_counted_and_refused() {
         let shape =
             KvShape { layers: 30, pages: 64, page_len: PAGE_LEN, kv_heads: 3, head_dim: 64, element: KvElement::F16 };
         assert_eq!(shape.bytes(), Some(30 * 64 * 32 * 2 * 3 * 64 * 2));
         assert!(KvArena::new(shape).is_ok());
+        let bytes = |head_dim| KvShape { head_dim, element: KvElement::Q8_0, ..shape }.bytes();
+        assert_eq!(bytes(64), Some(30 * 64 * 32 * 2 * 3 * (64 + 2 * 2)));
+        assert_eq!(bytes(80), Some(30 * 64 * 32 * 2 * 3 * (80 + 2 * 3)), "the last scale is that of 16");
+        assert_eq!(bytes(usize::MAX), None);
         let error = |shape| KvArena::new(shape).err().unwrap();
         assert!(matches!(
             error(KvShape { page_len: 16, ..shape }),

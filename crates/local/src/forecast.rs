@@ -73,7 +73,8 @@ impl Forecast {
     pub fn of(shape: &ModelShape, weight_bytes: u64, options: &LoadOptions, bandwidth: Option<f64>) -> Forecast {
         let context = options.context_for(shape.context);
         let positions = (context.div_ceil(PAGE_LEN) * PAGE_LEN) as u64 * options.sequences.max(1) as u64;
-        let per_position = 2 * (shape.layers * shape.kv_heads * shape.head_dim * options.kv_element.bytes()) as u64;
+        let row_bytes = options.kv_element.row_bytes(shape.head_dim).unwrap_or(usize::MAX) as u64;
+        let per_position = row_bytes.saturating_mul(2 * (shape.layers * shape.kv_heads) as u64);
         let heads = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
         let memory = MemoryPlan {
             weights: weight_bytes,
@@ -124,6 +125,7 @@ pub fn read_bandwidth(threads: usize) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kernels::KvElement;
 
     #[test]
     fn a_forecast_adds_up() {
@@ -141,6 +143,8 @@ mod tests {
         let options = LoadOptions { context: Some(1024), memory: Some(150_000_000), ..LoadOptions::default() };
         let forecast = Forecast::of(&shape, 98_000_000, &options, Some(9.8e9));
         assert_eq!(forecast.memory.kv, 2 * 30 * 3 * 64 * 2 * 1024);
+        let bytes = LoadOptions { kv_element: KvElement::Q8_0, ..options.clone() };
+        assert_eq!(Forecast::of(&shape, 98_000_000, &bytes, None).memory.kv, 2 * 30 * 3 * (64 + 2 * 2) * 1024);
         assert_eq!(forecast.memory.weights, 98_000_000);
         assert_eq!(forecast.tokens_per_second, Some(100.0));
         assert_eq!((forecast.free, forecast.fits), (Some(150_000_000), Some(false)));

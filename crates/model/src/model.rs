@@ -99,7 +99,8 @@ impl Model {
     /// Bytes of cached keys and values for one position, all layers together.
     pub fn kv_bytes_per_position(&self, element: KvElement) -> u64 {
         let spec = &self.spec;
-        2 * (spec.layers.len() * spec.kv_heads * spec.head_dim * element.bytes()) as u64
+        let row_bytes = element.row_bytes(spec.head_dim).expect("the shape was checked at load; this is a bug");
+        2 * (spec.layers.len() * spec.kv_heads * row_bytes) as u64
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::Duration;
 #[command(after_help = "Examples:
   bantam bench smollm2:135m
   bantam bench smollm2:135m --prompt 512 --generate 128 --repeat 5
+  bantam bench smollm2:135m --depth 4096 --kv-type q8_0 with keys and values in bytes
   bantam bench smollm2:135m --batch 8 --depth 4096      eight sequences at once, each after 4096 tokens
 
 OF LIMIT compares with the most that this machine could do, measured first with the same threads:
@@ -54,6 +55,7 @@ struct Output {
     threads: usize,
     isa: String,
     context: usize,
+    kv_type: &'static str,
     load_seconds: f64,
     peak_memory_bytes: Option<u64>,
     limits: MeasuredLimits,
@@ -113,7 +115,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let host = session.host(&args.load)?;
     let progress = session.download_progress();
     let source = host.source(&args.model, &progress)?;
-    let limits = MeasuredLimits::of(&host, &source, &load_options(&args.load)?)?;
+    let options = load_options(&args.load)?;
+    let limits = MeasuredLimits::of(&host, &source, &options)?;
     let model = host.load_local(&args.model, &progress)?;
     let mut runs = Vec::new();
     if args.prompt > 0 {
@@ -127,6 +130,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         threads: host.runtime().threads(),
         isa: host.runtime().isa().name().to_owned(),
         context: chat::ChatModel::info(model.as_ref()).context,
+        kv_type: options.kv_element.name(),
         load_seconds: model.load_time().as_secs_f64(),
         peak_memory_bytes: local::peak_memory(),
         limits,

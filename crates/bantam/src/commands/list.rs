@@ -1,10 +1,10 @@
 //! `bantam list`: the models in the store, or with `--available` those that the catalog knows.
 
-use crate::generation::LoadArgs;
+use crate::generation::{LoadArgs, kv_type};
 use crate::session::{Session, load_options};
 use crate::table::{Align, bytes, parameters, table};
 use hub::{CatalogModel, Hub, Manifest, Shape, Unreadable};
-use kernels::Format;
+use kernels::{Format, KvElement};
 use local::{Forecast, LoadOptions, ModelShape};
 use serde::Serialize;
 
@@ -27,6 +27,9 @@ pub struct Args {
     /// Threads that the forecast is about; the default is the physical cores that this process may use
     #[arg(long, value_name = "N", requires = "available")]
     threads: Option<usize>,
+    /// How keys and values are kept, for the forecast; the default is f16
+    #[arg(long, value_name = "TYPE", requires = "available", value_parser = kv_type())]
+    kv_type: Option<KvElement>,
 }
 
 #[derive(Serialize)]
@@ -141,7 +144,8 @@ impl Stored {
 }
 
 fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
-    let options = load_options(&LoadArgs { context: args.context, threads: args.threads, yarn: None })?;
+    let options =
+        load_options(&LoadArgs { context: args.context, threads: args.threads, yarn: None, kv_type: args.kv_type })?;
     let names: Vec<String> = hub.store().list()?.models.into_iter().map(|manifest| manifest.name).collect();
     let bandwidth = local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
     let row = |model| available_row(model, names.contains(&model.name), &options, bandwidth);

@@ -122,6 +122,10 @@ fn values_out_of_range_say_what_was_expected() {
     assert!(text.contains("--min-p: expected a number from 0 up, below 1, got 3"), "{text}");
     let text = error(&["run", "smollm2:135m", "hello", "--yarn", "65"]);
     assert!(text.contains("--yarn: expected a factor from 1 to 64, got 65"), "{text}");
+    for command in [["run", "x", "hello"].as_slice(), &["bench", "x"], &["score", "x", "--text", "y"], &["show", "x"]] {
+        let text = error(&[command, &["--kv-type", "q4_0"]].concat());
+        assert!(text.contains("--kv-type") && text.contains("f16, q8_0, f32") && text.contains("q4_0"), "{text}");
+    }
     let text = error(&["quantize", "x", "--to", "q3_z", "--name", "y"]);
     assert!(text.contains("--to: expected one of") && text.contains("q4_k_m"), "{text}");
     let text = error(&["import", "--from", "nobody"]);
@@ -141,6 +145,12 @@ fn the_catalog_is_listed_with_forecasts_and_documented_json() {
     let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let small = rows.iter().find(|row| row["name"] == "smollm2:135m").unwrap();
     assert!(small["needs_bytes"].as_u64().unwrap() > 98_362_432);
+    let (_, json, _) = run(bantam(home.path()).args(["list", "--available", "--json", "--kv-type", "q8_0"]));
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let bytes = rows.iter().find(|row| row["name"] == "smollm2:135m").unwrap();
+    // 8192 positions of 30 layers with 3 heads of 64: two bytes each, or one and two for the scale of every 32.
+    let spared = 2 * 8192 * 30 * 3 * (2 * 64 - (64 + 4));
+    assert_eq!(small["needs_bytes"].as_u64().unwrap() - bytes["needs_bytes"].as_u64().unwrap(), spared);
     let (_, json, _) = run(bantam(home.path()).args(["show", "gemma2:27b", "--json"]));
     assert_shape("show", 0, &json);
     let (_, text, _) = run(bantam(home.path()).args(["list", "--available"]));

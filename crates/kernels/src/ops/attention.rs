@@ -14,8 +14,9 @@
 //!
 //! Positions that a query does not see weigh zero, and adding them changes nothing; so a tile of queries goes over all
 //! that any of them sees. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
-//! what is stored in half precision is widened once for many queries, in registers for a few. Against the oracle the error
-//! is at most `2e-6 + 2e-6 * max|score|` times the largest value.
+//! what is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
+//! of 11 bits has its place in an f32), so both ways give the same bits. Against the oracle, over the numbers that are stored,
+//! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
 
 use std::cell::RefCell;
 use std::ops::Range;
@@ -23,7 +24,7 @@ use std::ops::Range;
 use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, MOST_LANES, Simd};
-use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, Strip};
+use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, SCALED, Strip};
 use crate::math::exp_nonpositive;
 use crate::ops::elementwise::capped;
 
@@ -174,8 +175,9 @@ impl Kernel for Attend<'_> {
         let (count, head_dim) = (self.queries.count(), self.queries.shape.head_dim);
         let strip_len = PAGE_LEN * head_dim;
         let mut scratch = std::mem::take(self.scratch);
-        scratch.resize(strip_len + count * (2 + BLOCK_LEN + head_dim), 0.0);
-        let (wide, rest) = scratch.split_at_mut(strip_len);
+        let scales_len = PAGE_LEN * head_dim.div_ceil(SCALED);
+        scratch.resize(strip_len + scales_len + count * (2 + BLOCK_LEN + head_dim), 0.0);
+        let (wide, rest) = scratch.split_at_mut(strip_len + scales_len);
         let (max, rest) = rest.split_at_mut(count);
         let (total, rest) = rest.split_at_mut(count);
         let (weights, rest) = rest.split_at_mut(count * BLOCK_LEN);
@@ -224,29 +226,43 @@ impl Attend<'_> {
         state: &mut State<'_>,
     ) {
         let place = Place { part, page, offset: (page - block * (BLOCK_LEN / PAGE_LEN)) * PAGE_LEN };
+        let (head_dim, is_few) = (self.queries.shape.head_dim, self.queries.count() <= S::PAIR_COLUMNS);
+        let (wide, scales) = wide.split_at_mut(PAGE_LEN * head_dim);
         match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
-            Strip::F32(strip) => self.tiles(simd, strip, place, state),
-            Strip::F16(strip) if self.queries.count() <= S::PAIR_COLUMNS => self.tiles(simd, strip, place, state),
-            Strip::F16(strip) => {
-                widen(simd, strip, wide);
-                self.tiles(simd, &*wide, place, state);
+            Strip::F32(elements) => self.tiles(simd, Plain { elements }, place, state),
+            Strip::F16(elements) if is_few => self.tiles(simd, Plain { elements }, place, state),
+            Strip::F16(elements) => {
+                widen(simd, elements, wide);
+                self.tiles(simd, Plain { elements: &*wide }, place, state);
+            }
+            Strip::Q8_0(bytes, halves) => {
+                widen(simd, halves, scales);
+                let scaled = Scaled { bytes, scales, head_dim };
+                if is_few {
+                    return self.tiles(simd, scaled, place, state);
+                }
+                match part {
+                    KvPart::Keys => scaled.widen_keys(simd, wide),
+                    KvPart::Values => scaled.widen_values(simd, wide),
+                }
+                self.tiles(simd, Plain { elements: &*wide }, place, state);
             }
         }
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, E: Element>(&self, simd: S, strip: &[E], place: Place, state: &mut State<'_>) {
+    fn tiles<S: Simd, R: Read>(&self, simd: S, strip: R, place: Place, state: &mut State<'_>) {
         let count = self.queries.count();
         let mut start = 0;
         while start < count {
             let len = (count - start).min(S::PAIR_COLUMNS);
             match len {
-                1 => self.tile::<S, E, 1>(simd, strip, place, start, state),
-                2 => self.tile::<S, E, 2>(simd, strip, place, start, state),
-                3 => self.tile::<S, E, 3>(simd, strip, place, start, state),
-                4 => self.tile::<S, E, 4>(simd, strip, place, start, state),
-                5 => self.tile::<S, E, 5>(simd, strip, place, start, state),
-                _ => self.tile::<S, E, 6>(simd, strip, place, start, state),
+                1 => self.tile::<S, R, 1>(simd, strip, place, start, state),
+                2 => self.tile::<S, R, 2>(simd, strip, place, start, state),
+                3 => self.tile::<S, R, 3>(simd, strip, place, start, state),
+                4 => self.tile::<S, R, 4>(simd, strip, place, start, state),
+                5 => self.tile::<S, R, 5>(simd, strip, place, start, state),
+                _ => self.tile::<S, R, 6>(simd, strip, place, start, state),
             }
             start += len;
         }
@@ -254,10 +270,10 @@ impl Attend<'_> {
 
     /// `C` queries from `start` on.
     #[inline(always)]
-    fn tile<S: Simd, E: Element, const C: usize>(
+    fn tile<S: Simd, R: Read, const C: usize>(
         &self,
         simd: S,
-        strip: &[E],
+        strip: R,
         place: Place,
         start: usize,
         state: &mut State<'_>,
@@ -275,20 +291,20 @@ impl Attend<'_> {
             for (c, q) in q.iter_mut().enumerate() {
                 *q = queries.query(start + c);
             }
-            return score::<S, E, C>(simd, q, strip, &mut weights[place.offset..]);
+            return score::<S, R, C>(simd, q, strip, &mut weights[place.offset..]);
         }
         let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
         let (weights, mut d) = (&weights[place.offset..], 0);
         while d + 2 * S::LANES <= head_dim {
-            add_values::<S, E, C, 2>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_values::<S, R, C, 2>(simd, weights, &visible, strip, head_dim, sums, d);
             d += 2 * S::LANES;
         }
         while d + S::LANES <= head_dim {
-            add_values::<S, E, C, 1>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_values::<S, R, C, 1>(simd, weights, &visible, strip, head_dim, sums, d);
             d += S::LANES;
         }
         if d < head_dim {
-            add_last_values::<S, E, C>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_last_values::<S, R, C>(simd, weights, &visible, strip, head_dim, sums, d);
         }
     }
 }
@@ -303,7 +319,127 @@ struct Place {
     offset: usize,
 }
 
-/// An element of a strip.
+/// A strip that is read as f32, exactly.
+trait Read: Copy {
+    /// Whether it holds as many elements as a page of heads this wide.
+    fn is_page_of(self, head_dim: usize) -> bool;
+    /// Element `d` of the keys of `LANES` positions from `offset` on.
+    ///
+    /// # Safety
+    /// `d < Dh` and `offset + LANES <= PAGE_LEN`.
+    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32;
+    /// `LANES` elements, from `d` on, of the value of position `j`.
+    ///
+    /// # Safety
+    /// `j < PAGE_LEN` and `d + LANES <= Dh`, and `d` is a multiple of `LANES`.
+    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32;
+    /// One element of the value of position `j`.
+    fn value(self, head_dim: usize, j: usize, d: usize) -> f32;
+}
+
+/// Elements that are numbers by themselves.
+#[derive(Clone, Copy)]
+struct Plain<'a, E> {
+    elements: &'a [E],
+}
+
+impl<E: Element> Read for Plain<'_, E> {
+    #[inline(always)]
+    fn is_page_of(self, head_dim: usize) -> bool {
+        self.elements.len() == PAGE_LEN * head_dim
+    }
+
+    #[inline(always)]
+    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32 {
+        // SAFETY: the caller's promise.
+        unsafe { E::load(simd, self.elements.as_ptr().add(d * PAGE_LEN + offset)) }
+    }
+
+    #[inline(always)]
+    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32 {
+        // SAFETY: the caller's promise.
+        unsafe { E::load(simd, self.elements.as_ptr().add(j * head_dim + d)) }
+    }
+
+    #[inline(always)]
+    fn value(self, head_dim: usize, j: usize, d: usize) -> f32 {
+        self.elements[j * head_dim + d].widened()
+    }
+}
+
+/// Bytes with their scales `[ceil(Dh / SCALED), PAGE_LEN]`, which are widened already.
+#[derive(Clone, Copy)]
+struct Scaled<'a> {
+    bytes: &'a [i8],
+    scales: &'a [f32],
+    head_dim: usize,
+}
+
+impl Read for Scaled<'_> {
+    #[inline(always)]
+    fn is_page_of(self, head_dim: usize) -> bool {
+        self.bytes.len() == PAGE_LEN * head_dim && self.scales.len() == PAGE_LEN * head_dim.div_ceil(SCALED)
+    }
+
+    #[inline(always)]
+    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32 {
+        // SAFETY: the caller's promise, of the bytes and of the scales of the same positions.
+        unsafe {
+            let bytes = simd.load_i8(self.bytes.as_ptr().add(d * PAGE_LEN + offset).cast());
+            simd.mul(simd.to_f32(bytes), simd.load(self.scales.as_ptr().add(d / SCALED * PAGE_LEN + offset)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32 {
+        const { assert!(SCALED.is_multiple_of(MOST_LANES)) };
+        // SAFETY: the caller's promise. As `d` is a multiple of `LANES`, one scale is that of all lanes.
+        unsafe {
+            let bytes = simd.load_i8(self.bytes.as_ptr().add(j * head_dim + d).cast());
+            simd.mul(simd.to_f32(bytes), simd.splat(*self.scales.get_unchecked(d / SCALED * PAGE_LEN + j)))
+        }
+    }
+
+    #[inline(always)]
+    fn value(self, head_dim: usize, j: usize, d: usize) -> f32 {
+        f32::from(self.bytes[j * head_dim + d]) * self.scales[d / SCALED * PAGE_LEN + j]
+    }
+}
+
+impl Scaled<'_> {
+    /// Keys as f32 `[Dh, PAGE_LEN]`.
+    #[inline(always)]
+    fn widen_keys<S: Simd>(self, simd: S, wide: &mut [f32]) {
+        assert!(self.is_page_of(self.head_dim) && wide.len() == PAGE_LEN * self.head_dim, "a strip and its place");
+        for d in 0..self.head_dim {
+            for offset in (0..PAGE_LEN).step_by(S::LANES) {
+                // SAFETY: inside the strip by the loops, whose ends the assertion makes those of the slices.
+                unsafe { simd.store(self.keys(simd, d, offset), wide.as_mut_ptr().add(d * PAGE_LEN + offset)) }
+            }
+        }
+    }
+
+    /// Values as f32 `[PAGE_LEN, Dh]`.
+    #[inline(always)]
+    fn widen_values<S: Simd>(self, simd: S, wide: &mut [f32]) {
+        let head_dim = self.head_dim;
+        assert!(self.is_page_of(head_dim) && wide.len() == PAGE_LEN * head_dim, "a strip and its place");
+        for j in 0..PAGE_LEN {
+            let mut d = 0;
+            while d + S::LANES <= head_dim {
+                // SAFETY: inside the strip by the loops, whose ends the assertion makes those of the slices.
+                unsafe { simd.store(self.values(simd, head_dim, j, d), wide.as_mut_ptr().add(j * head_dim + d)) }
+                d += S::LANES;
+            }
+            while d < head_dim {
+                wide[j * head_dim + d] = self.value(head_dim, j, d);
+                d += 1;
+            }
+        }
+    }
+}
+
+/// An element that is a number by itself.
 trait Element: Copy {
     /// Reads `LANES` of them as f32, exactly.
     ///
@@ -340,10 +476,10 @@ impl Element for u16 {
     }
 }
 
-/// Widens a strip in half precision.
+/// Widens numbers in half precision.
 #[inline(always)]
 fn widen<S: Simd>(simd: S, strip: &[u16], wide: &mut [f32]) {
-    assert!(strip.len() == wide.len() && strip.len().is_multiple_of(S::LANES), "a strip is whole vectors");
+    assert!(strip.len() == wide.len() && strip.len().is_multiple_of(S::LANES), "strips and scales are whole vectors");
     for start in (0..strip.len()).step_by(S::LANES) {
         // SAFETY: both have `LANES` elements from `start` on, by the assertion above.
         unsafe { simd.store(simd.load_f16(strip.as_ptr().add(start)), wide.as_mut_ptr().add(start)) }
@@ -352,9 +488,9 @@ fn widen<S: Simd>(simd: S, strip: &[u16], wide: &mut [f32]) {
 
 /// The products of `C` queries `[Dh]` with the keys `[Dh, PAGE_LEN]` of a page, into `scores` `[C, BLOCK_LEN]`.
 #[inline(always)]
-fn score<S: Simd, E: Element, const C: usize>(simd: S, q: [&[f32]; C], keys: &[E], scores: &mut [f32]) {
-    let head_dim = keys.len() / PAGE_LEN;
-    assert!(keys.len() == head_dim * PAGE_LEN && PAGE_LEN.is_multiple_of(2 * S::LANES));
+fn score<S: Simd, R: Read, const C: usize>(simd: S, q: [&[f32]; C], keys: R, scores: &mut [f32]) {
+    let head_dim = q[0].len();
+    assert!(keys.is_page_of(head_dim) && PAGE_LEN.is_multiple_of(2 * S::LANES));
     for q in q {
         assert!(q.len() == head_dim);
     }
@@ -363,8 +499,7 @@ fn score<S: Simd, E: Element, const C: usize>(simd: S, q: [&[f32]; C], keys: &[E
         for d in 0..head_dim {
             // SAFETY: `offset + 2 * LANES <= PAGE_LEN` and `d < head_dim`, so the reads end inside the keys and queries.
             unsafe {
-                let keys = keys.as_ptr().add(d * PAGE_LEN + offset);
-                let (first, second) = (E::load(simd, keys), E::load(simd, keys.add(S::LANES)));
+                let (first, second) = (keys.keys(simd, d, offset), keys.keys(simd, d, offset + S::LANES));
                 for c in 0..C {
                     let q = simd.splat(*q[c].get_unchecked(d));
                     sums[c][0] = simd.mul_add(q, first, sums[c][0]);
@@ -438,17 +573,22 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
 /// sums += Σ weight * value over the visible positions of a page, for `C` queries and the `P` vectors of a head that begin
 /// at `d`.
 #[inline(always)]
-fn add_values<S: Simd, E: Element, const C: usize, const P: usize>(
+fn add_values<S: Simd, R: Read, const C: usize, const P: usize>(
     simd: S,
     weights: &[f32],
     visible: &Range<usize>,
-    values: &[E],
+    values: R,
     head_dim: usize,
     sums: &mut [f32],
     d: usize,
 ) {
     assert!(visible.end <= PAGE_LEN && weights.len() >= (C - 1) * BLOCK_LEN + PAGE_LEN);
-    assert!(values.len() == PAGE_LEN * head_dim && sums.len() == C * head_dim && d + P * S::LANES <= head_dim);
+    assert!(
+        values.is_page_of(head_dim)
+            && d.is_multiple_of(S::LANES)
+            && sums.len() == C * head_dim
+            && d + P * S::LANES <= head_dim
+    );
     let mut acc = [[simd.splat(0.0); P]; C];
     for c in 0..C {
         for p in 0..P {
@@ -460,7 +600,7 @@ fn add_values<S: Simd, E: Element, const C: usize, const P: usize>(
         unsafe {
             let mut value = [simd.splat(0.0); P];
             for (p, value) in value.iter_mut().enumerate() {
-                *value = E::load(simd, values.as_ptr().add(j * head_dim + d + p * S::LANES));
+                *value = values.values(simd, head_dim, j, d + p * S::LANES);
             }
             for (c, acc) in acc.iter_mut().enumerate() {
                 let weight = simd.splat(*weights.get_unchecked(c * BLOCK_LEN + j));
@@ -479,11 +619,11 @@ fn add_values<S: Simd, E: Element, const C: usize, const P: usize>(
 
 /// [`add_values`] of the values behind the last whole vector of a head, from `d` on.
 #[inline(always)]
-fn add_last_values<S: Simd, E: Element, const C: usize>(
+fn add_last_values<S: Simd, R: Read, const C: usize>(
     simd: S,
     weights: &[f32],
     visible: &Range<usize>,
-    values: &[E],
+    values: R,
     head_dim: usize,
     sums: &mut [f32],
     d: usize,
@@ -493,8 +633,8 @@ fn add_last_values<S: Simd, E: Element, const C: usize>(
         let mut acc = simd.load_slice(&sums[target.clone()]);
         for j in visible.clone() {
             let mut value = [0.0; MOST_LANES];
-            for (value, element) in value.iter_mut().zip(&values[j * head_dim + d..(j + 1) * head_dim]) {
-                *value = element.widened();
+            for (value, d) in value.iter_mut().zip(d..head_dim) {
+                *value = values.value(head_dim, j, d);
             }
             acc = simd.mul_add(simd.splat(weights[c * BLOCK_LEN + j]), simd.load_slice(&value), acc);
         }

@@ -2,10 +2,16 @@
 
 use crate::Runtime;
 use crate::isa::{Kernel, MOST_LANES, Simd};
-use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, StripMut};
+use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, SCALED, StripMut};
 
-/// Stores the rows of `k` and `v`, both `[T, Hkv, Dh]`, at the positions of `spans`. Elements are stored as computed, or
-/// rounded to half precision, ties to even.
+/// Stores the rows of `k` and `v`, both `[T, Hkv, Dh]`, at the positions of `spans`. Elements are stored as computed,
+/// rounded to half precision, ties to even, or rounded to bytes:
+///
+/// ```text
+/// for each 32 elements x of a head's row:  scale = half(max |x| / 127);  byte = round(x / scale) in -127..=127
+/// ```
+///
+/// What comes back as `scale * byte` lies within `max |x| / 250 + 4e-6` of `x`. A row depends on itself alone.
 ///
 /// # Panics
 /// When a span reaches outside of the rows, the layer or its pages.
@@ -58,8 +64,44 @@ impl Kernel for Write<'_> {
                     put(strip, step, &halves[..row.len()]);
                 }
             }
+            StripMut::Q8_0(bytes, scales) => {
+                for (block, row) in self.row.chunks(SCALED).enumerate() {
+                    let place = &mut bytes[start + block * SCALED * step..];
+                    scales[block * PAGE_LEN + self.offset] = put_bytes(simd, place, step, row);
+                }
+            }
         }
     }
+}
+
+/// Writes the elements under one scale to every `step`th byte; returns the bits of the scale in half precision.
+#[inline(always)]
+fn put_bytes<S: Simd>(simd: S, bytes: &mut [i8], step: usize, row: &[f32]) -> u16 {
+    let mut largest = simd.splat(0.0);
+    let mut broken = simd.splat(0.0);
+    for chunk in row.chunks(S::LANES) {
+        let x = simd.load_slice(chunk);
+        largest = simd.max(simd.abs(x), largest);
+        broken = simd.mul_add(x, simd.splat(0.0), broken);
+    }
+    // Zero, unless an element is no finite number: then no number may come back, as in the other elements.
+    let broken = simd.sum(broken);
+    let (mut halves, mut widened) = ([0_u16; MOST_LANES], [0.0_f32; MOST_LANES]);
+    // SAFETY: the buffer has room for the lanes of any vector, and is read after it was written.
+    unsafe {
+        simd.store_f16(simd.splat(simd.max_lane(largest) / 127.0 + broken), halves.as_mut_ptr());
+        simd.store(simd.load_f16(halves.as_ptr()), widened.as_mut_ptr());
+    }
+    let inverse = if widened[0] > 0.0 { 1.0 / widened[0] } else { 0.0 };
+    let mut rounded = [0_i8; MOST_LANES];
+    for (chunk, target) in row.chunks(S::LANES).zip(bytes.chunks_mut(step * S::LANES)) {
+        let x = simd.mul(simd.load_slice(chunk), simd.splat(inverse));
+        let x = simd.round(simd.min(simd.max(x, simd.splat(-127.0)), simd.splat(127.0)));
+        // SAFETY: the buffer has room for the lanes of any vector.
+        unsafe { simd.store_i8(simd.to_i32(x), rounded.as_mut_ptr()) }
+        put(target, step, &rounded[..chunk.len()]);
+    }
+    halves[0]
 }
 
 /// Writes a row to every `step`th element.
@@ -71,5 +113,59 @@ fn put<T: Copy>(strip: &mut [T], step: usize, row: &[T]) {
         for (to, &from) in strip.iter_mut().step_by(step).zip(row) {
             *to = from;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kv::Strip;
+    use crate::reference::testing::{on_every_isa, values};
+    use crate::{KvElement, KvShape};
+
+    const HEAD_DIM: usize = 80;
+
+    /// What is stored of one row of keys and of values `[Dh]`, as f32.
+    fn stored(runtime: &Runtime, row: &[f32]) -> [Vec<f32>; 2] {
+        let (kv_heads, head_dim, element) = (1, row.len(), KvElement::Q8_0);
+        let shape = KvShape { layers: 1, pages: 1, page_len: PAGE_LEN, kv_heads, head_dim, element };
+        let mut arena = KvArena::new(shape).unwrap();
+        kv_store(runtime, &mut arena, 0, row, row, &[KvSpan { row: 0, len: 1, position: 7, pages: &[0] }]);
+        [KvPart::Keys, KvPart::Values].map(|part| {
+            let Strip::Q8_0(bytes, scales) = arena.strip(0, 0, part, 0) else { panic!("another element") };
+            let byte = |d: usize| if part == KvPart::Keys { bytes[d * PAGE_LEN + 7] } else { bytes[7 * head_dim + d] };
+            let scale = |d: usize| half::f16::from_bits(scales[d / SCALED * PAGE_LEN + 7]).to_f32();
+            (0..head_dim).map(|d| scale(d) * f32::from(byte(d))).collect()
+        })
+    }
+
+    #[test]
+    fn bytes_lie_within_the_stated_bound() {
+        on_every_isa(1, |runtime, _| {
+            for magnitude in [1e-9, 1e-6, 1e-4, 0.01, 1.0, 300.0, 1e6] {
+                let row = values(HEAD_DIM, 5, magnitude);
+                let [keys, others] = stored(runtime, &row);
+                assert_eq!(keys, others);
+                for (row, stored) in row.chunks(SCALED).zip(keys.chunks(SCALED)) {
+                    let largest = row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+                    let bound = largest / 250.0 + 4e-6;
+                    for (x, stored) in row.iter().zip(stored) {
+                        assert!((x - stored).abs() <= bound, "{stored} for {x} beside {largest}");
+                    }
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        on_every_isa(1, |runtime, _| {
+            for broken in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+                let mut row = values(HEAD_DIM, 5, 1.0);
+                row[40] = broken;
+                let [keys, _] = stored(runtime, &row);
+                assert!(keys[32..64].iter().all(|x| !x.is_finite()) && keys[64].is_finite(), "{keys:?}");
+            }
+        });
     }
 }

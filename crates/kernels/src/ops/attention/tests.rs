@@ -18,13 +18,8 @@ struct Case {
 
 impl Case {
     fn new(shape: AttentionShape, element: KvElement, len: usize) -> Case {
-        let round = |x: f32| match element {
-            KvElement::F32 => x,
-            KvElement::F16 => half::f16::from_f32(x).to_f32(),
-        };
         let kv_len = len * shape.kv_heads * shape.head_dim;
-        let k = values(kv_len, 2, 2.0).into_iter().map(round).collect();
-        let v = values(kv_len, 3, 1.0).into_iter().map(round).collect();
+        let [k, v] = [values(kv_len, 2, 2.0), values(kv_len, 3, 1.0)].map(|x| rounded(&x, element, shape.head_dim));
         let q = values(len * shape.heads * shape.head_dim, 1, 2.0);
         let count = u32::try_from(len.div_ceil(PAGE_LEN)).unwrap();
         let pages = (0..count).map(|page| (page * 7 + 3) % 11).collect();
@@ -65,6 +60,25 @@ impl Case {
     }
 }
 
+/// Rows `[.., Dh]` as they come back from an arena: a second rounding changes nothing.
+fn rounded(x: &[f32], element: KvElement, head_dim: usize) -> Vec<f32> {
+    let half = |x: f32| half::f16::from_f32(x).to_f32();
+    match element {
+        KvElement::F32 => x.to_vec(),
+        KvElement::F16 => x.iter().copied().map(half).collect(),
+        KvElement::Q8_0 => {
+            let blocks = x.chunks(head_dim).flat_map(|row| row.chunks(32));
+            let round = |block: &[f32]| -> Vec<f32> {
+                let scale = half(block.iter().fold(0.0_f32, |largest, x| largest.max(x.abs())) / 127.0);
+                block.iter().map(|x| (x / scale).round_ties_even().clamp(-127.0, 127.0) * scale).collect()
+            };
+            // The largest of a block may have been rounded to another number of steps; twice is enough.
+            let once: Vec<f32> = blocks.flat_map(round).collect();
+            once.chunks(head_dim).flat_map(|row| row.chunks(32)).flat_map(round).collect()
+        }
+    }
+}
+
 fn shape(heads: usize, kv_heads: usize, head_dim: usize) -> AttentionShape {
     AttentionShape { heads, kv_heads, head_dim, scale: 0.4, softcap: None, window: None }
 }
@@ -77,7 +91,7 @@ fn attention_equals_the_reference_for_every_shape() {
             let (heads, kv_heads) = heads[index % heads.len()];
             for (softcap, window) in [(None, None), (Some(5.0), None), (None, Some(7)), (Some(5.0), Some(40))] {
                 let shape = AttentionShape { softcap, window, ..shape(heads, kv_heads, head_dim) };
-                let element = if index % 2 == 0 { KvElement::F32 } else { KvElement::F16 };
+                let element = [KvElement::F32, KvElement::F16, KvElement::Q8_0][index % 3];
                 let case = Case::new(shape, element, 33 + index * 3 % 60);
                 let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
                 assert_close(&case.run(runtime, [case.len].into_iter()), &expected, 0.0, 2e-4);
@@ -101,8 +115,10 @@ fn small_scores_are_within_the_stated_bound() {
 fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
     for isa in Isa::available() {
         let runtimes = [1, 2, 3].map(|threads| Runtime::new(isa, threads).unwrap());
-        for (window, element) in [(None, KvElement::F32), (Some(20), KvElement::F16), (Some(65), KvElement::F32)] {
-            let shape = AttentionShape { window, ..shape(9, 3, 20) };
+        let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
+        let windows = [(None, 20), (Some(20), 64), (Some(65), 80)];
+        for (element, (window, head_dim)) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
+            let shape = AttentionShape { window, ..shape(9, 3, head_dim) };
             let case = Case::new(shape, element, 130);
             let at_once = case.run(&runtimes[0], [case.len].into_iter());
             assert!(at_once.iter().all(|x| x.is_finite()));
@@ -112,6 +128,25 @@ fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
             }
         }
     }
+}
+
+#[test]
+fn bytes_are_attended_to_as_the_numbers_that_they_stand_for_bit_for_bit() {
+    on_every_isa(2, |runtime, _| {
+        // Few queries read bytes, many read what was widened of them.
+        for (heads, head_dim, step) in [(3, 64, 1), (14, 64, 1), (4, 80, 40), (2, 20, 1)] {
+            let shape = shape(heads, 1, head_dim);
+            let bytes = Case::new(shape, KvElement::Q8_0, 70);
+            let numbers = Case {
+                element: KvElement::F32,
+                k: bytes.k.clone(),
+                v: bytes.v.clone(),
+                ..Case::new(shape, KvElement::F32, 70)
+            };
+            let run = |case: &Case| case.run(runtime, std::iter::repeat(step));
+            assert!(run(&bytes) == run(&numbers), "{heads} heads of {head_dim}");
+        }
+    });
 }
 
 #[test]
