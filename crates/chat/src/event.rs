@@ -76,6 +76,8 @@ pub enum FinishReason {
 pub struct Usage {
     /// Tokens of the prompt, template included.
     pub prompt_tokens: usize,
+    /// Those of them that were not computed, because an earlier request began with the same.
+    pub cached_tokens: usize,
     /// Tokens generated, thought and end token included.
     pub completion_tokens: usize,
     /// Seconds spent reading the prompt.

@@ -6,7 +6,7 @@ use crate::constraint::TokenMask;
 use crate::sampler::{self, BrokenLogits, Sampler};
 use crate::scheduler::{Scheduler, Turn, row_count};
 use crate::sequence::{
-    EngineEvent, FinishReason, PromptScores, Refused, Sequence, SequenceId, SequenceRequest, TokenLogprob,
+    Counts, EngineEvent, FinishReason, PromptScores, Refused, Sequence, SequenceId, SequenceRequest, TokenLogprob,
 };
 use model::{Batch, LogitRows, Segment};
 use std::collections::VecDeque;
@@ -90,11 +90,13 @@ impl Engine {
             prompt_scores: request.prompt_scores,
             constraint: request.constraint,
             pages: Vec::new(),
+            shared: 0,
             computed: 0,
             scored: 0,
             regime: self.scheduler.regime(tokens),
             last_step: 0,
             cancelled: false,
+            counts: Counts::default(),
             tokens: request.prompt,
         };
         let pages_needed = self.scheduler.pages_for(sequence.positions());
@@ -108,20 +110,19 @@ impl Engine {
         Ok(id)
     }
 
-    /// Ends a sequence early. Its pages are free, and its `Finished` is in `events`, at once, or at the end of the step
+    /// Ends a sequence early. Its pages are given up, and its `Finished` is in `events`, at once, or at the end of the step
     /// that is under way. An unknown or finished id does nothing.
     pub fn cancel(&mut self, id: SequenceId, events: &mut Vec<EngineEvent>) {
         if let Some(index) = self.scheduler.waiting.iter().position(|sequence| sequence.id == id) {
             self.scheduler.waiting.remove(index);
-            events.push(EngineEvent::Finished { id, reason: FinishReason::Cancelled });
+            let (reason, counts) = (FinishReason::Cancelled, Counts::default());
+            events.push(EngineEvent::Finished { id, reason, counts });
         } else if let Some(index) = self.scheduler.running.iter().position(|sequence| sequence.id == id) {
             if self.in_flight.is_some() {
                 self.scheduler.running[index].cancelled = true;
             } else {
-                let sequence = self.scheduler.running.remove(index);
-                self.scheduler.pool.give(sequence.pages);
+                self.end(id, FinishReason::Cancelled, events);
                 self.scheduler.assert_pages_conserved();
-                events.push(EngineEvent::Finished { id, reason: FinishReason::Cancelled });
             }
         }
     }
@@ -131,9 +132,20 @@ impl Engine {
         self.scheduler.waiting.is_empty() && self.scheduler.running.is_empty()
     }
 
-    /// Pages that no sequence owns.
+    /// Pages that nobody holds.
     pub fn free_pages(&self) -> usize {
         self.scheduler.pool.free()
+    }
+
+    /// Pages that ended sequences left for those that begin with the same tokens. Without a reader they are as good as free.
+    pub fn cached_pages(&self) -> usize {
+        self.scheduler.prefixes.len()
+    }
+
+    /// Forgets what ended sequences left. Whoever writes the KV memory past the engine, when nothing runs, must say so here.
+    pub fn forget_prefixes(&mut self) {
+        self.scheduler.forget_prefixes();
+        self.scheduler.assert_pages_conserved();
     }
 
     /// Whether a sequence has left the queue and not yet ended.
@@ -211,7 +223,7 @@ impl Engine {
     /// Makes the state anew after a step failed between [`Engine::begin`] and the end of [`Engine::finish`].
     ///
     /// The sequences of that step end as [`FinishReason::Abandoned`]. All others go on from the start of their tokens:
-    /// nothing of the KV memory is trusted, all pages are handed out again.
+    /// nothing of the KV memory is trusted, all pages are handed out again, and the prefix cache is empty.
     pub fn rebuild(&mut self, events: &mut Vec<EngineEvent>) {
         let turns = self.in_flight.take().unwrap_or_default();
         let fresh = |config: &EngineConfig| {
@@ -223,12 +235,13 @@ impl Engine {
         let mut waiting: VecDeque<Sequence> = VecDeque::new();
         for (index, mut sequence) in old.running.into_iter().enumerate() {
             let id = sequence.id;
+            let counts = sequence.counts;
             if sequence.cancelled {
-                events.push(EngineEvent::Finished { id, reason: FinishReason::Cancelled });
+                events.push(EngineEvent::Finished { id, reason: FinishReason::Cancelled, counts });
             } else if turns.iter().any(|turn| turn.index == index) {
-                events.push(EngineEvent::Finished { id, reason: FinishReason::Abandoned });
+                events.push(EngineEvent::Finished { id, reason: FinishReason::Abandoned, counts });
             } else {
-                sequence.pages = Vec::new();
+                (sequence.pages, sequence.shared) = (Vec::new(), 0);
                 sequence.computed = 0;
                 waiting.push_back(sequence);
             }
@@ -242,8 +255,8 @@ impl Engine {
         let found = self.scheduler.running.iter().position(|sequence| sequence.id == id);
         let index = found.expect("a sequence ended that does not run; this is a bug");
         let sequence = self.scheduler.running.remove(index);
-        self.scheduler.pool.give(sequence.pages);
-        events.push(EngineEvent::Finished { id, reason });
+        events.push(EngineEvent::Finished { id, reason, counts: sequence.counts });
+        self.scheduler.retire(sequence);
     }
 }
 

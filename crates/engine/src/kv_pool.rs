@@ -1,8 +1,8 @@
 //! Who owns which page of the KV memory. Numbers only: the memory itself is the caller's.
 //!
 //! A page is taken out of the pool as a number in a `Vec` and is given back with it, so a page has one owner at any
-//! time; `free + owned == total` is asserted after every step.
-//! Read next: `scheduler`, the only user.
+//! time: nobody, a sequence, or the prefix cache. `free + owned + cached == total` is asserted after every step.
+//! Read next: `scheduler`, the only user, and `prefix_cache`.
 
 /// The pages that nobody owns.
 #[derive(Debug)]

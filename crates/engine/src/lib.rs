@@ -18,6 +18,7 @@ mod bound;
 mod constraint;
 mod engine;
 mod kv_pool;
+mod prefix_cache;
 mod sampler;
 mod scheduler;
 mod sequence;
@@ -28,4 +29,6 @@ pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};
 pub use engine::{Engine, EngineConfig};
 pub use sampler::{BrokenLogits, Sampler, Sampling, log_softmax};
-pub use sequence::{EngineEvent, FinishReason, PromptScores, Refused, SequenceId, SequenceRequest, TokenLogprob};
+pub use sequence::{
+    Counts, EngineEvent, FinishReason, PromptScores, Refused, SequenceId, SequenceRequest, TokenLogprob,
+};

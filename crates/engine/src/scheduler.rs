@@ -1,7 +1,8 @@
 //! Who computes what in the next step.
 //!
 //! ```text
-//! admit:  while the head of the queue fits (a free place, pages for prompt + max_tokens): it starts to run
+//! admit:  while the head of the queue fits (a free place, pages for prompt + max_tokens): it starts to run, behind the
+//!         pages that the prefix cache has of its tokens; pages that the cache alone holds count as free
 //! plan:   every decoding sequence one token, those served longest ago first;
 //!         what is left of the budget goes to prompts, oldest first, in pieces
 //! ```
@@ -14,7 +15,8 @@
 //! Read next: `engine`, which turns a plan into a batch.
 
 use crate::kv_pool::KvPool;
-use crate::sequence::Sequence;
+use crate::prefix_cache::PrefixCache;
+use crate::sequence::{PromptScores, Sequence};
 use model::{LogitRows, RopeRegime};
 use std::collections::VecDeque;
 
@@ -37,6 +39,7 @@ pub(crate) struct Scheduler {
     /// In the order of submission.
     pub(crate) running: Vec<Sequence>,
     pub(crate) pool: KvPool,
+    pub(crate) prefixes: PrefixCache,
     page_len: usize,
     max_sequences: usize,
     long_rope_after: Option<usize>,
@@ -54,6 +57,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             pool: KvPool::new(pages),
+            prefixes: PrefixCache::new(page_len),
             page_len,
             max_sequences,
             long_rope_after,
@@ -77,13 +81,62 @@ impl Scheduler {
     /// Lets waiting sequences run, in order, while they fit.
     fn admit(&mut self) {
         while self.running.len() < self.max_sequences {
-            let Some(head) = self.waiting.front() else { return };
-            let needed = self.pages_for(head.positions());
-            let Some(pages) = self.pool.take(needed) else { return };
             let Some(mut sequence) = self.waiting.pop_front() else { return };
+            let mut pages = self.known_prefix(&sequence);
+            let needed = self.pages_for(sequence.positions()) - pages.len();
+            let Some(own) = self.take_pages(needed) else {
+                self.prefixes.release(&pages);
+                self.waiting.push_front(sequence);
+                return;
+            };
+            sequence.shared = pages.len();
+            sequence.computed = pages.len() * self.page_len;
+            sequence.counts.cached_tokens = sequence.computed.min(sequence.prompt_len);
+            pages.extend(own);
             sequence.pages = pages;
             sequence.last_step = self.step;
             self.running.push(sequence);
+        }
+    }
+
+    /// The pages that the prefix cache has of a sequence's tokens, taken; one token at least is left to compute. None where
+    /// rows of the prompt are wanted, and none where the sequence may outgrow the original context: then it computes all
+    /// positions again, which it can do only on pages of its own.
+    fn known_prefix(&mut self, sequence: &Sequence) -> Vec<u32> {
+        let may_cross = self.regime(sequence.positions()) != sequence.regime;
+        if sequence.prompt_scores != PromptScores::None || may_cross {
+            return Vec::new();
+        }
+        self.prefixes.take(&sequence.tokens, sequence.tokens.len() - 1, sequence.regime)
+    }
+
+    /// Takes `count` pages, of the prefix cache's where too few are free; none if there are not so many.
+    fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
+        if self.pool.free() + self.prefixes.unread() < count {
+            return None;
+        }
+        while self.pool.free() < count {
+            let page = self.prefixes.evict().expect("unread pages can be evicted; this is a bug");
+            self.pool.give(vec![page]);
+        }
+        self.pool.take(count)
+    }
+
+    /// Takes back the pages of a sequence that has ended: those that are whole and computed stay in the prefix cache.
+    pub(crate) fn retire(&mut self, sequence: Sequence) {
+        let Sequence { tokens, computed, pages, shared, regime, prompt_scores, .. } = sequence;
+        let left = match prompt_scores {
+            PromptScores::None => self.prefixes.keep(&tokens[..computed], &pages, shared, regime),
+            // A long text that is scored once would push out what is asked again.
+            PromptScores::Tokens | PromptScores::Distributions => pages,
+        };
+        self.pool.give(left);
+    }
+
+    /// Empties the prefix cache of all that no running sequence reads.
+    pub(crate) fn forget_prefixes(&mut self) {
+        while let Some(page) = self.prefixes.evict() {
+            self.pool.give(vec![page]);
         }
     }
 
@@ -94,6 +147,7 @@ impl Scheduler {
             let regime = self.regime(self.running[index].tokens.len());
             let sequence = &mut self.running[index];
             if sequence.regime != regime {
+                assert_eq!(sequence.shared, 0, "a sequence would write pages that others read; this is a bug");
                 sequence.regime = regime;
                 sequence.computed = 0;
             }
@@ -177,8 +231,9 @@ impl Scheduler {
 
     /// Sums up who owns what.
     pub(crate) fn assert_pages_conserved(&self) {
-        let owned: usize = self.running.iter().map(|sequence| sequence.pages.len()).sum();
-        assert_eq!(self.pool.free() + owned, self.pool.total(), "KV pages were lost or made; this is a bug");
+        let owned: usize = self.running.iter().map(|sequence| sequence.pages.len() - sequence.shared).sum();
+        let known = self.pool.free() + owned + self.prefixes.len();
+        assert_eq!(known, self.pool.total(), "KV pages were lost or made; this is a bug");
     }
 }
 

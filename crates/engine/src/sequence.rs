@@ -74,12 +74,14 @@ pub enum EngineEvent {
         /// `[rows, V]` log-probabilities of what follows each row's position, where asked for; else empty.
         distributions: Vec<f32>,
     },
-    /// The sequence has ended and its pages are free.
+    /// The sequence has ended and its pages are free, or kept for those that begin with the same tokens.
     Finished {
         /// Whose.
         id: SequenceId,
         /// Why.
         reason: FinishReason,
+        /// What it was spared.
+        counts: Counts,
     },
 }
 
@@ -90,6 +92,13 @@ impl EngineEvent {
             self;
         *id
     }
+}
+
+/// What a sequence was spared. None of it changes a token.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Tokens of the prompt whose keys and values an earlier sequence had left.
+    pub cached_tokens: usize,
 }
 
 /// Why a sequence ended.
@@ -167,8 +176,10 @@ pub(crate) struct Sequence {
     pub(crate) top_logprobs: Option<usize>,
     pub(crate) prompt_scores: PromptScores,
     pub(crate) constraint: Option<Box<dyn Constraint>>,
-    /// Pages owned: none while waiting, all that it can ever need while running.
+    /// Its pages from position 0 on: none while waiting, all that it can ever need while running.
     pub(crate) pages: Vec<u32>,
+    /// So many of them, the first, are the prefix cache's and only read; the others are its own.
+    pub(crate) shared: usize,
     /// Positions whose keys and values are in the pages.
     pub(crate) computed: usize,
     /// Positions of the prompt whose row was reported; a re-prefill does not report them again.
@@ -178,6 +189,7 @@ pub(crate) struct Sequence {
     /// The step in which it last had a turn.
     pub(crate) last_step: u64,
     pub(crate) cancelled: bool,
+    pub(crate) counts: Counts,
 }
 
 impl Sequence {

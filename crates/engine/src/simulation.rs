@@ -132,10 +132,18 @@ fn alone(request: &SequenceRequest, context: usize, long_rope_after: Option<usiz
     answer
 }
 
-fn request(random: &mut Random, context: usize) -> SequenceRequest {
+/// A request of random tokens; half of them go on from something that was said before.
+fn request(random: &mut Random, context: usize, said: &[Vec<u32>]) -> SequenceRequest {
     let prompt_len = 1 + random.below(context);
+    let mut prompt: Vec<u32> = Vec::new();
+    if !said.is_empty() && random.chance(50) {
+        let before = &said[random.below(said.len())];
+        let len = if random.chance(50) { before.len() } else { random.below(before.len()) };
+        prompt.extend(&before[..len.min(prompt_len)]);
+    }
+    prompt.extend((prompt.len()..prompt_len).map(|_| random.below(VOCABULARY) as u32));
     SequenceRequest {
-        prompt: (0..prompt_len).map(|_| random.below(VOCABULARY) as u32).collect(),
+        prompt,
         max_tokens: if random.chance(80) { Some(random.below(20)) } else { None },
         sampling: Sampling {
             temperature: if random.chance(50) { 0.0 } else { 0.9 },
@@ -157,6 +165,7 @@ fn request(random: &mut Random, context: usize) -> SequenceRequest {
 
 /// One sequence of the simulation: what it must say, and what it has said so far.
 struct Followed {
+    prompt: Vec<u32>,
     expected: Answer,
     heard: Answer,
     was_cancelled: bool,
@@ -170,6 +179,9 @@ struct Simulation {
     engine: Engine,
     model: PagedModel,
     followed: BTreeMap<SequenceId, Followed>,
+    /// Prompts with their answers so far.
+    said: Vec<Vec<u32>>,
+    cached_tokens: usize,
     events: Vec<EngineEvent>,
 }
 
@@ -193,20 +205,24 @@ impl Simulation {
             random,
             config,
             followed: BTreeMap::new(),
+            said: Vec::new(),
+            cached_tokens: 0,
             events: Vec::new(),
         }
     }
 
     fn submit(&mut self) {
-        let request = request(&mut self.random, self.config.context + 2);
+        let request = request(&mut self.random, self.config.context + 2, &self.said);
         let expected = alone(&request, self.config.context, self.config.long_rope_after);
-        let prompt_len = request.prompt.len();
+        let prompt = request.prompt.clone();
+        let prompt_len = prompt.len();
         let room = (self.config.context + 1).saturating_sub(prompt_len);
         let positions = prompt_len + request.max_tokens.unwrap_or(room).min(room).saturating_sub(1);
         match self.engine.submit(request) {
             Ok(id) => {
                 let heard = Answer::default();
-                self.followed.insert(id, Followed { expected, heard, was_cancelled: false, was_in_fault: false });
+                self.followed
+                    .insert(id, Followed { prompt, expected, heard, was_cancelled: false, was_in_fault: false });
             }
             Err(Refused::PromptTooLong { tokens, context }) => assert!(tokens == prompt_len && tokens > context),
             Err(Refused::NeverFits { pages_needed, pages_total }) => {
@@ -238,7 +254,8 @@ impl Simulation {
             assert!(running.id < waiting.id, "a later sequence was admitted first");
             let needed = waiting.positions().div_ceil(self.config.page_len);
             let is_full = scheduler.running.len() == self.config.max_sequences;
-            assert!(is_full || needed > self.engine.free_pages(), "a sequence waits that could run");
+            let available = scheduler.pool.free() + scheduler.prefixes.unread();
+            assert!(is_full || needed > available, "a sequence waits that could run");
         }
         let logits = self.model.forward(&batch);
         if self.random.chance(8) {
@@ -267,7 +284,11 @@ impl Simulation {
                     one.heard.prompt_logprobs.extend(logprobs);
                     one.heard.distribution_rows += distributions.len() / VOCABULARY;
                 }
-                EngineEvent::Finished { reason, .. } => {
+                EngineEvent::Finished { reason, counts, .. } => {
+                    let scores = one.expected.distribution_rows + one.expected.prompt_logprobs.len();
+                    assert!(counts.cached_tokens < one.prompt.len() && (scores == 0 || counts.cached_tokens == 0));
+                    self.cached_tokens += counts.cached_tokens;
+                    self.said.push([one.prompt.as_slice(), &one.heard.tokens].concat());
                     one.was_in_fault |= reason == FinishReason::Abandoned;
                     one.heard.end = Some(reason);
                 }
@@ -278,7 +299,8 @@ impl Simulation {
     /// Everything that was asked was answered once, as it would have been alone, or was cut short for a known reason.
     fn judge(&self) {
         assert!(self.engine.is_idle());
-        assert_eq!(self.engine.free_pages(), self.config.pages);
+        assert_eq!(self.engine.free_pages() + self.engine.cached_pages(), self.config.pages);
+        assert_eq!(self.engine.scheduler.prefixes.unread(), self.engine.cached_pages(), "a reader that has gone");
         for (id, one) in &self.followed {
             let Some(end) = &one.heard.end else { panic!("{id:?} never ended") };
             match end {
@@ -296,9 +318,10 @@ fn every_sequence_says_what_it_would_say_alone() {
     let mut faults = 0;
     let mut cancelled = 0;
     let mut complete = 0;
+    let mut cached = 0;
     for seed in 0..1_500 {
         let mut simulation = Simulation::new(seed);
-        let arrivals = 1 + simulation.random.below(12);
+        let arrivals = 1 + simulation.random.below(16);
         let mut submitted = 0;
         while submitted < arrivals {
             for _ in 0..simulation.random.below(4) {
@@ -319,6 +342,7 @@ fn every_sequence_says_what_it_would_say_alone() {
         }
         simulation.hear();
         simulation.judge();
+        cached += simulation.cached_tokens;
         for one in simulation.followed.values() {
             match one.heard.end {
                 Some(FinishReason::Cancelled) => cancelled += 1,
@@ -329,4 +353,5 @@ fn every_sequence_says_what_it_would_say_alone() {
     }
     // The simulation met everything that it is about.
     assert!(complete > 3_000 && cancelled > 100 && faults > 50, "{complete} {cancelled} {faults}");
+    assert!(cached > 1_000, "{cached}");
 }

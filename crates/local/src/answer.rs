@@ -10,7 +10,7 @@ use crate::stop::{Scanned, StopScanner};
 use crate::thought::{CLOSE, OPEN, Part, ThoughtSplitter};
 use crate::worker::{Listener, Next, with_text};
 use chat::{ChatError, ChatEvent, TokenLogprob, Usage};
-use engine::FinishReason;
+use engine::{Counts, FinishReason};
 use futures::channel::mpsc::UnboundedSender;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +33,8 @@ pub(crate) struct Answer {
     submitted: Instant,
     started: Option<Instant>,
     first_token: Option<Instant>,
+    /// When a stop string came.
+    stopped: Option<Instant>,
 }
 
 impl Answer {
@@ -61,6 +63,7 @@ impl Answer {
             submitted: Instant::now(),
             started: None,
             first_token: None,
+            stopped: None,
         }
     }
 
@@ -111,7 +114,7 @@ impl Answer {
     }
 
     fn close(&mut self, reason: chat::FinishReason) {
-        let now = Instant::now();
+        let now = self.stopped.unwrap_or_else(Instant::now);
         let first = self.first_token.unwrap_or(now);
         self.usage.prompt_seconds = first - self.started.unwrap_or(self.submitted).min(first);
         self.usage.first_token_seconds = first - self.submitted;
@@ -144,14 +147,18 @@ impl Listener for Answer {
         let parts = self.thoughts.push(&text);
         let next = self.pass(parts);
         if next == Next::Stop {
-            self.close(chat::FinishReason::Stop);
+            self.stopped = Some(Instant::now());
         }
         next
     }
 
     fn scored(&mut self, _: &[engine::TokenLogprob], _: Vec<f32>) {}
 
-    fn finished(&mut self, end: Result<FinishReason, ChatError>) {
+    fn finished(&mut self, end: Result<FinishReason, ChatError>, counts: Counts) {
+        self.usage.cached_tokens = counts.cached_tokens;
+        if self.stopped.is_some() {
+            return self.close(chat::FinishReason::Stop);
+        }
         let reason = match end {
             Err(error) => Err(error),
             Ok(FinishReason::Stop(_)) => {

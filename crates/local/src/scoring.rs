@@ -17,7 +17,7 @@ use crate::answer::broken;
 use crate::memory::{STEP_LOGIT_ROWS, STEP_TOKENS};
 use crate::worker::{Decoder, Listener, Next};
 use chat::{ChatError, ScoreInput};
-use engine::{Engine, EngineEvent, FinishReason, PromptScores};
+use engine::{Counts, Engine, EngineEvent, FinishReason, PromptScores};
 use futures::channel::oneshot;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
@@ -47,7 +47,7 @@ impl Listener for Scoring {
         self.logprobs.extend(logprobs.iter().map(|one| one.logprob));
     }
 
-    fn finished(&mut self, end: Result<FinishReason, ChatError>) {
+    fn finished(&mut self, end: Result<FinishReason, ChatError>, _: Counts) {
         let outcome = match end {
             Ok(FinishReason::Length | FinishReason::Stop(_)) => Ok(std::mem::take(&mut self.logprobs)),
             Ok(reason) => Err(broken(&reason)),

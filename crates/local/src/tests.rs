@@ -158,6 +158,56 @@ fn many_at_once_say_what_each_says_alone() {
     assert!(alone.iter().any(|text| !text.is_empty()));
 }
 
+/// What a model answers to a prompt: its text and its usage.
+fn answer_to(model: &LocalModel, prompt: &str, options: GenerationOptions) -> (String, Usage) {
+    let events = block_on(async { listen(model.complete(completion(prompt, options)).await.unwrap()).await });
+    (text_of(&events), end_of(&events).1)
+}
+
+#[test]
+fn what_an_earlier_question_began_with_is_not_computed_again_and_changes_nothing() {
+    let (_folder, model) = load(&Tiny::default());
+    let said = "abab yes ".repeat(10);
+    for temperature in [0.0, 1.0] {
+        let options = GenerationOptions { temperature: Some(temperature), seed: Some(3), ..greedy(20) };
+        let (text, first) = answer_to(&model, &said, options.clone());
+        // The next turn of a chat begins with all of the one before, its answer included.
+        let next = format!("{said}{text}ba");
+        let (warm, usage) = answer_to(&model, &next, options.clone());
+        let whole_pages = (first.prompt_tokens - 1) / 32 * 32;
+        assert!(usage.cached_tokens >= whole_pages && whole_pages >= 64, "{usage:?}");
+        assert!(usage.cached_tokens < usage.prompt_tokens && usage.cached_tokens.is_multiple_of(32));
+        let (_other, fresh) = load(&Tiny::default());
+        let (cold, usage) = answer_to(&fresh, &next, options.clone());
+        assert_eq!((cold, usage.cached_tokens), (warm.clone(), 0));
+        // The same once more: at least one token is computed.
+        let (again, usage) = answer_to(&model, &next, options);
+        assert_eq!(again, warm);
+        assert!(usage.cached_tokens < usage.prompt_tokens);
+    }
+}
+
+#[test]
+fn whoever_writes_the_memory_past_the_engine_leaves_no_prefix_behind() {
+    let (_folder, model) = load(&Tiny::default());
+    let said = "abab yes ".repeat(10);
+    let (text, _) = answer_to(&model, &said, greedy(20));
+    assert!(answer_to(&model, &said, greedy(20)).1.cached_tokens > 0);
+    block_on(model.bench(BenchRequest { prompt: 100, generate: 4, batch: 1, depth: 0 })).unwrap();
+    let (again, usage) = answer_to(&model, &said, greedy(20));
+    assert_eq!((again, usage.cached_tokens), (text, 0));
+}
+
+#[test]
+fn an_answer_that_a_stop_string_ended_tells_what_it_was_spared() {
+    let (_folder, model) = load(&Tiny::default());
+    let said = "abab yes ".repeat(10);
+    let (whole, _) = answer_to(&model, &said, greedy(20));
+    let stop: String = whole.chars().skip(1).take(2).collect();
+    let (_, usage) = answer_to(&model, &said, GenerationOptions { stop: vec![stop], ..greedy(20) });
+    assert!(usage.cached_tokens > 0 && usage.completion_tokens < 20, "{usage:?}");
+}
+
 #[test]
 fn a_stop_string_ends_the_answer_and_is_not_part_of_it() {
     let (_folder, model) = load(&Tiny::default());

@@ -11,12 +11,12 @@
 //! answer has ended. Read next: `answer` and `scoring`, the listeners.
 
 use chat::{ChatError, TokenLogprob};
-use engine::{Engine, EngineEvent, FinishReason, Refused, SequenceId, SequenceRequest};
+use engine::{Counts, Engine, EngineEvent, FinishReason, Refused, SequenceId, SequenceRequest};
 use futures::channel::oneshot;
 use kernels::{KvArena, Runtime};
 use model::{Batch, Model, Workspace};
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
@@ -66,8 +66,9 @@ pub(crate) trait Listener: Send {
     fn token(&mut self, token: u32, logprob: Option<f32>, top: &[engine::TokenLogprob]) -> Next;
     /// A piece of the prompt was scored.
     fn scored(&mut self, logprobs: &[engine::TokenLogprob], distributions: Vec<f32>);
-    /// It has ended; nothing follows.
-    fn finished(&mut self, end: Result<FinishReason, ChatError>);
+    /// It has ended; nothing follows. After [`Next::Stop`] this comes too, as [`FinishReason::Cancelled`] or with the reason
+    /// for which it had ended in that very step.
+    fn finished(&mut self, end: Result<FinishReason, ChatError>, counts: Counts);
     /// Whether nobody waits for it any more.
     fn is_gone(&self) -> bool;
 }
@@ -91,6 +92,8 @@ pub(crate) enum Command {
 struct Listening {
     listener: Box<dyn Listener>,
     is_started: bool,
+    /// It wants no more tokens.
+    is_stopped: bool,
 }
 
 /// The state of the thread.
@@ -138,7 +141,7 @@ impl Worker {
                 let outcome = self.engine.submit(*request);
                 let answer = match outcome {
                     Ok(id) => {
-                        self.listening.insert(id, Listening { listener, is_started: false });
+                        self.listening.insert(id, Listening { listener, is_started: false, is_stopped: false });
                         Ok(())
                     }
                     Err(refused) => Err(refused),
@@ -149,6 +152,10 @@ impl Worker {
             Command::Lend(work) => {
                 let decoder = &mut self.decoder;
                 let is_idle = self.engine.is_idle();
+                if is_idle {
+                    // The work may write any page.
+                    self.engine.forget_prefixes();
+                }
                 let outcome = catch_unwind(AssertUnwindSafe(|| match is_idle {
                     true => work(Some(decoder.as_mut())),
                     false => work(None),
@@ -194,32 +201,40 @@ impl Worker {
         self.decoder.reset();
         self.engine.rebuild(&mut ended);
         for event in ended {
-            let EngineEvent::Finished { id, reason } = event else { continue };
+            let EngineEvent::Finished { id, reason, counts } = event else { continue };
             let Some(mut one) = self.listening.remove(&id) else { continue };
             let end = match reason {
                 FinishReason::Abandoned => Err(ChatError::Internal(panic_text(panic))),
                 reason => Ok(reason),
             };
-            let _ = catch_unwind(AssertUnwindSafe(|| one.listener.finished(end)));
+            let _ = catch_unwind(AssertUnwindSafe(|| one.listener.finished(end, counts)));
         }
     }
 
     fn hand_out(&mut self) {
-        for event in std::mem::take(&mut self.events) {
+        let mut events = VecDeque::from(std::mem::take(&mut self.events));
+        while let Some(event) = events.pop_front() {
             let id = event.id();
             let Some(one) = self.listening.get_mut(&id) else { continue };
             let is_end = matches!(event, EngineEvent::Finished { .. });
+            if one.is_stopped && !is_end {
+                continue;
+            }
             let next = catch_unwind(AssertUnwindSafe(|| tell(one.listener.as_mut(), event)));
             if let Err(panic) = &next {
                 let error = ChatError::Internal(panic_text(panic.as_ref()));
-                let _ = catch_unwind(AssertUnwindSafe(|| one.listener.finished(Err(error))));
+                let _ = catch_unwind(AssertUnwindSafe(|| one.listener.finished(Err(error), Counts::default())));
             }
-            if is_end {
+            if is_end || next.is_err() {
                 self.listening.remove(&id);
-            } else if !matches!(next, Ok(Next::GoOn)) {
-                self.listening.remove(&id);
-                // Its end interests nobody now.
-                self.engine.cancel(id, &mut Vec::new());
+            } else if matches!(next, Ok(Next::Stop)) {
+                one.is_stopped = true;
+            }
+            if !is_end && !matches!(next, Ok(Next::GoOn)) {
+                // Its end is among the events already, or comes now.
+                let mut ends = Vec::new();
+                self.engine.cancel(id, &mut ends);
+                events.extend(ends);
             }
         }
     }
@@ -232,8 +247,8 @@ fn tell(listener: &mut dyn Listener, event: EngineEvent) -> Next {
             listener.scored(&logprobs, distributions);
             Next::GoOn
         }
-        EngineEvent::Finished { reason, .. } => {
-            listener.finished(Ok(reason));
+        EngineEvent::Finished { reason, counts, .. } => {
+            listener.finished(Ok(reason), counts);
             Next::GoOn
         }
     }
@@ -304,7 +319,7 @@ mod tests {
             Next::GoOn
         }
         fn scored(&mut self, _: &[engine::TokenLogprob], _: Vec<f32>) {}
-        fn finished(&mut self, end: Result<FinishReason, ChatError>) {
+        fn finished(&mut self, end: Result<FinishReason, ChatError>, _: Counts) {
             self.heard.lock().unwrap().1.push(end.map_err(|error| error.to_string()));
         }
         fn is_gone(&self) -> bool {

@@ -212,11 +212,16 @@ pub fn times(usage: &Usage) -> String {
     let prompt = usage.prompt_seconds.as_secs_f64();
     let generation = usage.generation_seconds.as_secs_f64();
     let after_first = usage.completion_tokens.saturating_sub(1);
+    let computed = usage.prompt_tokens.saturating_sub(usage.cached_tokens);
+    let cached = match usage.cached_tokens {
+        0 => String::new(),
+        cached => format!(" ({cached} known from before)"),
+    };
     let mut text = format!(
-        "{:<21}{} tokens, {prompt:.2} s, {:.1} tokens/s\n{:<21}{} tokens, {generation:.2} s, {:.1} tokens/s\n{:<21}{:.2} s",
+        "{:<21}{} tokens{cached}, {prompt:.2} s, {:.1} tokens/s\n{:<21}{} tokens, {generation:.2} s, {:.1} tokens/s\n{:<21}{:.2} s",
         "prompt",
         usage.prompt_tokens,
-        speed(usage.prompt_tokens, prompt),
+        speed(computed, prompt),
         "generation",
         usage.completion_tokens,
         speed(after_first, generation),
@@ -240,6 +245,18 @@ mod tests {
         assert_eq!(join(None, some("text")), some("text"));
         assert_eq!(join(some("ask"), None), some("ask"));
         assert_eq!(join(None, None), None);
+    }
+
+    #[test]
+    fn the_speed_of_a_prompt_is_that_of_what_was_computed() {
+        let prompt_seconds = std::time::Duration::from_secs(2);
+        let usage = Usage { prompt_tokens: 100, cached_tokens: 60, prompt_seconds, ..Usage::default() };
+        assert!(
+            times(&usage)
+                .starts_with("prompt               100 tokens (60 known from before), 2.00 s, 20.0 tokens/s\n")
+        );
+        let whole = times(&Usage { cached_tokens: 0, ..usage });
+        assert!(whole.starts_with("prompt               100 tokens, 2.00 s, 50.0 tokens/s\n"), "{whole}");
     }
 
     #[test]
