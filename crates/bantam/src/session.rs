@@ -49,9 +49,9 @@ impl Session {
     /// A host over the hub; every model is loaded with these options.
     ///
     /// # Errors
-    /// As [`Session::hub`], a wrong option, or no threads to be had.
-    pub fn host(&self, load: &LoadArgs) -> anyhow::Result<LocalHost> {
-        Ok(LocalHost::new(self.hub()?, load_options(load)?)?)
+    /// As [`Session::hub`], or no threads to be had.
+    pub fn host(&self, options: LoadOptions) -> anyhow::Result<LocalHost> {
+        Ok(LocalHost::new(self.hub()?, options)?)
     }
 
     /// Downloads shown on standard error.
@@ -63,8 +63,8 @@ impl Session {
     ///
     /// # Errors
     /// Whatever stands between a name and a model; the text is complete for a user.
-    pub fn load(&self, model: &str, load: &LoadArgs) -> anyhow::Result<Loaded> {
-        let host = self.host(load)?;
+    pub fn load(&self, model: &str, options: LoadOptions) -> anyhow::Result<Loaded> {
+        let host = self.host(options)?;
         let progress = self.download_progress();
         host.source(model, &progress)?;
         let started = Instant::now();

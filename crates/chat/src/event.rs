@@ -80,6 +80,10 @@ pub struct Usage {
     pub cached_tokens: usize,
     /// Tokens generated, thought and end token included.
     pub completion_tokens: usize,
+    /// Tokens that were guessed from what was said before, and computed on trial.
+    pub drafted_tokens: usize,
+    /// Those of them that were right: each spared a step of its own.
+    pub accepted_tokens: usize,
     /// Seconds spent reading the prompt.
     #[serde(serialize_with = "seconds")]
     pub prompt_seconds: Duration,

@@ -8,6 +8,7 @@ use crate::scheduler::{Scheduler, Turn, row_count};
 use crate::sequence::{
     Counts, EngineEvent, FinishReason, PromptScores, Refused, Sequence, SequenceId, SequenceRequest, TokenLogprob,
 };
+use crate::speculation::Pace;
 use model::{Batch, LogitRows, Segment};
 use std::collections::VecDeque;
 
@@ -28,6 +29,15 @@ pub struct EngineConfig {
     pub logit_rows: usize,
     /// Length of a sequence past which it uses the long RoPE frequencies, where the model has two sets.
     pub long_rope_after: Option<usize>,
+    /// Whether tokens are guessed and tried, several in a step, where few sequences decode. It changes no token.
+    pub speculate: bool,
+}
+
+impl EngineConfig {
+    /// Sequences and pages as nothing has touched them.
+    fn scheduler(&self) -> Scheduler {
+        Scheduler::new(self.pages, self.page_len, self.max_sequences, self.long_rope_after, self.speculate)
+    }
 }
 
 /// Many sequences over one paged KV memory.
@@ -37,6 +47,8 @@ pub struct Engine {
     next_id: u64,
     /// The turns of the step that was begun and not yet finished.
     in_flight: Option<Vec<Turn>>,
+    /// Rows of the step that was finished last, if it only decoded.
+    decoded_rows: Option<usize>,
     sampler: Sampler,
     mask: TokenMask,
 }
@@ -47,9 +59,10 @@ impl Engine {
         let config =
             EngineConfig { max_sequences: config.max_sequences.max(1), logit_rows: config.logit_rows.max(1), ..config };
         Engine {
-            scheduler: Scheduler::new(config.pages, config.page_len, config.max_sequences, config.long_rope_after),
+            scheduler: config.scheduler(),
             next_id: 0,
             in_flight: None,
+            decoded_rows: None,
             sampler: Sampler::default(),
             mask: TokenMask::none(config.vocabulary),
             config,
@@ -96,6 +109,8 @@ impl Engine {
             regime: self.scheduler.regime(tokens),
             last_step: 0,
             cancelled: false,
+            draft: Vec::new(),
+            pace: Pace::default(),
             counts: Counts::default(),
             tokens: request.prompt,
         };
@@ -176,7 +191,8 @@ impl Engine {
         for turn in &turns {
             let sequence = &self.scheduler.running[turn.index];
             let end = turn.position + turn.len;
-            batch.tokens.extend_from_slice(&sequence.tokens[turn.position..end]);
+            batch.tokens.extend_from_slice(&sequence.tokens[turn.position..end - turn.drafted]);
+            batch.tokens.extend_from_slice(&sequence.draft[..turn.drafted]);
             batch.segments.push(Segment {
                 position: turn.position,
                 len: turn.len,
@@ -201,7 +217,7 @@ impl Engine {
             let (own, others) = rest.split_at(row_count(turn.rows, turn.len) * vocabulary);
             rest = others;
             let sequence = &mut self.scheduler.running[turn.index];
-            sequence.computed += turn.len;
+            sequence.computed += turn.len - turn.drafted;
             if sequence.cancelled {
                 continue;
             }
@@ -210,6 +226,8 @@ impl Engine {
                 ended.push((sequence.id, reason));
             }
         }
+        let is_decode = |turn: &Turn| turn.len == 1 + turn.drafted && turn.rows != LogitRows::None;
+        self.decoded_rows = turns.iter().all(is_decode).then(|| turns.iter().map(|turn| turn.len).sum());
         self.in_flight = None;
         for sequence in self.scheduler.running.iter().filter(|sequence| sequence.cancelled) {
             ended.push((sequence.id, FinishReason::Cancelled));
@@ -220,16 +238,22 @@ impl Engine {
         self.scheduler.assert_pages_conserved();
     }
 
+    /// Tells what the step that was finished last cost, from its beginning to its end, in any one unit: by that the engine
+    /// decides how much it drafts. Nobody needs to tell; the output is the same.
+    pub fn tell_cost(&mut self, cost: f32) {
+        if let (Some(rows), Some(prices)) = (self.decoded_rows.take(), &mut self.scheduler.prices) {
+            prices.tell(rows, cost);
+        }
+    }
+
     /// Makes the state anew after a step failed between [`Engine::begin`] and the end of [`Engine::finish`].
     ///
     /// The sequences of that step end as [`FinishReason::Abandoned`]. All others go on from the start of their tokens:
     /// nothing of the KV memory is trusted, all pages are handed out again, and the prefix cache is empty.
     pub fn rebuild(&mut self, events: &mut Vec<EngineEvent>) {
         let turns = self.in_flight.take().unwrap_or_default();
-        let fresh = |config: &EngineConfig| {
-            Scheduler::new(config.pages, config.page_len, config.max_sequences, config.long_rope_after)
-        };
-        let old = std::mem::replace(&mut self.scheduler, fresh(&self.config));
+        let old = std::mem::replace(&mut self.scheduler, self.config.scheduler());
+        self.decoded_rows = None;
         self.sampler = Sampler::default();
         self.mask = TokenMask::none(self.config.vocabulary);
         let mut waiting: VecDeque<Sequence> = VecDeque::new();
@@ -271,6 +295,9 @@ struct Choice<'a> {
 impl Choice<'_> {
     /// Reports and samples from the rows `[rows, V]` of a sequence's turn; returns why it ended, if it did.
     fn advance(&mut self, sequence: &mut Sequence, turn: &Turn, logits: &[f32]) -> Option<FinishReason> {
+        if turn.drafted > 0 {
+            return self.verify(sequence, logits);
+        }
         if turn.rows == LogitRows::All {
             let position = turn.position;
             if self.score(sequence, position, logits).is_err() {
@@ -285,6 +312,30 @@ impl Choice<'_> {
         }
         let last = &logits[logits.len() - self.vocabulary..];
         self.generate(sequence, last).err()
+    }
+
+    /// Chooses a token from each row `[rows, V]`, the first of which follows the pending token and the others those of the
+    /// draft, as long as the draft says what is chosen. What is right is computed; the rest will be overwritten.
+    fn verify(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Option<FinishReason> {
+        let draft = std::mem::take(&mut sequence.draft);
+        let mut right = 0;
+        let mut end = None;
+        for row in logits.chunks_exact(self.vocabulary) {
+            let len = sequence.tokens.len();
+            end = self.generate(sequence, row).err();
+            let is_right = sequence.tokens.len() > len && draft.get(right) == sequence.tokens.last();
+            if is_right {
+                right += 1;
+                sequence.computed += 1;
+            }
+            if end.is_some() || !is_right {
+                break;
+            }
+        }
+        sequence.pace.note(draft.len(), right);
+        sequence.counts.drafted_tokens += draft.len();
+        sequence.counts.accepted_tokens += right;
+        end
     }
 
     /// Reports the log-probabilities of prompt tokens; `logits` are the rows `[rows, V]` from `first_position` on.

@@ -10,7 +10,7 @@
 //! uses only the shape of a batch.
 //!
 //! Read next: `sequence` (what is asked, what comes back), `scheduler` (who computes what in a step), `engine` (the
-//! step itself), `sampler` (logits to a token); then `local`, which drives it.
+//! step itself), `sampler` (logits to a token), `prefix_cache` and `speculation` (what need not be computed); then `local`, which drives it.
 
 #![forbid(unsafe_code)]
 
@@ -24,6 +24,7 @@ mod scheduler;
 mod sequence;
 #[cfg(test)]
 mod simulation;
+mod speculation;
 
 pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};

@@ -3,7 +3,7 @@
 //! ```text
 //! admit:  while the head of the queue fits (a free place, pages for prompt + max_tokens): it starts to run, behind the
 //!         pages that the prefix cache has of its tokens; pages that the cache alone holds count as free
-//! plan:   every decoding sequence one token, those served longest ago first;
+//! plan:   every decoding sequence one token, those served longest ago first, and a few drafted ones where few decode;
 //!         what is left of the budget goes to prompts, oldest first, in pieces
 //! ```
 //!
@@ -17,6 +17,7 @@
 use crate::kv_pool::KvPool;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::{PromptScores, Sequence};
+use crate::speculation::{self, MOST_ROWS, Prices};
 use model::{LogitRows, RopeRegime};
 use std::collections::VecDeque;
 
@@ -29,6 +30,8 @@ pub(crate) struct Turn {
     pub(crate) position: usize,
     /// Tokens computed.
     pub(crate) len: usize,
+    /// So many of them, the last, are the sequence's draft.
+    pub(crate) drafted: usize,
     /// Which of them need logits.
     pub(crate) rows: LogitRows,
 }
@@ -40,6 +43,8 @@ pub(crate) struct Scheduler {
     pub(crate) running: Vec<Sequence>,
     pub(crate) pool: KvPool,
     pub(crate) prefixes: PrefixCache,
+    /// What steps cost; none if nothing is to be drafted.
+    pub(crate) prices: Option<Prices>,
     page_len: usize,
     max_sequences: usize,
     long_rope_after: Option<usize>,
@@ -52,12 +57,14 @@ impl Scheduler {
         page_len: usize,
         max_sequences: usize,
         long_rope_after: Option<usize>,
+        speculate: bool,
     ) -> Scheduler {
         Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             pool: KvPool::new(pages),
             prefixes: PrefixCache::new(page_len),
+            prices: speculate.then(Prices::default),
             page_len,
             max_sequences,
             long_rope_after,
@@ -173,12 +180,22 @@ impl Scheduler {
         let promised = self.promised_to_prompts(&decodes, &prompts, token_budget.min(row_budget));
         let mut tokens_left = token_budget;
         let mut rows_left = row_budget;
+        // What nobody else needs may go to drafts, in equal shares.
+        let mut spare = tokens_left.min(rows_left).saturating_sub(promised + decodes.len());
+        let sequences = decodes.len();
         let mut turns = Vec::new();
         for index in decodes {
             if tokens_left <= promised || rows_left <= promised {
                 break;
             }
-            let Some(turn) = self.turn(index, 1, rows_left) else { continue };
+            let Some(mut turn) = self.turn(index, 1, rows_left) else { continue };
+            if turn.rows == LogitRows::Last {
+                turn.drafted = self.draft(index, sequences, spare);
+                spare -= turn.drafted;
+            }
+            if turn.drafted > 0 {
+                (turn.len, turn.rows) = (1 + turn.drafted, LogitRows::All);
+            }
             tokens_left -= turn.len;
             rows_left -= row_count(turn.rows, turn.len);
             turns.push(turn);
@@ -193,6 +210,27 @@ impl Scheduler {
             self.running[turn.index].last_step = self.step;
         }
         turns
+    }
+
+    /// Drafts for a decoding sequence, one of `sequences`, at most `spare` tokens; returns how many.
+    fn draft(&mut self, index: usize, sequences: usize, spare: usize) -> usize {
+        let Some(prices) = &self.prices else { return 0 };
+        let sequence = &self.running[index];
+        // Each token of the draft is followed by one that is chosen, and every token must be one that may be generated.
+        let room = sequence.max_tokens - sequence.generated().len() - 1;
+        let until_crossing = match (sequence.regime, self.long_rope_after) {
+            (RopeRegime::Short, Some(original)) => original.saturating_sub(sequence.tokens.len()),
+            _ => usize::MAX,
+        };
+        let share = (MOST_ROWS / sequences).saturating_sub(1);
+        let most = share.min(spare).min(room).min(until_crossing);
+        let sequence = &mut self.running[index];
+        let length = if most == 0 { 0 } else { sequence.pace.length(prices, sequences, most) };
+        sequence.draft = if length == 0 { Vec::new() } else { speculation::draft(&sequence.tokens, length) };
+        // Nothing follows a token that ends the sequence.
+        let end = sequence.draft.iter().position(|token| sequence.stop_ids.contains(token));
+        sequence.draft.truncate(end.unwrap_or(length));
+        sequence.draft.len()
     }
 
     /// 1 if the first prompt is to be left a token (and a row) whatever the decoding sequences want: always where the
@@ -226,7 +264,7 @@ impl Scheduler {
         } else {
             LogitRows::None
         };
-        (len > 0).then_some(Turn { index, position: sequence.computed, len, rows })
+        (len > 0).then_some(Turn { index, position: sequence.computed, len, drafted: 0, rows })
     }
 
     /// Sums up who owns what.

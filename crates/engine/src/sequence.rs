@@ -4,6 +4,7 @@
 
 use crate::constraint::Constraint;
 use crate::sampler::Sampling;
+use crate::speculation::Pace;
 use model::RopeRegime;
 
 /// Names a sequence for as long as its engine lives; ids grow in the order of submission.
@@ -99,6 +100,10 @@ impl EngineEvent {
 pub struct Counts {
     /// Tokens of the prompt whose keys and values an earlier sequence had left.
     pub cached_tokens: usize,
+    /// Tokens that were guessed and computed on trial.
+    pub drafted_tokens: usize,
+    /// Those of them that were right: each spared a step.
+    pub accepted_tokens: usize,
 }
 
 /// Why a sequence ended.
@@ -189,6 +194,9 @@ pub(crate) struct Sequence {
     /// The step in which it last had a turn.
     pub(crate) last_step: u64,
     pub(crate) cancelled: bool,
+    /// The tokens guessed to follow, while the step that tries them is under way.
+    pub(crate) draft: Vec<u32>,
+    pub(crate) pace: Pace,
     pub(crate) counts: Counts,
 }
 

@@ -36,16 +36,23 @@ fn mix(mut z: u64) -> u64 {
     z ^ (z >> 31)
 }
 
-/// The logits after a context in which every token was computed in `regime`.
+/// The logits after a context in which every token was computed in `regime`. Whatever was said before, the token after the
+/// last one in a small circle is likely, so that drafts are often right.
 fn logits_after(context: impl Iterator<Item = u32>, regime: RopeRegime) -> Vec<f32> {
+    let mut last = 0;
     let mut hash = match regime {
         RopeRegime::Short => 1,
         RopeRegime::Long => 2,
     };
     for token in context {
         hash = mix(hash ^ u64::from(token)).wrapping_add(0x9E37_79B9_7F4A_7C15);
+        last = u64::from(token);
     }
-    (0..VOCABULARY as u64).map(|token| (mix(hash.wrapping_add(token)) % 1000) as f32 / 250.0).collect()
+    let logit = |token: u64| {
+        let circle = if token == last % 5 + 1 { 3.2 } else { 0.0 };
+        circle + (mix(hash.wrapping_add(token)) % 1000) as f32 / 250.0
+    };
+    (0..VOCABULARY as u64).map(logit).collect()
 }
 
 /// The KV memory of the simulated model: what was stored in each slot, and in which regime.
@@ -181,7 +188,8 @@ struct Simulation {
     followed: BTreeMap<SequenceId, Followed>,
     /// Prompts with their answers so far.
     said: Vec<Vec<u32>>,
-    cached_tokens: usize,
+    /// What all sequences were spared.
+    counts: Counts,
     events: Vec<EngineEvent>,
 }
 
@@ -198,6 +206,7 @@ impl Simulation {
             max_sequences: 1 + random.below(6),
             logit_rows: 1 + random.below(8),
             long_rope_after: random.chance(40).then(|| 1 + random.below(context)),
+            speculate: random.chance(75),
         };
         Simulation {
             model: PagedModel { page_len, slots: vec![None; config.pages * page_len] },
@@ -206,7 +215,7 @@ impl Simulation {
             config,
             followed: BTreeMap::new(),
             said: Vec::new(),
-            cached_tokens: 0,
+            counts: Counts::default(),
             events: Vec::new(),
         }
     }
@@ -266,6 +275,10 @@ impl Simulation {
             self.engine.rebuild(&mut self.events);
         } else {
             self.engine.finish(&logits, &mut self.events);
+            if self.random.chance(50) {
+                // Prices that follow no rule: what is drafted changes no token.
+                self.engine.tell_cost(self.random.below(100) as f32);
+            }
         }
         true
     }
@@ -287,7 +300,11 @@ impl Simulation {
                 EngineEvent::Finished { reason, counts, .. } => {
                     let scores = one.expected.distribution_rows + one.expected.prompt_logprobs.len();
                     assert!(counts.cached_tokens < one.prompt.len() && (scores == 0 || counts.cached_tokens == 0));
-                    self.cached_tokens += counts.cached_tokens;
+                    self.counts.cached_tokens += counts.cached_tokens;
+                    self.counts.drafted_tokens += counts.drafted_tokens;
+                    self.counts.accepted_tokens += counts.accepted_tokens;
+                    assert!(counts.accepted_tokens <= one.heard.tokens.len().min(counts.drafted_tokens));
+                    assert!(self.config.speculate || counts.drafted_tokens == 0);
                     self.said.push([one.prompt.as_slice(), &one.heard.tokens].concat());
                     one.was_in_fault |= reason == FinishReason::Abandoned;
                     one.heard.end = Some(reason);
@@ -318,7 +335,7 @@ fn every_sequence_says_what_it_would_say_alone() {
     let mut faults = 0;
     let mut cancelled = 0;
     let mut complete = 0;
-    let mut cached = 0;
+    let mut counts = Counts::default();
     for seed in 0..1_500 {
         let mut simulation = Simulation::new(seed);
         let arrivals = 1 + simulation.random.below(16);
@@ -342,7 +359,9 @@ fn every_sequence_says_what_it_would_say_alone() {
         }
         simulation.hear();
         simulation.judge();
-        cached += simulation.cached_tokens;
+        counts.cached_tokens += simulation.counts.cached_tokens;
+        counts.drafted_tokens += simulation.counts.drafted_tokens;
+        counts.accepted_tokens += simulation.counts.accepted_tokens;
         for one in simulation.followed.values() {
             match one.heard.end {
                 Some(FinishReason::Cancelled) => cancelled += 1,
@@ -353,5 +372,89 @@ fn every_sequence_says_what_it_would_say_alone() {
     }
     // The simulation met everything that it is about.
     assert!(complete > 3_000 && cancelled > 100 && faults > 50, "{complete} {cancelled} {faults}");
-    assert!(cached > 1_000, "{cached}");
+    assert!(counts.cached_tokens > 1_000, "{counts:?}");
+    assert!(counts.accepted_tokens > 500 && counts.drafted_tokens - counts.accepted_tokens > 500, "{counts:?}");
+}
+
+/// Forbids a third of the tokens, each time another one, and gives up at a token that the seed decides.
+struct Fickle {
+    said: usize,
+    last: usize,
+}
+
+impl Constraint for Fickle {
+    fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
+        (0..VOCABULARY as u32)
+            .filter(|token| (*token as usize + self.said) % 3 != 0)
+            .for_each(|token| allowed.allow(token));
+        Ok(())
+    }
+
+    fn accept(&mut self, _: u32) -> Result<(), ConstraintError> {
+        self.said += 1;
+        if self.said == self.last { Err(ConstraintError("enough".to_owned())) } else { Ok(()) }
+    }
+}
+
+/// All events of one request, and what it was spared.
+fn events_of(request: SequenceRequest, speculate: bool, long_rope_after: Option<usize>) -> (Vec<EngineEvent>, Counts) {
+    let config = EngineConfig {
+        pages: 20,
+        page_len: 4,
+        context: 80,
+        vocabulary: VOCABULARY,
+        max_sequences: 2,
+        logit_rows: 16,
+        long_rope_after,
+        speculate,
+    };
+    let mut model = PagedModel { page_len: 4, slots: vec![None; 80] };
+    let mut engine = Engine::new(config);
+    let mut events = Vec::new();
+    engine.submit(request).unwrap();
+    while let Some(batch) = engine.begin(32) {
+        engine.finish(&model.forward(&batch), &mut events);
+    }
+    let Some(EngineEvent::Finished { counts, .. }) = events.last_mut() else { panic!("no end") };
+    let counts = std::mem::take(counts);
+    (events, counts)
+}
+
+#[test]
+fn drafts_change_no_event_whatever_chooses_the_tokens() {
+    let mut all = Counts::default();
+    for seed in 0..400 {
+        let make = || {
+            let mut random = Random(seed);
+            let prompt_len = 1 + random.below(30);
+            let request = SequenceRequest {
+                prompt: (0..prompt_len).map(|_| random.below(7) as u32).collect(),
+                max_tokens: random.chance(50).then(|| random.below(40)),
+                sampling: Sampling {
+                    temperature: if random.chance(50) { 0.0 } else { 0.7 },
+                    repeat_penalty: if random.chance(30) { 1.1 } else { 1.0 },
+                    frequency_penalty: if random.chance(30) { 0.1 } else { 0.0 },
+                    logit_bias: vec![(random.below(VOCABULARY) as u32, 1.0)],
+                    seed,
+                    ..Sampling::default()
+                },
+                stop_ids: if random.chance(50) { vec![STOP, 9] } else { vec![] },
+                top_logprobs: random.chance(50).then_some(2),
+                prompt_scores: if random.chance(20) { PromptScores::Tokens } else { PromptScores::None },
+                constraint: random
+                    .chance(40)
+                    .then(|| Box::new(Fickle { said: 0, last: 1 + random.below(60) }) as Box<dyn Constraint>),
+            };
+            (request, random.chance(40).then(|| random.below(80)))
+        };
+        let [(with, counts), (without, none)] = [true, false].map(|speculate| {
+            let (request, long_rope_after) = make();
+            events_of(request, speculate, long_rope_after)
+        });
+        assert_eq!(with, without, "seed {seed}");
+        assert_eq!(none, Counts::default());
+        all.drafted_tokens += counts.drafted_tokens;
+        all.accepted_tokens += counts.accepted_tokens;
+    }
+    assert!(all.accepted_tokens > 1_000 && all.drafted_tokens > all.accepted_tokens, "{all:?}");
 }

@@ -156,6 +156,8 @@ impl Listener for Answer {
 
     fn finished(&mut self, end: Result<FinishReason, ChatError>, counts: Counts) {
         self.usage.cached_tokens = counts.cached_tokens;
+        self.usage.drafted_tokens = counts.drafted_tokens;
+        self.usage.accepted_tokens = counts.accepted_tokens;
         if self.stopped.is_some() {
             return self.close(chat::FinishReason::Stop);
         }

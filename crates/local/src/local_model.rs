@@ -64,6 +64,7 @@ impl LocalModel {
             max_sequences: STEP_LOGIT_ROWS,
             logit_rows: STEP_LOGIT_ROWS,
             long_rope_after: parts.model.spec().long_rope_after(),
+            speculate: options.speculate,
         };
         let pass_cost = parts.model.pass_cost(options.kv_element);
         let decoder = ModelDecoder { model: Arc::new(parts.model), runtime, arena, workspace: Workspace::default() };

@@ -24,6 +24,8 @@ pub struct LoadOptions {
     /// How many sequences of the full context have a place in memory at once; default 1. Shorter ones share the same
     /// memory, so more of them run together.
     pub sequences: usize,
+    /// Whether to guess tokens and try several in a step, where few sequences are answered at once. It changes no token.
+    pub speculate: bool,
     /// Stretch the context by this factor with YaRN, where the model's family knows it.
     pub yarn: Option<f32>,
     /// Bytes of memory that may be taken; default: what [`free_memory`] finds.
@@ -43,6 +45,7 @@ impl Default for LoadOptions {
             isa: None,
             kv_element: KvElement::F16,
             sequences: 1,
+            speculate: true,
             yarn: None,
             memory: None,
         }

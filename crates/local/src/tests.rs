@@ -188,6 +188,58 @@ fn what_an_earlier_question_began_with_is_not_computed_again_and_changes_nothing
 }
 
 #[test]
+fn guessed_tokens_change_no_answer() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let load = |speculate| {
+        let options = LoadOptions { kv_element: KvElement::F32, speculate, ..LoadOptions::default() };
+        LocalModel::load(&source(&path), &options, runtime(2)).unwrap()
+    };
+    let (with, without) = (load(true), load(false));
+    let (mut drafted, mut accepted) = (0, 0);
+    for (prompt, temperature) in [("abab", 0.0), ("yes a b a b a b", 0.0), ("語 yes 語 yes", 0.3), ("ba", 1.0)] {
+        let options = GenerationOptions {
+            temperature: Some(temperature),
+            seed: Some(5),
+            // What was said is likely to be said again.
+            frequency_penalty: Some(-2.0),
+            top_logprobs: Some(2),
+            ..greedy(120)
+        };
+        let ask = |model: &LocalModel| {
+            block_on(async { listen(model.complete(completion(prompt, options.clone())).await.unwrap()).await })
+        };
+        let (events, expected) = (ask(&with), ask(&without));
+        let (end, end_without) = (end_of(&events), end_of(&expected));
+        assert_eq!((text_of(&events), end.0), (text_of(&expected), end_without.0));
+        assert_eq!(events[..events.len() - 1], expected[..expected.len() - 1], "log-probabilities and all");
+        assert_eq!(end.1.completion_tokens, end_without.1.completion_tokens);
+        assert_eq!((end_without.1.drafted_tokens, end_without.1.accepted_tokens), (0, 0));
+        drafted += end.1.drafted_tokens;
+        accepted += end.1.accepted_tokens;
+    }
+    assert!(drafted >= accepted && accepted > 20, "{accepted} of {drafted}");
+}
+
+#[test]
+fn keys_and_values_in_bytes_take_less_memory_and_change_little() {
+    let folder = TempDir::new().unwrap();
+    let path = Tiny::default().write(folder.path());
+    let load = |kv_element| {
+        let options = LoadOptions { kv_element, ..LoadOptions::default() };
+        LocalModel::load(&source(&path), &options, runtime(2)).unwrap()
+    };
+    let models = [KvElement::F32, KvElement::Q8_0].map(load);
+    let input = ScoreInput::Text("ab yes 語 ".repeat(8));
+    let [exact, bytes] = [0, 1].map(|index| distributions(&models[index], input.clone()));
+    let mean = exact.iter().zip(&bytes).map(|(a, b)| f64::from(a - b).abs()).sum::<f64>() / exact.len() as f64;
+    assert!(mean > 0.0 && mean < 0.1, "log-probabilities differ by {mean} on average");
+    // 256 positions of 8 layers with one head of 32: four bytes each, or one each and two for the scale.
+    let kv = 2 * 8 * 256;
+    assert_eq!(models.map(|model| model.memory().kv), [kv * 32 * 4, kv * (32 + 2)]);
+}
+
+#[test]
 fn whoever_writes_the_memory_past_the_engine_leaves_no_prefix_behind() {
     let (_folder, model) = load(&Tiny::default());
     let said = "abab yes ".repeat(10);

@@ -182,6 +182,7 @@ impl Worker {
             if let Some(batch) = self.engine.begin(STEP_TOKENS) {
                 let logits = self.decoder.forward(&batch);
                 self.engine.finish(logits, &mut self.events);
+                self.engine.tell_cost(at.elapsed().as_secs_f32());
             }
         }));
         for (&id, one) in self.listening.iter_mut().filter(|(_, one)| !one.is_started) {
@@ -288,8 +289,8 @@ mod tests {
             let mut end = 0;
             for segment in &batch.segments {
                 end += segment.len;
-                for _ in 0..segment.logit_rows() {
-                    let next = (batch.tokens[end - 1] + 1) % (POISON - 1);
+                for token in &batch.tokens[end - segment.logit_rows()..end] {
+                    let next = (token + 1) % (POISON - 1);
                     self.logits.extend((0..VOCABULARY as u32).map(|token| if token == next { 1.0 } else { 0.0 }));
                 }
             }
@@ -337,6 +338,7 @@ mod tests {
             max_sequences,
             logit_rows: 8,
             long_rope_after: None,
+            speculate: true,
         };
         let (commands, received) = std::sync::mpsc::channel();
         let mut all = Vec::new();

@@ -112,10 +112,10 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             return Err(UsedWrongly(format!("{flag}: expected 1 or more, got 0")).into());
         }
     }
-    let host = session.host(&args.load)?;
+    let options = load_options(&args.load)?;
+    let host = session.host(options.clone())?;
     let progress = session.download_progress();
     let source = host.source(&args.model, &progress)?;
-    let options = load_options(&args.load)?;
     let limits = MeasuredLimits::of(&host, &source, &options)?;
     let model = host.load_local(&args.model, &progress)?;
     let mut runs = Vec::new();

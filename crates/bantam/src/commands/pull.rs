@@ -1,6 +1,7 @@
 //! `bantam pull`: fetches a model into the store.
 
-use crate::session::Session;
+use crate::generation::LoadArgs;
+use crate::session::{Session, load_options};
 use futures::executor::block_on;
 use hub::Manifest;
 use serde::Serialize;
@@ -42,7 +43,7 @@ struct File<'a> {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let host = session.host(&crate::generation::LoadArgs::default())?;
+    let host = session.host(load_options(&LoadArgs::default())?)?;
     let progress = session.download_progress();
     let reference = host.hub().resolve(&args.model)?;
     let name = block_on(chat::ModelHost::pull(&host, &args.model, &progress))?;

@@ -4,7 +4,7 @@ use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
 use crate::progress::{Progress, Unit};
 use crate::scratch::Scratch;
-use crate::session::Session;
+use crate::session::{Session, load_options};
 use anyhow::Context;
 use local::{Calibration, Mix, QuantizeProgress, QuantizeReport, mix_names};
 use serde::Serialize;
@@ -51,7 +51,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         UsedWrongly(format!("--to: expected one of {}, got {:?}", names.join(", "), args.to))
     })?;
     let load = LoadArgs { threads: args.threads, ..LoadArgs::default() };
-    let host = session.host(&load)?;
+    let host = session.host(load_options(&load)?)?;
     host.hub().check_new_name(&args.name)?;
     let downloads = session.download_progress();
     let source = host.source(&args.model, &downloads)?;

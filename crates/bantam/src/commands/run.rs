@@ -4,10 +4,11 @@ use crate::answer::{self, Answer, Show};
 use crate::conversation::Conversation;
 use crate::failure::UsedWrongly;
 use crate::generation::{GenerationArgs, LoadArgs};
-use crate::session::{Loaded, Session};
+use crate::session::{Loaded, Session, load_options};
 use chat::{ChatModel, ChatStream, CompletionRequest, FinishReason, GenerationOptions, Usage};
 use futures::executor::block_on;
 use hub::Home;
+use local::LoadOptions;
 use serde::Serialize;
 use std::io::Read;
 
@@ -40,6 +41,9 @@ pub struct Args {
     /// Print one JSON object when the answer is complete (shape: docs/json.md)
     #[arg(long)]
     json: bool,
+    /// Do not guess tokens to try several in a step; the answer is the same, where texts repeat themselves it takes longer
+    #[arg(long)]
+    no_speculate: bool,
     /// Tell how long things took and how much memory was used
     #[arg(long, short)]
     verbose: bool,
@@ -76,7 +80,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         let text = "no prompt, and no terminal to chat on\nhint: bantam run MODEL \"PROMPT\", or pipe text in";
         return Err(UsedWrongly(text.to_owned()).into());
     }
-    let loaded = session.load(&model, &args.load)?;
+    let load = LoadOptions { speculate: !args.no_speculate, ..load_options(&args.load)? };
+    let loaded = session.load(&model, load)?;
     let raw = args.raw || !loaded.model.info().capabilities.template;
     if raw && !args.raw {
         let flags = [("--system", args.system.is_some()), ("--think", args.think), ("--no-think", args.no_think)];
@@ -228,6 +233,10 @@ pub fn times(usage: &Usage) -> String {
         "time to first token",
         usage.first_token_seconds.as_secs_f64(),
     );
+    if usage.drafted_tokens > 0 {
+        let (name, drafted, accepted) = ("guessed", usage.drafted_tokens, usage.accepted_tokens);
+        text.push_str(&format!("\n{name:<21}{drafted} tokens, {accepted} of them right"));
+    }
     if let Some(bytes) = local::peak_memory() {
         text.push_str(&format!("\n{:<21}{}", "peak memory", crate::table::bytes(bytes)));
     }
@@ -257,6 +266,13 @@ mod tests {
         );
         let whole = times(&Usage { cached_tokens: 0, ..usage });
         assert!(whole.starts_with("prompt               100 tokens, 2.00 s, 50.0 tokens/s\n"), "{whole}");
+    }
+
+    #[test]
+    fn guessed_tokens_are_told_where_there_were_any() {
+        let usage = Usage { drafted_tokens: 30, accepted_tokens: 12, ..Usage::default() };
+        assert!(times(&usage).contains("\nguessed              30 tokens, 12 of them right"), "{}", times(&usage));
+        assert!(!times(&Usage::default()).contains("guessed"));
     }
 
     #[test]

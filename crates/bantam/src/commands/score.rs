@@ -76,7 +76,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             (tokens, Some(comparison))
         }
         None => {
-            let loaded = session.load(&args.model, &args.load)?;
+            let loaded = session.load(&args.model, load_options(&args.load)?)?;
             (block_on(loaded.model.score(ScoreRequest { input }))?.tokens, None)
         }
     };
@@ -168,7 +168,7 @@ fn compare(
     input: ScoreInput,
 ) -> anyhow::Result<(Vec<ScoredToken>, Comparison)> {
     let options = load_options(&args.load)?;
-    let host = session.host(&args.load)?;
+    let host = session.host(options.clone())?;
     // Both names are looked up before anything is fetched.
     host.hub().resolve(&args.model)?;
     host.hub().resolve(base)?;

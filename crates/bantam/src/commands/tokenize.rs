@@ -1,6 +1,7 @@
 //! `bantam tokenize`: the token ids of a text under a model's tokenizer.
 
-use crate::session::Session;
+use crate::generation::LoadArgs;
+use crate::session::{Session, load_options};
 use serde::Serialize;
 use tokenizer::Encode;
 
@@ -39,7 +40,7 @@ struct Token {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let host = session.host(&crate::generation::LoadArgs::default())?;
+    let host = session.host(load_options(&LoadArgs::default())?)?;
     let source = host.source(&args.model, &session.download_progress())?;
     let tokenizer = local::open_tokenizer(&source.path)?;
     let text = if args.text == "-" { std::io::read_to_string(std::io::stdin())? } else { args.text };
