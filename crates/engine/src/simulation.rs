@@ -385,7 +385,7 @@ struct Fickle {
 impl Constraint for Fickle {
     fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
         (0..VOCABULARY as u32)
-            .filter(|token| (*token as usize + self.said) % 3 != 0)
+            .filter(|token| !(*token as usize + self.said).is_multiple_of(3))
             .for_each(|token| allowed.allow(token));
         Ok(())
     }
