@@ -22,6 +22,9 @@ pub(crate) const MOST_ROWS: usize = 8;
 /// what looks cheap is tried, and told.
 const ROW_PRICE: f32 = 0.1;
 
+/// How much more a draft must promise for its price than none: figures are never exact.
+const MARGIN: f32 = 1.05;
+
 /// Share of an old price that one new figure can change; a step that was disturbed is soon forgotten.
 const PRICE_STEP: f32 = 0.1;
 
@@ -64,12 +67,14 @@ impl Prices {
         *price = Some(price.map_or(cost, |old| old + (cost - old).clamp(-PRICE_STEP * old, PRICE_STEP * old)));
     }
 
-    /// The price of a step of `rows` rows, at most [`MOST_ROWS`]: as told, else the cheapest known step's and a share for
-    /// each row more or less.
+    /// The price of a step of `rows` rows, at most [`MOST_ROWS`]: as told, else the smallest known step's and a share for
+    /// each row more or less, but no less than that of any smaller step.
     fn of(&self, rows: usize) -> f32 {
         let guess = |rows: usize| 1.0 + ROW_PRICE * (rows as f32 - 1.0);
         let known = self.steps.iter().enumerate().find_map(|(rows, price)| price.map(|price| price / guess(rows)));
-        self.steps[rows].unwrap_or_else(|| known.unwrap_or(1.0) * guess(rows))
+        let smaller = self.steps[..rows].iter().flatten();
+        self.steps[rows]
+            .unwrap_or_else(|| smaller.fold(known.unwrap_or(1.0) * guess(rows), |most, &price| most.max(price)))
     }
 }
 
@@ -113,7 +118,8 @@ impl Pace {
             power *= chance;
             let value = tokens / prices.of(sequences * (1 + length));
             if value > best_value {
-                (best, best_value) = (length, value);
+                // None is what a draft has to beat.
+                (best, best_value) = (length, if length == 0 { MARGIN * value } else { value });
             }
         }
         if best == 0 && most > 0 {
@@ -207,6 +213,7 @@ mod tests {
         assert!((prices.of(1) - 2.0).abs() < 1e-6, "from the one that is known");
         prices.tell(1, 1.0);
         assert_eq!((prices.of(1), prices.of(4)), (1.0, 2.6));
+        assert_eq!((prices.of(3), prices.of(5)), (1.2, 2.6), "more rows cost no less");
         prices.tell(1, 100.0);
         assert!((prices.of(1) - 1.1).abs() < 1e-6);
         prices.tell(1, f32::NAN);
