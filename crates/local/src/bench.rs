@@ -20,10 +20,15 @@ pub struct BenchRequest {
     pub prompt: usize,
     /// Tokens to generate after it.
     pub generate: usize,
-    /// Sequences side by side.
+    /// Sequences side by side, at most [`BenchRequest::MOST_SEQUENCES`].
     pub batch: usize,
     /// Tokens that are in memory before the prompt, read outside the clock.
     pub depth: usize,
+}
+
+impl BenchRequest {
+    /// More have no row for their logits in a step.
+    pub const MOST_SEQUENCES: usize = STEP_LOGIT_ROWS;
 }
 
 /// One run.
@@ -72,7 +77,8 @@ impl LocalModel {
     /// Times one run.
     ///
     /// # Errors
-    /// [`ChatError::InvalidRequest`] for more than the loaded context or memory holds, with both numbers;
+    /// [`ChatError::InvalidRequest`] for more than the loaded context or memory holds, with both numbers: load with the
+    /// context and for the sequences ([`crate::LoadOptions::sequences`]) of the run;
     /// [`ChatError::Unavailable`] while the model answers somebody.
     pub async fn bench(&self, request: BenchRequest) -> Result<BenchSample, ChatError> {
         let len = request.depth + request.prompt + request.generate;
@@ -82,7 +88,7 @@ impl LocalModel {
         if request.batch == 0 || request.batch > STEP_LOGIT_ROWS || len == 0 || len > context || needed > held {
             return Err(ChatError::InvalidRequest(format!(
                 "{} sequences of {len} tokens do not fit: expected 1 to {STEP_LOGIT_ROWS} sequences of 1 to {context} \
-                 tokens, {held} together\nhint: raise --context, or lower --batch, --depth, --prompt or --generate",
+                 tokens, {held} together\nhint: ask for fewer sequences or tokens, or load the model for more",
                 request.batch
             )));
         }

@@ -51,7 +51,11 @@ impl LocalModel {
         let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
         let kv_shape = parts.model.kv_shape(pages, options.kv_element);
         let memory = MemoryPlan::of(parts.model.spec(), parts.model.weight_bytes(), &kv_shape);
-        memory.check(&source.name, options, options.free_memory())?;
+        let advice = match options.context {
+            Some(context) => format!("a smaller --context than {context}"),
+            None => "a smaller --context".to_owned(),
+        };
+        memory.check(&source.name, options, &advice)?;
         let refuse = |error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name));
         let arena = KvArena::new(kv_shape).map_err(refuse)?;
         parts.model.interleave(&runtime).map_err(refuse)?;

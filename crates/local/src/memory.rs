@@ -40,19 +40,20 @@ impl MemoryPlan {
         MemoryPlan { weights, kv, workspace: workspace_bytes(spec.width, heads, spec.feed_forward, spec.vocabulary) }
     }
 
-    /// Refuses what does not fit into `free` bytes; unknown free memory refuses nothing.
-    pub(crate) fn check(&self, name: &str, options: &LoadOptions, free: Option<u64>) -> Result<(), ChatError> {
-        let Some(free) = free else { return Ok(()) };
+    /// Refuses what does not fit into the memory that is free; where nobody knows how much that is, nothing. `advice` is
+    /// what to choose instead, beside smaller weights.
+    pub(crate) fn check(&self, name: &str, options: &LoadOptions, advice: &str) -> Result<(), ChatError> {
+        let Some(free) = options.free_memory() else { return Ok(()) };
         if self.total() <= free {
             return Ok(());
         }
-        let context = match options.context {
-            Some(context) => format!("a smaller --context than {context}"),
-            None => "a smaller --context".to_owned(),
+        let context = match options.sequences {
+            0 | 1 => "context".to_owned(),
+            sequences => format!("context of {sequences} sequences"),
         };
         Err(ChatError::Unloadable(format!(
-            "{name} needs {} of memory (weights {}, context {}, buffers {}), free are {}\n\
-             hint: choose {context}, a smaller quantization or a smaller model",
+            "{name} needs {} of memory (weights {}, {context} {}, buffers {}), free are {}\n\
+             hint: choose {advice}, a smaller quantization or a smaller model",
             human_bytes(self.total()),
             human_bytes(self.weights),
             human_bytes(self.kv),
@@ -178,15 +179,19 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_with_both_numbers() {
         let plan = MemoryPlan { weights: 3_000_000_000, kv: 1_000_000_000, workspace: 1_000_000 };
-        let options = LoadOptions { context: Some(4096), ..LoadOptions::default() };
-        let error = plan.check("big:70b", &options, Some(1_000_000_000)).unwrap_err().to_string();
+        let check = |memory, sequences| {
+            let options = LoadOptions { memory: Some(memory), sequences, ..LoadOptions::default() };
+            plan.check("big:70b", &options, "a smaller --context than 4096")
+        };
+        let error = check(1_000_000_000, 1).unwrap_err().to_string();
         assert_eq!(
             error,
             "big:70b needs 4.0 GB of memory (weights 3.0 GB, context 1.0 GB, buffers 1.0 MB), free are 1.0 GB\n\
              hint: choose a smaller --context than 4096, a smaller quantization or a smaller model"
         );
-        assert!(plan.check("big:70b", &options, Some(5 << 30)).is_ok());
-        assert!(plan.check("big:70b", &options, None).is_ok());
+        let error = check(1_000_000_000, 8).unwrap_err().to_string();
+        assert!(error.contains("context of 8 sequences 1.0 GB"), "{error}");
+        assert!(check(5 << 30, 1).is_ok());
     }
 
     #[test]

@@ -18,6 +18,9 @@ use std::time::Duration;
   bantam bench smollm2:135m --depth 4096 --kv-type q8_0 with keys and values in bytes
   bantam bench smollm2:135m --batch 8 --depth 4096      eight sequences at once, each after 4096 tokens
 
+The context is that of one sequence; where --context does not say, it is what --depth and the larger of --prompt and
+--generate need. Memory is taken for as many as --batch says.
+
 OF LIMIT compares with the most that this machine could do, measured first with the same threads:
   int8   multiplications and additions of 8-bit integers, from registers. A token takes two for each weight
          of the layers; a generated one also two for each of the head.
@@ -112,10 +115,17 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             return Err(UsedWrongly(format!("{flag}: expected 1 or more, got 0")).into());
         }
     }
+    if args.batch > BenchRequest::MOST_SEQUENCES {
+        let most = BenchRequest::MOST_SEQUENCES;
+        return Err(UsedWrongly(format!("--batch: expected 1 to {most}, got {}", args.batch)).into());
+    }
+    let needed = needed_context(&args)?;
     let options = load_options(&args.load)?;
+    let options = LoadOptions { context: options.context.or(Some(needed)), sequences: args.batch, ..options };
     let host = session.host(options.clone())?;
     let progress = session.download_progress();
     let source = host.source(&args.model, &progress)?;
+    check_context(&args, needed, &source, &options)?;
     let limits = MeasuredLimits::of(&host, &source, &options)?;
     let model = host.load_local(&args.model, &progress)?;
     let mut runs = Vec::new();
@@ -149,6 +159,43 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     ));
     session.terminal.note(&format!("load {load_seconds:.2} s, peak memory {memory}"));
     Ok(())
+}
+
+/// Positions of one sequence that the tests take; prompts and answers are timed apart.
+///
+/// # Errors
+/// A `--context` that does not hold them: used wrongly.
+fn needed_context(args: &Args) -> Result<usize, UsedWrongly> {
+    let needed = args.depth + args.prompt.max(args.generate);
+    match args.load.context {
+        Some(context) if context < needed => Err(UsedWrongly(format!(
+            "--context: expected at least {needed} for {}, got {context}\nhint: leave --context out",
+            asked(args)
+        ))),
+        _ => Ok(needed),
+    }
+}
+
+/// Refuses more positions than the model was made for, where the tests and not `--context` ask for them.
+fn check_context(args: &Args, needed: usize, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<()> {
+    let own = LoadOptions { context: None, ..options.clone() };
+    let maximum = local::describe(source, &own)?.info.maximum_context;
+    if needed > maximum {
+        anyhow::bail!(
+            "{} needs a context of {needed}, {} was made for {maximum}\n\
+             hint: lower --depth, --prompt or --generate, or choose a model made for a longer context",
+            asked(args),
+            source.name,
+        );
+    }
+    Ok(())
+}
+
+/// `--depth 4096 with --prompt 512`
+fn asked(args: &Args) -> String {
+    let (flag, tokens) =
+        if args.prompt >= args.generate { ("--prompt", args.prompt) } else { ("--generate", args.generate) };
+    format!("--depth {} with {flag} {tokens}", args.depth)
 }
 
 fn speeds(runs: &[Run]) -> String {

@@ -126,6 +126,10 @@ fn values_out_of_range_say_what_was_expected() {
         let text = error(&[command, &["--kv-type", "q4_0"]].concat());
         assert!(text.contains("--kv-type") && text.contains("f16, q8_0, f32") && text.contains("q4_0"), "{text}");
     }
+    let text = error(&["bench", "x", "--batch", "65"]);
+    assert!(text.contains("--batch: expected 1 to 64, got 65"), "{text}");
+    let text = error(&["bench", "x", "--context", "4096", "--depth", "4096"]);
+    assert!(text.contains("--context: expected at least 4608 for --depth 4096 with --prompt 512, got 4096"), "{text}");
     let text = error(&["quantize", "x", "--to", "q3_z", "--name", "y"]);
     assert!(text.contains("--to: expected one of") && text.contains("q4_k_m"), "{text}");
     let text = error(&["import", "--from", "nobody"]);

@@ -185,6 +185,22 @@ fn a_bench_says_how_near_to_the_limits_it_came() {
 }
 
 #[test]
+fn a_bench_of_many_sequences_has_room_for_all_of_them() {
+    let Some(home) = store(CHAT) else { return };
+    let bench = |args: &[&str]| run(bantam(&home).args(["bench", CHAT, "--repeat", "1", "--json"]).args(args));
+    // As the example of --help, smaller: each fills the context, so one place would not hold them together.
+    let args = ["--batch", "4", "--depth", "96", "--prompt", "32", "--generate", "32"];
+    let (code, out, err) = bench(&args);
+    assert_eq!(code, 0, "{err}");
+    let output: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&output["context"], &output["runs"][0]["batch"]), (&128.into(), &4.into()), "{out}");
+    let (code, _, err) = bench(&["--depth", "8000"]);
+    assert_eq!(code, 1);
+    let text = "--depth 8000 with --prompt 512 needs a context of 8512, smollm2:135m was made for 8192";
+    assert!(err.contains(text) && err.contains("hint: lower --depth"), "{err}");
+}
+
+#[test]
 fn a_quantized_model_is_kept_and_compared_with_its_base() {
     let Some(home) = store(CHAT) else { return };
     let scratch = tempfile::tempdir().unwrap();

@@ -165,12 +165,11 @@ impl Bantam {
     /// Makes one test and adds what it says.
     fn test(&self, work: &Work, flag: &str, tokens: usize, depth: usize, speeds: &mut Speeds) -> anyhow::Result<()> {
         let other = if flag == "--prompt" { "--generate" } else { "--prompt" };
-        // Room for every sequence in whole pages, and no more.
-        let context = work.batch * (depth + tokens).next_multiple_of(32);
-        let numbers = [tokens, depth, work.batch, work.threads, context].map(|number| number.to_string());
-        let [tokens, depth, batch, threads, context] = numbers.each_ref().map(String::as_str);
+        let numbers = [tokens, depth, work.batch, work.threads].map(|number| number.to_string());
+        let [tokens, depth, batch, threads] = numbers.each_ref().map(String::as_str);
         let mut arguments = vec!["bench", &work.model, flag, tokens, other, "0", "--repeat", "1", "--depth", depth];
-        arguments.extend(["--batch", batch, "--threads", threads, "--context", context]);
+        // Without --context it is what the test needs.
+        arguments.extend(["--batch", batch, "--threads", threads]);
         let answer = self.json(&arguments)?;
         speeds.isa = answer["isa"].as_str().map(str::to_owned);
         let run = &answer["runs"][0];
