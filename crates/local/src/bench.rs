@@ -65,8 +65,8 @@ impl LocalModel {
     /// the weights; each has keys and values of its own.
     pub fn generation_cost(&self, request: BenchRequest) -> TokenCost {
         let cost = self.pass_cost();
-        let first = request.depth + request.prompt;
-        let kv: u64 = (first..first + request.generate).map(|position| cost.kv_bytes_at(position)).sum();
+        let first = request.depth.saturating_add(request.prompt);
+        let kv: u64 = (first..first.saturating_add(request.generate)).map(|position| cost.kv_bytes_at(position)).sum();
         let weights = (cost.layer_bytes + cost.head_bytes) as f64;
         TokenCost {
             operations: 2.0 * (cost.layer_weights + cost.head_weights) as f64,
@@ -81,10 +81,11 @@ impl LocalModel {
     /// context and for the sequences ([`crate::LoadOptions::sequences`]) of the run;
     /// [`ChatError::Unavailable`] while the model answers somebody.
     pub async fn bench(&self, request: BenchRequest) -> Result<BenchSample, ChatError> {
-        let len = request.depth + request.prompt + request.generate;
+        // What is too much to count is too much in any case.
+        let len = request.depth.saturating_add(request.prompt).saturating_add(request.generate);
         let context = self.info().context;
         let held = self.engine_config().pages * PAGE_LEN;
-        let needed = request.batch.saturating_mul(len.div_ceil(PAGE_LEN) * PAGE_LEN);
+        let needed = request.batch.saturating_mul(len.div_ceil(PAGE_LEN).saturating_mul(PAGE_LEN));
         if request.batch == 0 || request.batch > STEP_LOGIT_ROWS || len == 0 || len > context || needed > held {
             return Err(ChatError::InvalidRequest(format!(
                 "{} sequences of {len} tokens do not fit: expected 1 to {STEP_LOGIT_ROWS} sequences of 1 to {context} \

@@ -72,7 +72,8 @@ impl Forecast {
     /// `bandwidth` is the rate of [`read_bandwidth`], `None` to leave the speed out.
     pub fn of(shape: &ModelShape, weight_bytes: u64, options: &LoadOptions, bandwidth: Option<f64>) -> Forecast {
         let context = options.context_for(shape.context);
-        let positions = (context.div_ceil(PAGE_LEN) * PAGE_LEN) as u64 * options.sequences.max(1) as u64;
+        let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
+        let positions = pages.saturating_mul(PAGE_LEN) as u64;
         let row_bytes = options.kv_element.row_bytes(shape.head_dim).unwrap_or(usize::MAX) as u64;
         let per_position = row_bytes.saturating_mul(2 * (shape.layers * shape.kv_heads) as u64);
         let heads = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;

@@ -476,6 +476,9 @@ fn a_bench_times_what_was_asked_and_refuses_what_does_not_fit() {
     assert!(!sample.prompt.is_zero() && !sample.generation.is_zero());
     let refused = refusal(block_on(model.bench(BenchRequest { prompt: 400, ..request })));
     assert!(refused.starts_with("3 sequences of 424 tokens do not fit: expected 1 to 64"), "{refused}");
+    let refused = refusal(block_on(model.bench(BenchRequest { depth: usize::MAX, ..request })));
+    let text = format!("3 sequences of {} tokens do not fit", usize::MAX);
+    assert!(refused.starts_with(&text), "{refused}");
 }
 
 #[test]

@@ -53,7 +53,7 @@ pub(crate) struct Args {
 /// # Errors
 /// An engine or a model that is not there, a run that fails, or a file that cannot be written.
 pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
-    if args.prompt + args.generate == 0 {
+    if args.prompt == 0 && args.generate == 0 {
         bail!("--prompt and --generate: expected at least one above 0");
     }
     if args.batch > 1 && args.depth > 0 {

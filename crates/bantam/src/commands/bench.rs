@@ -109,7 +109,7 @@ struct Run {
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     for (flag, value) in
-        [("--batch", args.batch), ("--repeat", args.repeat), ("--prompt or --generate", args.prompt + args.generate)]
+        [("--batch", args.batch), ("--repeat", args.repeat), ("--prompt or --generate", args.prompt.max(args.generate))]
     {
         if value == 0 {
             return Err(UsedWrongly(format!("{flag}: expected 1 or more, got 0")).into());
@@ -164,9 +164,11 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
 /// Positions of one sequence that the tests take; prompts and answers are timed apart.
 ///
 /// # Errors
-/// A `--context` that does not hold them: used wrongly.
+/// More than can be counted, or a `--context` that does not hold them: used wrongly.
 fn needed_context(args: &Args) -> Result<usize, UsedWrongly> {
-    let needed = args.depth + args.prompt.max(args.generate);
+    let needed = args.depth.checked_add(args.prompt.max(args.generate)).ok_or_else(|| {
+        UsedWrongly(format!("expected at most {} tokens of one sequence, got {}", usize::MAX, asked(args)))
+    })?;
     match args.load.context {
         Some(context) if context < needed => Err(UsedWrongly(format!(
             "--context: expected at least {needed} for {}, got {context}\nhint: leave --context out",
@@ -246,7 +248,7 @@ fn measure(
         depth: args.depth,
     };
     let bar = Progress::new(session.terminal, Unit::Things);
-    bar.begin(name, Some(args.repeat as u64 + 1), 0);
+    bar.begin(name, Some((args.repeat as u64).saturating_add(1)), 0);
     let mut speeds = Vec::new();
     for repeat in 0..=args.repeat {
         let sample = block_on(model.bench(request))?;
@@ -254,7 +256,7 @@ fn measure(
         bar.add(1);
         // The first run pays for pages that the system has not mapped yet.
         if repeat > 0 {
-            speeds.push((tokens * args.batch) as f64 / took.as_secs_f64());
+            speeds.push(tokens as f64 * args.batch as f64 / took.as_secs_f64());
         }
     }
     bar.end();

@@ -130,6 +130,13 @@ fn values_out_of_range_say_what_was_expected() {
     assert!(text.contains("--batch: expected 1 to 64, got 65"), "{text}");
     let text = error(&["bench", "x", "--context", "4096", "--depth", "4096"]);
     assert!(text.contains("--context: expected at least 4608 for --depth 4096 with --prompt 512, got 4096"), "{text}");
+    let most = usize::MAX.to_string();
+    let text = error(&["bench", "x", "--depth", &most]);
+    let expected = format!("expected at most {most} tokens of one sequence, got --depth {most} with --prompt 512");
+    assert!(text.contains(&expected), "{text}");
+    // Each alone can be counted; then it is the model that is asked for first.
+    let (code, _, err) = run(bantam(home.path()).args(["bench", "x", "--prompt", &most, "--generate", &most]));
+    assert!(code == 1 && err.contains('x'), "{err}");
     let text = error(&["quantize", "x", "--to", "q3_z", "--name", "y"]);
     assert!(text.contains("--to: expected one of") && text.contains("q4_k_m"), "{text}");
     let text = error(&["import", "--from", "nobody"]);

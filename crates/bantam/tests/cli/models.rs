@@ -198,6 +198,8 @@ fn a_bench_of_many_sequences_has_room_for_all_of_them() {
     assert_eq!(code, 1);
     let text = "--depth 8000 with --prompt 512 needs a context of 8512, smollm2:135m was made for 8192";
     assert!(err.contains(text) && err.contains("hint: lower --depth"), "{err}");
+    let (code, _, err) = bench(&["--prompt", "18446744073709551615"]);
+    assert!(code == 1 && err.contains("needs a context of 18446744073709551615"), "{err}");
 }
 
 #[test]

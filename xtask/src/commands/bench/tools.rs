@@ -234,7 +234,7 @@ impl Peer {
     fn run_batch(&self, work: &Work) -> anyhow::Result<Speeds> {
         let mut command = Command::new(self.binary.with_file_name("llama-batched-bench"));
         command.arg("-m").arg(&work.file).args(["--output-format", "jsonl"]);
-        let context = work.batch * (work.prompt + work.generate);
+        let context = work.batch.saturating_mul(work.prompt.saturating_add(work.generate));
         let values = [
             ("-t", work.threads),
             ("-npp", work.prompt),
