@@ -110,6 +110,15 @@ impl Forecast {
     }
 }
 
+/// Bytes of a buffer to read in place of weights of that size: no more than a gibibyte, which no cache holds, and than a
+/// quarter of the memory that is free, which others want too.
+pub fn measured_bytes(weight_bytes: u64, options: &LoadOptions) -> usize {
+    let most = options.free_memory().map_or(MOST_MEASURED_BYTES, |free| MOST_MEASURED_BYTES.min(free / 4));
+    usize::try_from(weight_bytes.min(most)).unwrap_or(usize::MAX)
+}
+
+const MOST_MEASURED_BYTES: u64 = 1 << 30;
+
 /// Bytes of the buffer that is read: larger than the caches of most machines.
 const MEASURED_BYTES: usize = 96 << 20;
 
@@ -177,6 +186,17 @@ mod tests {
         assert_eq!(long.obstacle().unwrap(), "context 2049 is outside what it was made for: 1 to 2048");
         let small = forecast(2048, 1 << 20).obstacle().unwrap();
         assert!(small.starts_with("needs ") && small.contains("with context 2048, free "), "{small}");
+    }
+
+    #[test]
+    fn a_measurement_takes_a_quarter_of_free_memory_at_most() {
+        let bytes = |weights, memory| {
+            measured_bytes(weights, &LoadOptions { memory: Some(memory), ..LoadOptions::default() })
+        };
+        assert_eq!(bytes(100 << 20, 1 << 30), 100 << 20, "as many as the weights");
+        assert_eq!(bytes(300 << 20, 1 << 30), 256 << 20);
+        assert_eq!(bytes(5 << 30, 64 << 30), 1 << 30);
+        assert_eq!(bytes(5 << 30, 0), 0);
     }
 
     #[test]

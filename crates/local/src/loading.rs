@@ -149,6 +149,15 @@ impl Description {
         let options = LoadOptions { context: Some(context), ..options.clone() };
         Forecast::of(&ModelShape::from(&self.spec), self.info.weight_bytes, &options, bandwidth)
     }
+
+    /// Refuses what loading with these options would refuse for its memory, without loading; `advice` is what to choose
+    /// instead, beside smaller weights.
+    ///
+    /// # Errors
+    /// [`ChatError::Unloadable`] with what it needs and what is free.
+    pub fn check_memory(&self, options: &LoadOptions, advice: &str) -> Result<(), ChatError> {
+        self.forecast(options, None).memory.check(&self.info.name, options, advice)
+    }
 }
 
 /// What can be known of a model from its files alone, without taking memory for it: the answer to `show`.

@@ -440,6 +440,12 @@ fn a_context_past_the_models_own_is_refused() {
     let options = LoadOptions { sequences: 1 << 40, ..LoadOptions::default() };
     let refused = refusal(LocalModel::load(&source(&path), &options, runtime(1)));
     assert!(refused.starts_with("tiny needs ") && refused.contains("free are"), "{refused}");
+    let described = describe(&source(&path), &options).unwrap();
+    let told = described.check_memory(&options, "a smaller --context").unwrap_err().to_string();
+    assert_eq!(told.lines().next().unwrap().split(", free").next(), refused.split(", free").next(), "told before");
+    let options = LoadOptions { sequences: 3, context: Some(100), ..LoadOptions::default() };
+    let model = LocalModel::load(&source(&path), &options, runtime(1)).unwrap();
+    assert_eq!(described.forecast(&options, None).memory, model.memory());
 }
 
 #[test]

@@ -24,8 +24,8 @@ The context is that of one sequence; where --context does not say, it is what --
 OF LIMIT compares with the most that this machine could do, measured first with the same threads:
   int8   multiplications and additions of 8-bit integers, from registers. A token takes two for each weight
          of the layers; a generated one also two for each of the head.
-  read   bytes read from a buffer as large as the weights, 1 GiB at most. A generated token takes all weights
-         (a batch shares them) and the keys and values before it.
+  read   bytes read from a buffer as large as the weights, at most 1 GiB and a quarter of the free memory.
+         A generated token takes all weights (a batch shares them) and the keys and values before it.
 The limit that would be reached first is shown. Attention comes on top, so deep contexts stay further below.")]
 pub struct Args {
     /// The model
@@ -73,10 +73,8 @@ struct MeasuredLimits {
 
 impl MeasuredLimits {
     /// Measured before the model takes its memory, so that the two do not add up to a peak.
-    fn of(host: &LocalHost, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<MeasuredLimits> {
-        let info = local::describe(source, options)?.info;
-        let bytes = usize::try_from(info.weight_bytes).unwrap_or(usize::MAX);
-        let limits = kernels::measure_limits(host.runtime(), bytes)?;
+    fn of(host: &LocalHost, weight_bytes: u64, options: &LoadOptions) -> anyhow::Result<MeasuredLimits> {
+        let limits = kernels::measure_limits(host.runtime(), local::measured_bytes(weight_bytes, options))?;
         Ok(MeasuredLimits {
             int8_ops_per_second: limits.int8_ops_per_second,
             read_bytes_per_second: limits.read_bytes_per_second,
@@ -125,8 +123,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let host = session.host(options.clone())?;
     let progress = session.download_progress();
     let source = host.source(&args.model, &progress)?;
-    check_context(&args, needed, &source, &options)?;
-    let limits = MeasuredLimits::of(&host, &source, &options)?;
+    let weight_bytes = check_model(&args, needed, &source, &options)?;
+    let limits = MeasuredLimits::of(&host, weight_bytes, &options)?;
     let model = host.load_local(&args.model, &progress)?;
     let mut runs = Vec::new();
     if args.prompt > 0 {
@@ -178,10 +176,12 @@ fn needed_context(args: &Args) -> Result<usize, UsedWrongly> {
     }
 }
 
-/// Refuses more positions than the model was made for, where the tests and not `--context` ask for them.
-fn check_context(args: &Args, needed: usize, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<()> {
-    let own = LoadOptions { context: None, ..options.clone() };
-    let maximum = local::describe(source, &own)?.info.maximum_context;
+/// Refuses more positions than the model was made for and more memory than is free, before any is taken to measure the
+/// limits; returns the bytes of the weights.
+fn check_model(args: &Args, needed: usize, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<u64> {
+    // A --context that is too long is refused here, in the words of loading.
+    let described = local::describe(source, &LoadOptions { context: args.load.context, ..options.clone() })?;
+    let maximum = described.info.maximum_context;
     if needed > maximum {
         anyhow::bail!(
             "{} needs a context of {needed}, {} was made for {maximum}\n\
@@ -190,7 +190,8 @@ fn check_context(args: &Args, needed: usize, source: &ModelSource, options: &Loa
             source.name,
         );
     }
-    Ok(())
+    described.check_memory(options, "a lower --batch, --depth, --prompt or --generate")?;
+    Ok(described.info.weight_bytes)
 }
 
 /// `--depth 4096 with --prompt 512`
