@@ -1,7 +1,8 @@
 //! `cargo xtask bench`: Bantam against other engines, on the same files, threads and machine, in one run.
 //!
-//! The engines take turns, so that whatever else the machine does falls on all of them; a ratio is of two runs next to
-//! each other, and the smallest and the largest of them are shown beside that of the medians. What was measured is kept
+//! The engines take turns, so that whatever else the machine does falls on all of them. Bantam runs once after each peer,
+//! so that a ratio is of two runs next to each other; the smallest and the largest of them are shown beside that of the
+//! medians, and marked where they lie far apart. What was measured is kept
 //! in `bench/results/`, one file a processor, from which the table in README.md is written. Read next: `bench/tools.rs`
 //! for how the engines are asked.
 
@@ -88,25 +89,25 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     readme::run(root)
 }
 
-/// Lets the engines take turns at one model; a row for each test and peer.
+/// Lets the engines take turns at one model, Bantam after every peer; a row for each test and peer.
 fn measure(bantam: &Bantam, args: &Args, work: &Work, date: &str) -> anyhow::Result<Vec<Row>> {
-    let mut ours = Vec::new();
-    let mut theirs: Vec<Vec<Speeds>> = vec![Vec::new(); args.peer.len()];
+    // By peer: Bantam's runs and the peer's, side by side.
+    let mut pairs: Vec<(Vec<Speeds>, Vec<Speeds>)> = vec![Default::default(); args.peer.len()];
     for turn in 1..=args.repeat {
         let mut line = format!("{} {turn}/{}:", work.model, args.repeat);
-        for (peer, runs) in args.peer.iter().zip(&mut theirs) {
-            let speeds = peer.run(work).with_context(|| format!("{} with {}", peer.name, work.model))?;
-            line += &format!(" {} {};", peer.name, speeds.text());
-            runs.push(speeds);
+        for (peer, (our_runs, their_runs)) in args.peer.iter().zip(&mut pairs) {
+            let theirs = peer.run(work).with_context(|| format!("{} with {}", peer.name, work.model))?;
+            let ours = bantam.run(work).with_context(|| format!("bantam with {}", work.model))?;
+            line += &format!(" {} {}, bantam {};", peer.name, theirs.text(), ours.text());
+            their_runs.push(theirs);
+            our_runs.push(ours);
         }
-        let speeds = bantam.run(work).with_context(|| format!("bantam with {}", work.model))?;
-        say(&format!("{line} bantam {}", speeds.text()));
-        ours.push(speeds);
+        say(line.trim_end_matches(';'));
     }
     let mut rows = Vec::new();
     for test in [Test::Prompt, Test::Generate] {
-        for (peer, theirs) in args.peer.iter().zip(&theirs) {
-            let (Some(ours), Some(theirs)) = (side("bantam", &ours, test), side(&peer.name, theirs, test)) else {
+        for (peer, (ours, theirs)) in args.peer.iter().zip(&pairs) {
+            let (Some(ours), Some(theirs)) = (side("bantam", ours, test), side(&peer.name, theirs, test)) else {
                 continue;
             };
             rows.push(Row::of(work, test, date, ours, theirs));

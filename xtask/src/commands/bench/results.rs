@@ -133,10 +133,18 @@ impl Side {
     }
 }
 
+/// Two runs next to each other meet the same machine; ratios further apart than this were disturbed by something else.
+const MOST_SPREAD: f64 = 1.5;
+
 impl Ratio {
-    /// `5.91x (5.80 to 6.02)`
+    /// `5.91x (5.80 to 6.02)`, with `disturbed` where they lie far apart.
     fn text(&self) -> String {
-        format!("{:.2}x ({:.2} to {:.2})", self.median, self.min, self.max)
+        let disturbed = if self.is_disturbed() { "; disturbed" } else { "" };
+        format!("{:.2}x ({:.2} to {:.2}{disturbed})", self.median, self.min, self.max)
+    }
+
+    fn is_disturbed(&self) -> bool {
+        self.max > MOST_SPREAD * self.min
     }
 }
 
@@ -204,7 +212,14 @@ fn text(results: &[Results]) -> String {
             ];
             text.push_str(&format!("| {} |\n", cells.join(" | ")));
         }
-        text + "\n" + &measured(&results.rows)
+        text.push('\n');
+        if results.rows.iter().any(|row| row.ratio.is_disturbed()) {
+            text.push_str(&format!(
+                "*Disturbed*: the largest ratio is more than {MOST_SPREAD} times the smallest, so something else used the \
+                 machine in at least one of those runs. The medians are less exact there than in the other rows.\n\n"
+            ));
+        }
+        text + &measured(&results.rows)
     });
     tables.collect::<Vec<_>>().join("\n")
 }
@@ -313,9 +328,22 @@ mod tests {
         let row = row("a/folder/tiny.gguf", &[300.0, 300.0, 440.0]);
         assert_eq!(
             row.line(),
-            "tiny.gguf prompt 512: bantam 300.0 (63 % int8), peer 110.0 tokens/s; 2.73x (2.50 to 4.00)"
+            "tiny.gguf prompt 512: bantam 300.0 (63 % int8), peer 110.0 tokens/s; 2.73x (2.50 to 4.00; disturbed)"
         );
         assert_eq!((median(&[4.0, 1.0, 2.0]), median(&[4.0, 1.0])), (2.0, 2.5));
+    }
+
+    #[test]
+    fn a_row_whose_ratios_lie_far_apart_is_marked() {
+        let text = |ours: &[f64]| text(&[Results { cpu: "some".to_owned(), rows: vec![row("one", ours)] }]);
+        let calm = text(&[200.0, 240.0, 220.0]);
+        assert!(calm.contains("| 2.00x (2.00 to 2.00) |") && !calm.to_lowercase().contains("disturbed"), "{calm}");
+        let disturbed = text(&[200.0, 240.0, 340.0]);
+        assert!(disturbed.contains("| 2.18x (2.00 to 3.09; disturbed) |"), "{disturbed}");
+        assert!(
+            disturbed.contains("*Disturbed*: the largest ratio is more than 1.5 times the smallest"),
+            "{disturbed}"
+        );
     }
 
     #[test]
