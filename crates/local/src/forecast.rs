@@ -7,10 +7,11 @@
 
 use crate::memory::{MemoryPlan, human_bytes, workspace_bytes};
 use crate::options::{LoadOptions, is_context_of};
-use kernels::{Isa, PAGE_LEN, Runtime};
+use kernels::{PAGE_LEN, Runtime};
 use model::DecoderSpec;
 use serde::Serialize;
-use std::sync::OnceLock;
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 /// The dimensions of a decoder that memory and speed follow from, as a catalog row or a file tells them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +70,7 @@ pub struct Forecast {
 impl Forecast {
     /// The forecast for a model of this shape whose weights take `weight_bytes`.
     ///
-    /// `bandwidth` is the rate of [`read_bandwidth`], `None` to leave the speed out.
+    /// `bandwidth` is the rate of [`ReadRates`] for them, `None` to leave the speed out.
     pub fn of(shape: &ModelShape, weight_bytes: u64, options: &LoadOptions, bandwidth: Option<f64>) -> Forecast {
         let context = options.context_for(shape.context);
         let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
@@ -119,17 +120,38 @@ pub fn measured_bytes(weight_bytes: u64, options: &LoadOptions) -> usize {
 
 const MOST_MEASURED_BYTES: u64 = 1 << 30;
 
-/// Bytes of the buffer that is read: larger than the caches of most machines.
-const MEASURED_BYTES: usize = 96 << 20;
+/// Sizes of buffers, each for the weights that are not larger; the last for those that are, too. Between them a cache of a
+/// server may end: what it holds is read faster, the buffer as the weights.
+const SIZES: [u64; 3] = [128 << 20, 512 << 20, MOST_MEASURED_BYTES];
 
-/// Bytes that `threads` threads of this machine read from memory in a second. Measured once in a process, in a fifth of a
-/// second; `None` if the system refuses the threads or the memory.
-pub fn read_bandwidth(threads: usize) -> Option<f64> {
-    static MEASURED: OnceLock<Option<f64>> = OnceLock::new();
-    *MEASURED.get_or_init(|| {
-        let runtime = Runtime::new(Isa::detect(), threads).ok()?;
-        kernels::measure_read_rate(&runtime, MEASURED_BYTES).ok()
-    })
+/// Bytes that this machine reads from memory in a second, each rate measured when it is first asked for: a fifth of a
+/// second for the smallest buffer, about half a second for the largest.
+pub struct ReadRates {
+    options: LoadOptions,
+    runtime: OnceCell<Option<Arc<Runtime>>>,
+    /// Of each of the [`SIZES`].
+    rates: [OnceCell<Option<f64>>; SIZES.len()],
+}
+
+impl ReadRates {
+    /// Those with the threads and the instruction set of these options. Nothing is measured yet.
+    pub fn new(options: &LoadOptions) -> ReadRates {
+        ReadRates { options: options.clone(), runtime: OnceCell::new(), rates: Default::default() }
+    }
+
+    /// The rate for weights of so many bytes; `None` if the system refuses the threads or the memory.
+    pub fn of(&self, weight_bytes: u64) -> Option<f64> {
+        let size = size_for(weight_bytes);
+        *self.rates[size].get_or_init(|| {
+            let runtime = self.runtime.get_or_init(|| self.options.runtime().ok()).as_ref()?;
+            kernels::measure_read_rate(runtime, measured_bytes(SIZES[size], &self.options)).ok()
+        })
+    }
+}
+
+/// The index of the size for weights of so many bytes.
+fn size_for(weight_bytes: u64) -> usize {
+    SIZES.iter().position(|&size| weight_bytes <= size).unwrap_or(SIZES.len() - 1)
 }
 
 #[cfg(test)]
@@ -190,9 +212,8 @@ mod tests {
 
     #[test]
     fn a_measurement_takes_a_quarter_of_free_memory_at_most() {
-        let bytes = |weights, memory| {
-            measured_bytes(weights, &LoadOptions { memory: Some(memory), ..LoadOptions::default() })
-        };
+        let bytes =
+            |weights, memory| measured_bytes(weights, &LoadOptions { memory: Some(memory), ..LoadOptions::default() });
         assert_eq!(bytes(100 << 20, 1 << 30), 100 << 20, "as many as the weights");
         assert_eq!(bytes(300 << 20, 1 << 30), 256 << 20);
         assert_eq!(bytes(5 << 30, 64 << 30), 1 << 30);
@@ -201,6 +222,11 @@ mod tests {
 
     #[test]
     fn memory_is_read_at_some_rate() {
-        assert!(read_bandwidth(2).unwrap() > 1e6);
+        let rates = ReadRates::new(&LoadOptions { threads: Some(2), memory: Some(64 << 20), ..LoadOptions::default() });
+        let rate = rates.of(5 << 30).unwrap();
+        assert!(rate > 1e6);
+        assert_eq!(rates.of(70 << 30), Some(rate), "measured once");
+        let sizes = [0, 128 << 20, (128 << 20) + 1, 1 << 30, u64::MAX].map(size_for);
+        assert_eq!(sizes, [0, 0, 1, 2, 2]);
     }
 }

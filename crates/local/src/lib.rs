@@ -33,7 +33,7 @@ mod worker;
 
 pub use bench::{BenchRequest, BenchSample, TokenCost};
 pub use engine::Bound;
-pub use forecast::{Forecast, ModelShape, measured_bytes, read_bandwidth};
+pub use forecast::{Forecast, ModelShape, ReadRates, measured_bytes};
 pub use generation::{parameters_not_applied, random_seed};
 pub use host::LocalHost;
 pub use loading::{Description, ModelSource, describe, open_tokenizer};

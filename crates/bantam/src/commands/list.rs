@@ -5,7 +5,7 @@ use crate::session::{Session, load_options};
 use crate::table::{Align, bytes, parameters, table};
 use hub::{CatalogModel, Hub, Manifest, Shape, Unreadable};
 use kernels::{Format, KvElement};
-use local::{Forecast, LoadOptions, ModelShape};
+use local::{Forecast, LoadOptions, ModelShape, ReadRates};
 use serde::Serialize;
 
 /// List the models in the store, or those that can be had
@@ -147,8 +147,8 @@ fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
     let options =
         load_options(&LoadArgs { context: args.context, threads: args.threads, yarn: None, kv_type: args.kv_type })?;
     let names: Vec<String> = hub.store().list()?.models.into_iter().map(|manifest| manifest.name).collect();
-    let bandwidth = local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
-    let row = |model| available_row(model, names.contains(&model.name), &options, bandwidth);
+    let rates = ReadRates::new(&options);
+    let row = |model| available_row(model, names.contains(&model.name), &options, &rates);
     let rows: Vec<Available<'_>> = hub.catalog().entries().iter().map(row).collect();
     if args.json {
         return session.terminal.json(&rows);
@@ -172,17 +172,12 @@ fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn available_row<'a>(
-    model: &'a CatalogModel,
-    stored: bool,
-    options: &LoadOptions,
-    bandwidth: Option<f64>,
-) -> Available<'a> {
+fn available_row<'a>(model: &'a CatalogModel, stored: bool, options: &LoadOptions, rates: &ReadRates) -> Available<'a> {
     let forecast = model
         .shape
         .as_ref()
         .zip(weight_bytes(model))
-        .map(|(shape, bytes)| Forecast::of(&model_shape(shape, model.context), bytes, options, bandwidth));
+        .map(|(shape, bytes)| Forecast::of(&model_shape(shape, model.context), bytes, options, rates.of(bytes)));
     Available {
         name: &model.name,
         aliases: &model.aliases,

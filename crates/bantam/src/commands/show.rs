@@ -4,7 +4,7 @@ use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::table::{bytes, parameters};
 use hub::{CatalogModel, Hub, Manifest, ModelRef};
-use local::{Description, Forecast, LoadOptions, ModelSource};
+use local::{Description, Forecast, LoadOptions, ModelSource, ReadRates};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -73,14 +73,14 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     };
     let manifest = hub.manifest(reference)?;
     let mut output = row.map(from_catalog).unwrap_or_default();
-    let bandwidth = || local::read_bandwidth(options.threads.unwrap_or_else(kernels::default_threads));
+    let rates = ReadRates::new(options);
     let forecast;
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let parameters = manifest.as_ref().and_then(Manifest::parameters).cloned();
         let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters };
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
         let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
-        forecast = Some(described.forecast(options, bandwidth()));
+        forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
         let Description { info, has_tokenizer, .. } = described;
         output = Output {
             name: info.name,
@@ -105,7 +105,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         }
         let shape = row.shape.as_ref().map(|shape| super::list::model_shape(shape, row.context));
         let known = shape.zip(super::list::weight_bytes(row));
-        forecast = known.map(|(shape, bytes)| Forecast::of(&shape, bytes, options, bandwidth()));
+        forecast = known.map(|(shape, bytes)| Forecast::of(&shape, bytes, options, rates.of(bytes)));
     } else {
         anyhow::bail!("{} is not in the store\nhint: bantam pull {0}", reference.store_name());
     }
