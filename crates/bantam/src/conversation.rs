@@ -75,6 +75,7 @@ impl Conversation {
             };
         };
         let (name, argument) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+        let name = if matches!(name, "quit" | "exit") { "bye" } else { name };
         match COMMANDS.iter().find(|row| row.name == name) {
             Some(row) => (row.run)(self, unquote(argument.trim()), info).unwrap_or_else(Reply::Complain),
             None => Reply::Complain(format!("no command /{name}\nhint: /help lists them")),
@@ -308,10 +309,12 @@ mod tests {
         assert_eq!(say(&mut conversation, "  hi "), Reply::Ask("hi".to_owned()));
         assert_eq!(say(&mut conversation, "\"\"\"a\nb\"\"\""), Reply::Ask("a\nb".to_owned()));
         assert_eq!(say(&mut conversation, " "), Reply::Nothing);
-        assert_eq!(say(&mut conversation, "/bye"), Reply::Leave);
+        for word in ["/bye", "/quit", "/exit"] {
+            assert_eq!(say(&mut conversation, word), Reply::Leave);
+        }
         assert_eq!(
-            say(&mut conversation, "/quit"),
-            Reply::Complain("no command /quit\nhint: /help lists them".to_owned())
+            say(&mut conversation, "/stop"),
+            Reply::Complain("no command /stop\nhint: /help lists them".to_owned())
         );
         let Reply::Show(help) = say(&mut conversation, "/help") else { panic!("help is shown") };
         for name in ["/system", "/set", "/save", "/load", "/clear", "/show", "/bye"] {

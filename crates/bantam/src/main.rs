@@ -29,7 +29,7 @@ use std::process::ExitCode;
   bantam run qwen2.5-coder:0.5b                     chat with another one
   bantam list --available                           what there is, and what fits this machine
 
-Exit codes: 0 done, 1 failed, 2 used wrongly. Data goes to standard output, everything else to standard error.")]
+Exit codes: 0 done, 1 failed, 2 used wrongly, 130 stopped by Ctrl-C. Data goes to standard output, everything else to standard error.")]
 pub struct CommandLine {
     #[command(subcommand)]
     command: commands::Command,

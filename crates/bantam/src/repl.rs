@@ -7,7 +7,7 @@ use crate::conversation::{Conversation, Reply, is_incomplete};
 use crate::interrupt::Listener;
 use crate::session::Session;
 use crate::terminal::Terminal;
-use chat::{ChatModel, FinishReason};
+use chat::{ChatError, ChatModel, FinishReason};
 use reedline::{
     FileBackedHistory, Prompt, PromptEditMode, PromptHistorySearch, Reedline, Signal, ValidationResult, Validator,
 };
@@ -33,9 +33,11 @@ pub fn chat(
     if conversation.raw {
         terminal.note("each message is completed alone: what was said before does not reach the model");
     }
+    keep_private(history);
     let mut editor = Reedline::create()
         .with_history(Box::new(FileBackedHistory::with_file(HISTORY_LINES, history.to_path_buf())?))
-        .with_validator(Box::new(WholeMessage));
+        .with_validator(Box::new(WholeMessage))
+        .with_ansi_colors(terminal.colour);
     let mut chat = Chat { terminal, interrupts: session.interrupts.listen(), model, conversation, verbose };
     loop {
         let prompt = ContextPrompt { used: chat.conversation.used_tokens, context: info.context };
@@ -48,6 +50,18 @@ pub fn chat(
             return Ok(());
         }
     }
+}
+
+/// Lets nobody else read the file of what was typed. What it cannot make so stays as it is: the chat is worth more.
+fn keep_private(history: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+        let file = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(history);
+        let _ = file.and_then(|file| file.set_permissions(std::fs::Permissions::from_mode(0o600)));
+    }
+    #[cfg(not(unix))]
+    let _ = history;
 }
 
 /// What follows a line.
@@ -97,7 +111,12 @@ impl Chat<'_> {
                 self.terminal.data("\n")?;
             }
             // The question stays unanswered and out of the history; the person may shorten it, or /clear.
-            Err(error) => self.terminal.error(&error),
+            Err(error) => {
+                self.terminal.error(&error);
+                if matches!(error.downcast_ref(), Some(ChatError::ContextTooLong { .. })) {
+                    self.terminal.note("/clear forgets what was said");
+                }
+            }
         }
         Ok(())
     }

@@ -15,7 +15,8 @@ pub struct Terminal {
     pub stdout: bool,
     /// Standard error is a screen.
     pub stderr: bool,
-    colour: bool,
+    /// Colour is wanted: no `NO_COLOR`, no dumb terminal.
+    pub colour: bool,
 }
 
 impl Terminal {

@@ -8,8 +8,8 @@ pub enum ChatError {
     InvalidRequest(String),
     /// The prompt does not fit the context that the model was loaded with.
     #[error(
-        "the prompt has {prompt_tokens} tokens, the context holds {context}\n\
-         hint: shorten the prompt, or load the model with a larger context (its own maximum is {maximum_context})"
+        "the prompt has {prompt_tokens} tokens, the context holds {context}\nhint: shorten it{}",
+        larger_context(*context, *maximum_context)
     )]
     ContextTooLong {
         /// Tokens of the prompt as the model reads it, template included.
@@ -39,4 +39,13 @@ pub enum ChatError {
     /// A fault in this program; the request is lost, others go on.
     #[error("internal error: {0}")]
     Internal(String),
+}
+
+/// What a hint says of a larger context, where the model has one.
+fn larger_context(context: usize, maximum: usize) -> String {
+    if context < maximum {
+        format!(", or ask for a larger context: up to {maximum} with --context")
+    } else {
+        ": the model's own context is no larger".to_owned()
+    }
 }

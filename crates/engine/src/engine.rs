@@ -279,8 +279,9 @@ impl Engine {
         let found = self.scheduler.running.iter().position(|sequence| sequence.id == id);
         let index = found.expect("a sequence ended that does not run; this is a bug");
         let sequence = self.scheduler.running.remove(index);
-        events.push(EngineEvent::Finished { id, reason, counts: sequence.counts });
-        self.scheduler.retire(sequence);
+        let counts = sequence.counts;
+        self.scheduler.retire(sequence, &reason);
+        events.push(EngineEvent::Finished { id, reason, counts });
     }
 }
 

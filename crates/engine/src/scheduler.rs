@@ -16,7 +16,7 @@
 
 use crate::kv_pool::KvPool;
 use crate::prefix_cache::PrefixCache;
-use crate::sequence::{PromptScores, Sequence};
+use crate::sequence::{FinishReason, PromptScores, Sequence};
 use crate::speculation::{self, MOST_ROWS, Prices};
 use model::{LogitRows, RopeRegime};
 use std::collections::VecDeque;
@@ -129,14 +129,14 @@ impl Scheduler {
         self.pool.take(count)
     }
 
-    /// Takes back the pages of a sequence that has ended: those that are whole and computed stay in the prefix cache.
-    pub(crate) fn retire(&mut self, sequence: Sequence) {
+    /// Takes back the pages of a sequence that has ended: those that are whole and computed stay in the prefix cache, but
+    /// for a long text that was scored once, which would push out what is asked again, and for what ended in broken logits,
+    /// which would break who reads it.
+    pub(crate) fn retire(&mut self, sequence: Sequence, reason: &FinishReason) {
         let Sequence { tokens, computed, pages, shared, regime, prompt_scores, .. } = sequence;
-        let left = match prompt_scores {
-            PromptScores::None => self.prefixes.keep(&tokens[..computed], &pages, shared, regime),
-            // A long text that is scored once would push out what is asked again.
-            PromptScores::Tokens | PromptScores::Distributions => pages,
-        };
+        let is_kept = prompt_scores == PromptScores::None && !matches!(reason, FinishReason::BrokenLogits { .. });
+        let computed = if is_kept { &tokens[..computed] } else { &[] };
+        let left = self.prefixes.keep(computed, &pages, shared, regime);
         self.pool.give(left);
     }
 

@@ -25,7 +25,7 @@ const ROW_PRICE: f32 = 0.1;
 /// How much more a draft must promise for its price than none: figures are never exact.
 const MARGIN: f32 = 1.05;
 
-/// Share of an old price that one new figure can change; a step that was disturbed is soon forgotten.
+/// Share of an old price that one new figure can add to it; a step that was disturbed is soon forgotten.
 const PRICE_STEP: f32 = 0.1;
 
 /// What a count keeps of itself from draft to draft.
@@ -64,7 +64,8 @@ impl Prices {
     /// A step of `rows` rows cost this much.
     pub(crate) fn tell(&mut self, rows: usize, cost: f32) {
         let Some(price) = self.steps.get_mut(rows).filter(|_| cost.is_finite() && cost > 0.0) else { return };
-        *price = Some(price.map_or(cost, |old| old + (cost - old).clamp(-PRICE_STEP * old, PRICE_STEP * old)));
+        // A first figure may be that of a disturbed step: a lower one shows it, and counts for half at once.
+        *price = Some(price.map_or(cost, |old| old + ((cost - old) / 2.0).min(PRICE_STEP * old)));
     }
 
     /// The price of a step of `rows` rows, at most [`MOST_ROWS`]: as told, else the smallest known step's and a share for
@@ -219,5 +220,9 @@ mod tests {
         prices.tell(1, f32::NAN);
         prices.tell(MOST_ROWS + 1, 1.0);
         assert!((prices.of(1) - 1.1).abs() < 1e-6);
+        // The first step of its size was disturbed.
+        prices.tell(2, 20.0);
+        (0..6).for_each(|_| prices.tell(2, 1.2));
+        assert!((1.2..1.6).contains(&prices.of(2)), "{}", prices.of(2));
     }
 }

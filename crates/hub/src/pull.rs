@@ -73,6 +73,11 @@ impl Hub {
                 Plan::uncatalogued(reference.store_name(), Arc::new(Ollama::uncatalogued(name, tag)))
             }
             ModelRef::Stored(name) => return self.store.expect(name),
+            ModelRef::Path(path) if path.to_string_lossy().contains("://") => {
+                let hint = "download it and run the file, or name it as a source in catalog.d".to_string();
+                let reason = "an address is pulled only for a model of a catalog".to_string();
+                return Err(HubError::Refused { what: path.display().to_string(), reason, hint });
+            }
             ModelRef::Path(path) => {
                 let hint =
                     "run it as it is, or take it into the store with `bantam import PATH --name NAME`".to_string();

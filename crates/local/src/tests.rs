@@ -26,6 +26,27 @@ fn load(tiny: &Tiny) -> (TempDir, LocalModel) {
     (folder, model)
 }
 
+/// The ways in which a tiny model computes: in floats as it was written, and in integers as two mixes have it (Q4_K, Q5_0,
+/// Q6_K and Q8_0 among them), over each kind of memory of keys and values, with each instruction set.
+fn ways() -> impl Iterator<Item = (Option<&'static str>, KvElement, Isa)> {
+    let mixes = [(None, KvElement::F32), (Some("q4_k_m"), KvElement::F16), (Some("q8_0"), KvElement::Q8_0)];
+    mixes.into_iter().flat_map(|(mix, element)| Isa::available().into_iter().map(move |isa| (mix, element, isa)))
+}
+
+/// Loads the tiny model as one of the [`ways`] has it.
+fn load_as((mix, kv_element, isa): (Option<&str>, KvElement, Isa), speculate: bool) -> (TempDir, LocalModel) {
+    let folder = TempDir::new().unwrap();
+    let mut path = Tiny::default().write(folder.path());
+    if let Some(mix) = mix {
+        let target = folder.path().join("mixed.gguf");
+        quantize(&path, &target, Mix::from_name(mix).unwrap(), None, 2, &mut |_| ()).unwrap();
+        path = target;
+    }
+    let options = LoadOptions { kv_element, sequences: 4, speculate, ..LoadOptions::default() };
+    let model = LocalModel::load(&source(&path), &options, Arc::new(Runtime::new(isa, 2).unwrap())).unwrap();
+    (folder, model)
+}
+
 fn greedy(max_tokens: usize) -> GenerationOptions {
     GenerationOptions { max_tokens: Some(max_tokens), temperature: Some(0.0), ..GenerationOptions::default() }
 }
@@ -141,21 +162,23 @@ fn a_message_cannot_forge_a_special_token() {
 
 #[test]
 fn many_at_once_say_what_each_says_alone() {
-    let (_folder, model) = load(&Tiny::default());
     let prompts = ["a", "b a b", "語 yes", "abababab", "the quick brown fox", ""];
     let options = |index: usize| GenerationOptions {
         temperature: Some(if index.is_multiple_of(2) { 0.0 } else { 1.0 }),
         seed: Some(index as u64),
         ..greedy(24)
     };
-    let ask = |index: usize| model.complete(completion(&format!("x{}", prompts[index]), options(index)));
-    let alone: Vec<String> =
-        (0..prompts.len()).map(|index| block_on(async { text_of(&listen(ask(index).await.unwrap()).await) })).collect();
-    let together = block_on(futures::future::join_all(
-        (0..prompts.len()).map(|index| async move { text_of(&listen(ask(index).await.unwrap()).await) }),
-    ));
-    assert_eq!(alone, together);
-    assert!(alone.iter().any(|text| !text.is_empty()));
+    for way in ways() {
+        let (_folder, model) = load_as(way, true);
+        let ask = async |index: usize| {
+            let request = completion(&format!("x{}", prompts[index]), options(index));
+            text_of(&listen(model.complete(request).await.unwrap()).await)
+        };
+        let alone: Vec<String> = (0..prompts.len()).map(|index| block_on(ask(index))).collect();
+        let together = block_on(futures::future::join_all((0..prompts.len()).map(ask)));
+        assert_eq!(alone, together, "{way:?}");
+        assert!(alone.iter().any(|text| !text.is_empty()));
+    }
 }
 
 /// What a model answers to a prompt: its text and its usage.
@@ -166,9 +189,9 @@ fn answer_to(model: &LocalModel, prompt: &str, options: GenerationOptions) -> (S
 
 #[test]
 fn what_an_earlier_question_began_with_is_not_computed_again_and_changes_nothing() {
-    let (_folder, model) = load(&Tiny::default());
     let said = "abab yes ".repeat(10);
-    for temperature in [0.0, 1.0] {
+    for (way, temperature) in ways().flat_map(|way| [(way, 0.0), (way, 1.0)]) {
+        let (_folder, model) = load_as(way, true);
         let options = GenerationOptions { temperature: Some(temperature), seed: Some(3), ..greedy(20) };
         let (text, first) = answer_to(&model, &said, options.clone());
         // The next turn of a chat begins with all of the one before, its answer included.
@@ -177,9 +200,9 @@ fn what_an_earlier_question_began_with_is_not_computed_again_and_changes_nothing
         let whole_pages = (first.prompt_tokens - 1) / 32 * 32;
         assert!(usage.cached_tokens >= whole_pages && whole_pages >= 64, "{usage:?}");
         assert!(usage.cached_tokens < usage.prompt_tokens && usage.cached_tokens.is_multiple_of(32));
-        let (_other, fresh) = load(&Tiny::default());
+        let (_other, fresh) = load_as(way, true);
         let (cold, usage) = answer_to(&fresh, &next, options.clone());
-        assert_eq!((cold, usage.cached_tokens), (warm.clone(), 0));
+        assert_eq!((cold, usage.cached_tokens), (warm.clone(), 0), "{way:?}");
         // The same once more: at least one token is computed.
         let (again, usage) = answer_to(&model, &next, options);
         assert_eq!(again, warm);
@@ -189,13 +212,11 @@ fn what_an_earlier_question_began_with_is_not_computed_again_and_changes_nothing
 
 #[test]
 fn guessed_tokens_change_no_answer() {
-    let folder = TempDir::new().unwrap();
-    let path = Tiny::default().write(folder.path());
-    let load = |speculate| {
-        let options = LoadOptions { kv_element: KvElement::F32, speculate, ..LoadOptions::default() };
-        LocalModel::load(&source(&path), &options, runtime(2)).unwrap()
-    };
-    let (with, without) = (load(true), load(false));
+    ways().for_each(guessed_tokens_change_no_answer_as);
+}
+
+fn guessed_tokens_change_no_answer_as(way: (Option<&str>, KvElement, Isa)) {
+    let ((_one, with), (_other, without)) = (load_as(way, true), load_as(way, false));
     let (mut drafted, mut accepted) = (0, 0);
     for (prompt, temperature) in [("abab", 0.0), ("yes a b a b a b", 0.0), ("語 yes 語 yes", 0.3), ("ba", 1.0)] {
         let options = GenerationOptions {
@@ -212,13 +233,13 @@ fn guessed_tokens_change_no_answer() {
         let (events, expected) = (ask(&with), ask(&without));
         let (end, end_without) = (end_of(&events), end_of(&expected));
         assert_eq!((text_of(&events), end.0), (text_of(&expected), end_without.0));
-        assert_eq!(events[..events.len() - 1], expected[..expected.len() - 1], "log-probabilities and all");
+        assert_eq!(events[..events.len() - 1], expected[..expected.len() - 1], "log-probabilities and all, {way:?}");
         assert_eq!(end.1.completion_tokens, end_without.1.completion_tokens);
         assert_eq!((end_without.1.drafted_tokens, end_without.1.accepted_tokens), (0, 0));
         drafted += end.1.drafted_tokens;
         accepted += end.1.accepted_tokens;
     }
-    assert!(drafted >= accepted && accepted > 20, "{accepted} of {drafted}");
+    assert!(drafted >= accepted && accepted > 20, "{accepted} of {drafted}, {way:?}");
 }
 
 #[test]
@@ -316,7 +337,7 @@ fn a_long_text_is_scored_in_pieces() {
     assert_eq!(
         refusal(score(ScoreInput::Text("a".repeat(300)))),
         "the prompt has 301 tokens, the context holds 256\n\
-         hint: shorten the prompt, or load the model with a larger context (its own maximum is 256)"
+         hint: shorten it: the model's own context is no larger"
     );
     assert_eq!(refusal(score(ScoreInput::Ids(vec![]))), "the prompt is empty, expected at least one token");
     let unknown = format!("token 5000 is outside the vocabulary of {VOCABULARY} tokens");

@@ -73,6 +73,11 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let options = args.generation.options()?;
     let (model, prompt) = model_and_prompt(&args, session)?;
     let prompt = join(prompt, piped(session)?);
+    if prompt.as_deref().is_some_and(|prompt| prompt.trim().is_empty()) {
+        let text =
+            "the prompt is empty\nhint: bantam run MODEL \"PROMPT\"; without a prompt, on a terminal, it is a chat";
+        return Err(UsedWrongly(text.to_owned()).into());
+    }
     if prompt.is_none() && args.json {
         return Err(UsedWrongly("--json needs a prompt\nhint: bantam run MODEL \"PROMPT\" --json".to_owned()).into());
     }
