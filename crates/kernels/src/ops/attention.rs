@@ -12,8 +12,8 @@
 //! out = acc / l
 //! ```
 //!
-//! A tile of queries shares the positions that all of them see, and goes over the others one query at a time: nothing that a
-//! query does not see touches it, were it infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
+//! Positions that a query does not see weigh zero, and adding them changes nothing; so a tile of queries goes over all
+//! that any of them sees. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
 //! what is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
 //! of 11 bits has its place in an f32), so both ways give the same bits. Against the oracle, over the numbers that are stored,
 //! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
@@ -281,7 +281,7 @@ impl Attend<'_> {
         let queries = &self.queries;
         let head_dim = queries.shape.head_dim;
         let positions = place.page * PAGE_LEN..(place.page + 1) * PAGE_LEN;
-        let visible = queries.visible_in(start..start + C, positions.clone());
+        let visible = queries.visible_in(start..start + C, positions);
         if visible.is_empty() {
             return;
         }
@@ -294,22 +294,17 @@ impl Attend<'_> {
             return score::<S, R, C>(simd, q, strip, &mut weights[place.offset..]);
         }
         let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
-        let weights = &weights[place.offset..];
-        // What some do not see is added for each of the others alone: a weight of zero would not undo an infinite value.
-        let first = queries.visible_in(start..start + 1, positions.clone());
-        let last = queries.visible_in(start + C - 1..start + C, positions.clone());
-        let shared = last.start..first.end.max(last.start);
-        for (part, is_shared) in [(0..shared.start, false), (shared.clone(), true), (shared.end..PAGE_LEN, false)] {
-            if is_shared {
-                add_page::<S, R, C>(simd, weights, &part, strip, head_dim, sums);
-                continue;
-            }
-            for c in 0..C {
-                let own = queries.visible_in(start + c..start + c + 1, positions.clone());
-                let own = own.start.max(part.start)..own.end.min(part.end);
-                let (weights, sums) = (&weights[c * BLOCK_LEN..], &mut sums[c * head_dim..(c + 1) * head_dim]);
-                add_page::<S, R, 1>(simd, weights, &own, strip, head_dim, sums);
-            }
+        let (weights, mut d) = (&weights[place.offset..], 0);
+        while d + 2 * S::LANES <= head_dim {
+            add_values::<S, R, C, 2>(simd, weights, &visible, strip, head_dim, sums, d);
+            d += 2 * S::LANES;
+        }
+        while d + S::LANES <= head_dim {
+            add_values::<S, R, C, 1>(simd, weights, &visible, strip, head_dim, sums, d);
+            d += S::LANES;
+        }
+        if d < head_dim {
+            add_last_values::<S, R, C>(simd, weights, &visible, strip, head_dim, sums, d);
         }
     }
 }
@@ -575,34 +570,7 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
     (state.max[query], state.total[query]) = (max, total);
 }
 
-/// sums `[C, Dh]` += Σ weight * value over the visible positions of a page, for `C` queries.
-#[inline(always)]
-fn add_page<S: Simd, R: Read, const C: usize>(
-    simd: S,
-    weights: &[f32],
-    visible: &Range<usize>,
-    values: R,
-    head_dim: usize,
-    sums: &mut [f32],
-) {
-    if visible.is_empty() {
-        return;
-    }
-    let mut d = 0;
-    while d + 2 * S::LANES <= head_dim {
-        add_values::<S, R, C, 2>(simd, weights, visible, values, head_dim, sums, d);
-        d += 2 * S::LANES;
-    }
-    while d + S::LANES <= head_dim {
-        add_values::<S, R, C, 1>(simd, weights, visible, values, head_dim, sums, d);
-        d += S::LANES;
-    }
-    if d < head_dim {
-        add_last_values::<S, R, C>(simd, weights, visible, values, head_dim, sums, d);
-    }
-}
-
-/// [`add_page`] of the `P` vectors of a head that begin
+/// sums += Σ weight * value over the visible positions of a page, for `C` queries and the `P` vectors of a head that begin
 /// at `d`.
 #[inline(always)]
 fn add_values<S: Simd, R: Read, const C: usize, const P: usize>(
