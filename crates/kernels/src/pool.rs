@@ -1,4 +1,8 @@
-//! The pool of threads: one caller and its persistent workers share out numbered pieces of work and meet at a barrier.
+//! The pool of threads: one caller and its persistent workers share out numbered pieces of work.
+//!
+//! Nobody waits for a thread that does nothing: a worker enters a call through its gate, the caller closes the gate when all
+//! pieces are taken, and waits for those who are inside. A worker that is not running, because other programs have its
+//! processor, comes too late for that call and costs nothing.
 //!
 //! A worker that waits spins briefly, because the next op of a decoder follows within microseconds, then sleeps, because
 //! a spinning thread takes time from whoever shares the processor. A panic in a piece of work ends that call in its
@@ -13,6 +17,9 @@ use std::thread::JoinHandle;
 
 use crate::KernelError;
 
+/// The bit of the gate that keeps workers out.
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
 /// How often a waiting thread looks before it sleeps: about twenty microseconds.
 const SPINS: usize = 500;
 
@@ -24,14 +31,14 @@ struct Job {
 }
 
 struct Shared {
-    /// Written by the caller alone, while no worker is between a change of `generation` and its own arrival.
+    /// Written by the caller alone, while the gate is closed and no worker is inside.
     job: UnsafeCell<Option<Job>>,
     /// Grows by one with each job; workers wait for it to change.
     generation: AtomicUsize,
     /// The next index to take.
     next: AtomicUsize,
-    /// Workers that have not yet arrived at the barrier of this generation.
-    running: AtomicUsize,
+    /// Workers inside, and [`CLOSED`].
+    gate: AtomicUsize,
     /// Workers asleep in `wake`.
     sleeping: AtomicUsize,
     stopping: AtomicBool,
@@ -42,9 +49,9 @@ struct Shared {
     done: Condvar,
 }
 
-// SAFETY: the only field that is not shareable by itself is `job`. The caller writes it when every worker has arrived at
-// the barrier (`running` is 0, read with Acquire) and publishes it by `generation` (SeqCst); workers only read it between
-// seeing that and arriving. What `task` points at is `Sync`, and outlives the barrier.
+// SAFETY: the only field that is not shareable by itself is `job`. The caller writes it when the gate is closed with nobody
+// inside (read with Acquire) and publishes it by opening the gate (Release); workers only read it inside, which they enter
+// with Acquire and leave with Release. What `task` points at is `Sync`, and outlives the time that anybody is inside.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; no field belongs to a thread.
 unsafe impl Send for Shared {}
@@ -63,7 +70,7 @@ impl Pool {
             job: UnsafeCell::new(None),
             generation: AtomicUsize::new(0),
             next: AtomicUsize::new(0),
-            running: AtomicUsize::new(0),
+            gate: AtomicUsize::new(CLOSED),
             sleeping: AtomicUsize::new(0),
             stopping: AtomicBool::new(false),
             panic: Mutex::new(None),
@@ -98,17 +105,17 @@ impl Pool {
         let _turn = hold(&self.turn);
         let shared = &*self.shared;
         let task: *const (dyn Fn(usize) + Sync + '_) = task;
-        // SAFETY: only the lifetime changes; workers use the pointer before they arrive at the barrier below, which this
-        // function always reaches: the caller's own share is run under `catch_unwind`.
+        // SAFETY: only the lifetime changes; workers use the pointer inside the gate, and this function always waits below
+        // until all have left: the caller's own share is run under `catch_unwind`.
         let task = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(task)
         };
         let job = Job { task, count };
-        // SAFETY: the barrier of the previous call has been passed, so no worker reads `job` now, and `turn` keeps other
-        // callers away.
+        // SAFETY: the gate is closed and nobody is inside since the previous call, so no worker reads `job` now, and `turn`
+        // keeps other callers away.
         unsafe { *shared.job.get() = Some(job) };
         shared.next.store(0, Ordering::Relaxed);
-        shared.running.store(self.workers.len(), Ordering::Relaxed);
+        shared.gate.store(0, Ordering::Release);
         shared.generation.fetch_add(1, Ordering::SeqCst);
         shared.wake_sleepers();
         shared.take_pieces(job);
@@ -142,7 +149,7 @@ impl Shared {
                 if index >= job.count {
                     break;
                 }
-                // SAFETY: the caller of `Pool::run` keeps the task alive until every worker has arrived.
+                // SAFETY: the caller of `Pool::run` keeps the task alive until every worker has left.
                 unsafe { (*job.task)(index) };
             }
         }));
@@ -184,23 +191,30 @@ impl Shared {
         generation
     }
 
-    /// The caller's side of the barrier.
+    /// Closes the gate and waits until nobody is inside.
     fn wait_for_workers(&self) {
+        self.gate.fetch_or(CLOSED, Ordering::AcqRel);
         for _ in 0..SPINS {
-            if self.running.load(Ordering::Acquire) == 0 {
+            if self.gate.load(Ordering::Acquire) == CLOSED {
                 return;
             }
             std::hint::spin_loop();
         }
         let mut guard = hold(&self.lock);
-        while self.running.load(Ordering::Acquire) != 0 {
+        while self.gate.load(Ordering::Acquire) != CLOSED {
             guard = self.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// A worker's side of the barrier.
-    fn arrive(&self) {
-        if self.running.fetch_sub(1, Ordering::AcqRel) == 1 {
+    /// Enters unless the gate is closed.
+    fn enter(&self) -> bool {
+        let enter = |gate: usize| (gate & CLOSED == 0).then_some(gate + 1);
+        self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
+    }
+
+    /// Leaves; the last tells a caller that waits.
+    fn leave(&self) {
+        if self.gate.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
             drop(hold(&self.lock));
             self.done.notify_one();
         }
@@ -215,12 +229,14 @@ fn work(shared: &Shared) {
         if shared.stopping.load(Ordering::SeqCst) {
             return;
         }
-        // SAFETY: the generation changed after the caller wrote the job, and the caller writes no other before this
-        // worker has arrived.
+        if !shared.enter() {
+            continue;
+        }
+        // SAFETY: inside the gate, where the caller does not write the job.
         if let Some(job) = unsafe { *shared.job.get() } {
             shared.take_pieces(job);
         }
-        shared.arrive();
+        shared.leave();
     }
 }
 
@@ -248,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn many_small_jobs_meet_at_the_barrier() {
+    fn many_small_jobs_are_done_whole() {
         let pool = Pool::new(3).unwrap();
         let total = AtomicUsize::new(0);
         for round in 1..=2_000 {
