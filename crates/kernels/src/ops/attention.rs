@@ -12,8 +12,8 @@
 //! out = acc / l
 //! ```
 //!
-//! Positions that a query does not see weigh zero, and adding them changes nothing; so a tile of queries goes over all
-//! that any of them sees. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
+//! Where a page is seen in part, a tile has queries of one row: nothing that a query does not see touches it, were it
+//! infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
 //! what is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
 //! of 11 bits has its place in an f32), so both ways give the same bits. Against the oracle, over the numbers that are stored,
 //! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
@@ -255,7 +255,9 @@ impl Attend<'_> {
         let count = self.queries.count();
         let mut start = 0;
         while start < count {
-            let len = (count - start).min(S::PAIR_COLUMNS);
+            let len = self.tile_len(place, start, (count - start).min(S::PAIR_COLUMNS));
+            // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
+            let len = len.min(S::PAIR_COLUMNS);
             match len {
                 1 => self.tile::<S, R, 1>(simd, strip, place, start, state),
                 2 => self.tile::<S, R, 2>(simd, strip, place, start, state),
@@ -266,6 +268,18 @@ impl Attend<'_> {
             }
             start += len;
         }
+    }
+
+    /// How many queries from `start` on make a tile, `most` at most. Values are added only for queries that see the same of
+    /// the page: a weight of zero would not undo an infinite value.
+    fn tile_len(&self, place: Place, start: usize, most: usize) -> usize {
+        let queries = &self.queries;
+        let positions = place.page * PAGE_LEN..(place.page + 1) * PAGE_LEN;
+        let seen = |query: usize| queries.visible_in(query..query + 1, positions.clone());
+        if place.part == KvPart::Keys || seen(start) == seen(start + most - 1) {
+            return most;
+        }
+        most.min(queries.group - start % queries.group)
     }
 
     /// `C` queries from `start` on.

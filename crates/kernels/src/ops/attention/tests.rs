@@ -131,6 +131,24 @@ fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
 }
 
 #[test]
+fn an_infinite_value_does_not_touch_those_who_do_not_see_it() {
+    on_every_isa(1, |runtime, _| {
+        for (window, infinite) in [(None, 40), (Some(20), 40), (None, 31), (Some(3), 0)] {
+            let shape = AttentionShape { window, ..shape(9, 3, 20) };
+            let mut case = Case::new(shape, KvElement::F32, 70);
+            let expected = case.run(runtime, [70].into_iter());
+            case.v[infinite * 3 * 20..(infinite + 1) * 3 * 20].fill(f32::INFINITY);
+            let got = case.run(runtime, [70].into_iter());
+            let last = window.map_or(70, |window| infinite + window);
+            for (row, (got, expected)) in got.chunks(9 * 20).zip(expected.chunks(9 * 20)).enumerate() {
+                let sees = (infinite..last).contains(&row);
+                assert_eq!(got == expected, !sees, "row {row}, value {infinite}, window {window:?}");
+            }
+        }
+    });
+}
+
+#[test]
 fn bytes_are_attended_to_as_the_numbers_that_they_stand_for_bit_for_bit() {
     on_every_isa(2, |runtime, _| {
         // Few queries read bytes, many read what was widened of them.
