@@ -5,6 +5,7 @@
 
 use crate::failure::Interrupted;
 use crate::interrupt::Listener;
+use crate::progress::Gauge;
 use crate::terminal::Terminal;
 use chat::{ChatEvent, ChatStream, FinishReason, Usage};
 use futures::executor::block_on;
@@ -50,10 +51,16 @@ pub fn receive(
         reason: FinishReason::Cancelled,
         usage: Usage::default(),
     };
+    let mut reading = Gauge::new(*terminal, "reading the prompt (tokens)");
     // The interrupt stands first: one that came before the first event ends the answer before it is shown.
     while let Either::Right((Some(event), _)) = block_on(select(pin!(interrupts.next()), stream.next())) {
-        match event? {
+        let event = event?;
+        if !matches!(event, ChatEvent::Reading { .. }) {
+            reading.end();
+        }
+        match event {
             ChatEvent::Started { prompt_tokens } => answer.usage.prompt_tokens = prompt_tokens,
+            ChatEvent::Reading { read_tokens, total_tokens } => reading.at(read_tokens, total_tokens),
             ChatEvent::Thought { text, tokens } => {
                 answer.usage.completion_tokens += tokens;
                 if show == Show::Streaming {
@@ -78,6 +85,7 @@ pub fn receive(
             }
         }
     }
+    reading.end();
     if show == Show::Streaming && !answer.text.ends_with('\n') {
         terminal.data("\n")?;
     }

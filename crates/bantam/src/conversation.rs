@@ -174,7 +174,8 @@ fn show(conversation: &mut Conversation, _: &str, info: &ModelInfo) -> Result<Re
         info.family,
         crate::table::parameters(info.parameters),
         info.quantization,
-        conversation.used_tokens,
+        // The last token that was made needs no place of its own.
+        conversation.used_tokens.min(info.context),
         info.context,
         conversation.messages.len(),
     )))
@@ -183,13 +184,16 @@ fn show(conversation: &mut Conversation, _: &str, info: &ModelInfo) -> Result<Re
 fn save(conversation: &mut Conversation, file: &str, _: &ModelInfo) -> Result<Reply, String> {
     let file = named_file("save", file)?;
     let json = serde_json::to_string_pretty(conversation).map_err(|error| error.to_string())?;
-    std::fs::write(file, json + "\n").map_err(|error| format!("{}: {error}", file.display()))?;
+    std::fs::write(file, json + "\n").map_err(|error| {
+        format!("{}: cannot write: {error}\nhint: name a file in a folder of yours", file.display())
+    })?;
     Ok(Reply::Show(format!("saved {} messages to {}\n", conversation.messages.len(), file.display())))
 }
 
 fn load(conversation: &mut Conversation, file: &str, _: &ModelInfo) -> Result<Reply, String> {
     let file = named_file("load", file)?;
-    let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| format!("{}: cannot read: {error}\nhint: /save writes a chat to a file", file.display()))?;
     let saved: Conversation = serde_json::from_str(&text)
         .map_err(|error| format!("{}: not a saved chat: {error}\nhint: /save writes one", file.display()))?;
     if !saved.messages.is_empty() || saved.system.is_some() || saved.think.is_some() {

@@ -15,22 +15,22 @@ use local::Bound;
 #[command(next_help_heading = "Generation")]
 pub struct GenerationArgs {
     /// Most tokens to generate; the default is what the context leaves
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub max_tokens: Option<usize>,
     /// Randomness: 0 always takes the likeliest token
-    #[arg(long, value_name = "T")]
+    #[arg(long, value_name = "T", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
     /// Choose among the K likeliest tokens; 0 is all
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
     pub top_k: Option<usize>,
     /// Choose among the likeliest tokens that together reach probability P
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f32>,
     /// Choose among tokens at least P times as likely as the likeliest
-    #[arg(long, value_name = "P")]
+    #[arg(long, value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
     /// Make recent tokens less likely by this factor; 1 is off
-    #[arg(long, value_name = "R")]
+    #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub repeat_penalty: Option<f32>,
     /// Subtract this from the score of every token already generated
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
@@ -39,7 +39,7 @@ pub struct GenerationArgs {
     #[arg(long, value_name = "R", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
     /// The same seed, prompt and model give the same answer; the default is the model's own, else random
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// End the answer before this text; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -104,13 +104,13 @@ pub fn check(options: &GenerationOptions) -> Result<(), UsedWrongly> {
 #[command(next_help_heading = "Model")]
 pub struct LoadArgs {
     /// Positions that prompt and answer may use together; the default is the model's own, at most 8192
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub context: Option<usize>,
     /// Threads to compute with; the default is the physical cores that this process may use
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub threads: Option<usize>,
     /// Stretch the context by this factor with YaRN, for models made for it (Qwen 2.5: 4)
-    #[arg(long, value_name = "FACTOR")]
+    #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub yarn: Option<f32>,
     /// How keys and values are kept: q8_0 takes about half the memory of f16, the default, and is less exact; f32 takes
     /// twice as much

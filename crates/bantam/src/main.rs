@@ -10,6 +10,7 @@ mod commands;
 mod conversation;
 mod failure;
 mod generation;
+mod input;
 mod interrupt;
 mod progress;
 mod repl;

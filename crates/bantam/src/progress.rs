@@ -4,7 +4,8 @@
 //! Knows counts and names, not what is counted.
 
 use crate::terminal::Terminal;
-use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -45,7 +46,12 @@ impl Progress {
         let target = if self.terminal.stderr { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(total, target).with_message(name.to_owned()).with_position(done);
         if let Ok(style) = ProgressStyle::with_template(self.template(total.is_some())) {
-            bar.set_style(style.progress_chars("=> "));
+            // Its own rates have four digits after the point.
+            let rate = |state: &ProgressState, out: &mut dyn Write| {
+                // Text in memory, which takes all of it.
+                let _ = write!(out, "{:.0}", state.per_sec());
+            };
+            bar.set_style(style.progress_chars("=> ").with_key("rate", rate));
         }
         bar.reset_eta();
         if !self.terminal.stderr && self.unit == Unit::Bytes {
@@ -96,10 +102,40 @@ impl Progress {
     fn template(&self, total_known: bool) -> &'static str {
         match (self.unit, total_known) {
             (Unit::Bytes, true) => {
-                "{msg} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left"
+                "{msg} [{wide_bar}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta} left"
             }
             (Unit::Bytes, false) => "{msg} {spinner} {decimal_bytes} {decimal_bytes_per_sec}",
-            (Unit::Things, _) => "{msg} [{bar:24}] {pos}/{len} {per_sec} {eta} left",
+            (Unit::Things, _) => "{msg} [{wide_bar}] {pos}/{len} {rate}/s {eta} left",
+        }
+    }
+}
+
+/// A bar for work that tells how far it is, and that begins when it is first told.
+pub struct Gauge {
+    progress: Progress,
+    name: &'static str,
+    at: Option<usize>,
+}
+
+impl Gauge {
+    /// Nothing is shown yet.
+    pub fn new(terminal: Terminal, name: &'static str) -> Gauge {
+        Gauge { progress: Progress::new(terminal, Unit::Things), name, at: None }
+    }
+
+    /// So many of `total` are done.
+    pub fn at(&mut self, done: usize, total: usize) {
+        match self.at {
+            Some(before) => self.progress.add(done.saturating_sub(before) as u64),
+            None => self.progress.begin(self.name, Some(total as u64), done as u64),
+        }
+        self.at = Some(done);
+    }
+
+    /// It is complete; the bar goes.
+    pub fn end(&mut self) {
+        if self.at.take().is_some() {
+            self.progress.end();
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn chat(
         .with_ansi_colors(terminal.colour);
     let mut chat = Chat { terminal, interrupts: session.interrupts.listen(), model, conversation, verbose };
     loop {
-        let prompt = ContextPrompt { used: chat.conversation.used_tokens, context: info.context };
+        let prompt = ContextPrompt { used: chat.conversation.used_tokens.min(info.context), context: info.context };
         let line = match editor.read_line(&prompt)? {
             Signal::Success(line) => line,
             Signal::CtrlC => continue,

@@ -35,8 +35,10 @@ impl Terminal {
     /// The reader is gone (a closed pipe) or the disk is full.
     pub fn data(&self, text: &str) -> std::io::Result<()> {
         let mut stdout = std::io::stdout().lock();
-        stdout.write_all(text.as_bytes())?;
-        stdout.flush()
+        stdout
+            .write_all(text.as_bytes())
+            .and_then(|()| stdout.flush())
+            .map_err(|error| std::io::Error::new(error.kind(), format!("cannot write to standard output: {error}")))
     }
 
     /// Writes one value as a line of JSON to standard output.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use std::pin::Pin;
 use std::time::Duration;
 
-/// A stream of events: one `Started`, then text and thought as they are made, then one `Finished`, or an error as
+/// A stream of events: one `Started`, `Reading` while a long prompt is read, then text and thought as they are made, then one `Finished`, or an error as
 /// its last item. Dropping it cancels the request.
 pub type ChatStream = Pin<Box<dyn Stream<Item = Result<ChatEvent, ChatError>> + Send>>;
 
@@ -18,6 +18,13 @@ pub enum ChatEvent {
     Started {
         /// Tokens of the prompt, template included.
         prompt_tokens: usize,
+    },
+    /// A part of the prompt was read, and more of it is left. A short prompt is read at once, without such an event.
+    Reading {
+        /// Tokens that are read.
+        read_tokens: usize,
+        /// Tokens to be read before one is generated.
+        total_tokens: usize,
     },
     /// A piece of the answer; whole UTF-8 characters, never empty.
     Text {

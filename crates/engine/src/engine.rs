@@ -306,6 +306,8 @@ impl Choice<'_> {
             }
         }
         if sequence.pending() > 0 {
+            let (id, read, total) = (sequence.id, sequence.computed, sequence.tokens.len());
+            self.events.push(EngineEvent::Reading { id, read, total });
             return None;
         }
         if sequence.generated().len() >= sequence.max_tokens {

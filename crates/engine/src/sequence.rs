@@ -64,6 +64,16 @@ pub enum EngineEvent {
         /// The most likely tokens, best first, as many as were asked for.
         top: Vec<TokenLogprob>,
     },
+    /// A part of a long prompt was read, and more of it is left for the next steps. After a preemption what was generated
+    /// before is read again, and counts with the prompt.
+    Reading {
+        /// Whose.
+        id: SequenceId,
+        /// Tokens that are read.
+        read: usize,
+        /// Tokens to be read before one is generated.
+        total: usize,
+    },
     /// Some tokens of a prompt were scored. These come in order and together cover the prompt.
     PromptLogprobs {
         /// Whose.
@@ -89,8 +99,10 @@ pub enum EngineEvent {
 impl EngineEvent {
     /// Whose event it is.
     pub fn id(&self) -> SequenceId {
-        let (EngineEvent::Token { id, .. } | EngineEvent::PromptLogprobs { id, .. } | EngineEvent::Finished { id, .. }) =
-            self;
+        let (EngineEvent::Token { id, .. }
+        | EngineEvent::Reading { id, .. }
+        | EngineEvent::PromptLogprobs { id, .. }
+        | EngineEvent::Finished { id, .. }) = self;
         *id
     }
 }

@@ -292,6 +292,10 @@ impl Simulation {
                     assert_eq!(logprob.is_some(), top.len() == 3);
                     one.heard.tokens.push(token);
                 }
+                EngineEvent::Reading { read, total, .. } => {
+                    assert!(0 < read && read < total);
+                    assert_eq!(total, one.prompt.len() + one.heard.tokens.len());
+                }
                 EngineEvent::PromptLogprobs { first_position, logprobs, distributions, .. } => {
                     assert_eq!(first_position, one.heard.prompt_logprobs.len());
                     one.heard.prompt_logprobs.extend(logprobs);

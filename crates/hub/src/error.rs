@@ -51,7 +51,7 @@ pub enum HubError {
     },
     /// A server cannot be reached at all.
     #[error(
-        "no network: cannot reach {host}: {reason}\nhint: connect, or set HTTPS_PROXY where a proxy is needed; models in the store run without a network"
+        "cannot reach {host} (no network, or none that leads there): {reason}\nhint: connect, or set HTTPS_PROXY where a proxy is needed; models in the store run without a network"
     )]
     Offline {
         /// The server.

@@ -303,10 +303,11 @@ fn same_server(a: &Url, b: &Url) -> bool {
     a.scheme() == b.scheme() && a.host_str() == b.host_str() && a.port_or_known_default() == b.port_or_known_default()
 }
 
-/// An error with its causes, the innermost last; never with an address, which may hold secrets.
+/// An error with its causes, the innermost last, and of a connection that failed only that one; never with an address, which may hold secrets.
 pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
     let mut next = Some(error);
+    let unconnected = error.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect);
     while let Some(error) = next {
         // An I/O error that wraps another says the same, and hides that other from `source`.
         let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
@@ -327,7 +328,13 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
         }
         next = error.source();
     }
-    texts.join(": ")
+    match (texts.pop(), unconnected) {
+        (Some(innermost), true) => innermost,
+        (last, _) => {
+            texts.extend(last);
+            texts.join(": ")
+        }
+    }
 }
 
 #[cfg(test)]

@@ -73,7 +73,7 @@ impl Hub {
 
     /// Whether a text names a model, nearly does, or is something else: a prompt.
     ///
-    /// A text with white space, or near to no name, is not a model. Paths count where they exist or end in `.gguf`.
+    /// A text with white space, or near to no name, is not a model. Paths count where they exist, begin as one, or end in `.gguf`.
     pub fn look_up(&self, text: &str) -> Lookup {
         if let Some(reference) = ModelRef::from_prefixed(text) {
             let expected = |error| match error {
@@ -216,11 +216,13 @@ pub(crate) fn reserved(name: &str, model: &CatalogModel) -> HubError {
     HubError::Reserved { name: name.to_string(), reason }
 }
 
-/// Whether a text is meant as a path: a GGUF file's name, a file that exists and looks like one, or a folder that
-/// holds a model.
+/// Whether a text is meant as a path: a GGUF file's name, what begins like a path, something that exists and has a
+/// separator in its name, or a folder that holds a model.
 fn is_model_path(text: &str) -> bool {
     let path = Path::new(text);
     let gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let spoken = text.contains(char::is_whitespace) && !path.exists();
-    (gguf && !spoken) || path.join("config.json").is_file() || (text.contains(['/', '\\']) && path.is_file())
+    let begins = ["/", "./", "../"].iter().any(|start| text.starts_with(start)) && !text.contains(char::is_whitespace);
+    let exists = text.contains(['/', '\\']) && path.exists();
+    (gguf && !spoken) || begins || exists || path.join("config.json").is_file()
 }

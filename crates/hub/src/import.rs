@@ -129,7 +129,7 @@ impl Hub {
     }
 
     /// Takes in a GGUF file that was made out of the model `base`, and that lies on the store's file system: it is moved.
-    /// The manifest says `how` it was made (`quantized to q4_k_m`), from which model and bytes; the licence stays.
+    /// The manifest says `how` it was made (`quantized to q4_k_m`), from which model and bytes; licence and settings stay.
     pub fn import_derived(
         &self,
         file: &Path,
@@ -155,8 +155,10 @@ impl Hub {
             named => named.store_name(),
         };
         let files = vec![(file.to_path_buf(), "model.gguf".to_string())];
-        let license = manifest.and_then(|manifest| manifest.license);
-        let found = Found { name: name.to_string(), bytes: total_bytes(&files), files, license, ..Found::default() };
+        // What was set for the base, such as its parameters, is meant for what is made out of it.
+        let (license, settings) = manifest.map(|manifest| (manifest.license, manifest.ollama)).unwrap_or_default();
+        let bytes = total_bytes(&files);
+        let found = Found { name: name.to_string(), bytes, files, license, settings, ..Found::default() };
         self.take_over(&found, name, format!("{how} from {base} (sha256 {digest})"), Way::Move, progress)
     }
 
@@ -199,7 +201,11 @@ impl Hub {
         for note in &found.notes {
             progress.message(&format!("{name}: {note}"));
         }
-        let license = meant.map(|model| model.licence.clone()).or_else(|| found.license.clone());
+        let known = meant.or_else(|| self.known_bytes(&mut files));
+        if let Some(model) = known.filter(|model| model.name != name) {
+            progress.message(&format!("{name}: these are the bytes of {} in the catalog", model.name));
+        }
+        let license = known.map(|model| model.licence.clone()).or_else(|| found.license.clone());
         let manifest = Manifest {
             name: name.to_string(),
             family: self.family(&files),
@@ -212,6 +218,22 @@ impl Hub {
         self.store.add(&manifest, false)?;
         Ok(manifest)
     }
+
+    /// The catalog's model whose digest the only one of `files` has, which is then pinned by it.
+    fn known_bytes(&self, files: &mut [ManifestFile]) -> Option<&CatalogModel> {
+        let [only] = files else { return None };
+        let model = self.catalog.entries().iter().find(|model| model.sha256 == Some(only.sha256))?;
+        (only.pinned, only.digest_origin) = (true, DigestOrigin::Catalog);
+        Some(model)
+    }
+}
+
+/// Bytes of all files of a model at a path: a GGUF file with its shards, or a folder of safetensors.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn bytes_at(path: &Path) -> Result<u64, HubError> {
+    Ok(total_bytes(&if path.is_dir() { folder_files(path)? } else { shards(path) }))
 }
 
 /// One model's files being taken into the store.

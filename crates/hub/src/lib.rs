@@ -42,7 +42,7 @@ pub use error::HubError;
 pub use home::Home;
 pub use http::RetryPolicy;
 pub use hub::{Hub, HubOptions};
-pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped};
+pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped, bytes_at};
 pub use manifest::{DigestOrigin, FileRole, Manifest, ManifestFile, OllamaSettings, UnknownFields};
 pub use model_ref::{Lookup, ModelRef};
 pub use progress::{Progress, Silent};

@@ -72,7 +72,7 @@ impl Hub {
             ModelRef::Ollama { name, tag } => {
                 Plan::uncatalogued(reference.store_name(), Arc::new(Ollama::uncatalogued(name, tag)))
             }
-            ModelRef::Stored(name) => return self.store.expect(name),
+            ModelRef::Stored(name) => return self.whole_or_damaged(name, progress),
             ModelRef::Path(path) if path.to_string_lossy().contains("://") => {
                 let hint = "download it and run the file, or name it as a source in catalog.d".to_string();
                 let reason = "an address is pulled only for a model of a catalog".to_string();
@@ -137,6 +137,23 @@ impl Hub {
             plan.name, file.file_name, file.sha256
         ));
         None
+    }
+
+    /// A model that only the store knows, every byte of it read: there is nowhere to fetch it from again.
+    fn whole_or_damaged(&self, name: &str, progress: &dyn Progress) -> Result<Manifest, HubError> {
+        let manifest = self.store.expect(name)?;
+        progress.message(&format!("{name}: in the store; reading it to make sure that it is whole"));
+        match manifest.files.iter().find(|file| !self.store.has_sound_blob(&file.sha256, Some(file.bytes))) {
+            None => Ok(manifest),
+            Some(file) => Err(HubError::Refused {
+                what: name.to_string(),
+                reason: format!(
+                    "{} is damaged in the store: its bytes are not those of sha256 {}",
+                    file.file_name, file.sha256
+                ),
+                hint: format!("it came from {}: bantam rm {name}, and import or make it again", manifest.source),
+            }),
+        }
     }
 
     fn ask_sources(&self, plan: &Plan, progress: &dyn Progress) -> Result<Manifest, HubError> {

@@ -152,6 +152,10 @@ impl Listener for Answer {
         next
     }
 
+    fn reading(&mut self, read: usize, total: usize) {
+        self.send(ChatEvent::Reading { read_tokens: read, total_tokens: total });
+    }
+
     fn scored(&mut self, _: &[engine::TokenLogprob], _: Vec<f32>) {}
 
     fn finished(&mut self, end: Result<FinishReason, ChatError>, counts: Counts) {

@@ -43,4 +43,4 @@ pub use model::YARN_FACTORS;
 pub use options::LoadOptions;
 pub use quantize::{Calibration, QuantizeError, QuantizeProgress, QuantizeReport, QuantizedTensor, quantize};
 pub use quantize_mix::{Mix, mix_names};
-pub use scoring::{ScoredPiece, ScoredPieces};
+pub use scoring::{ScoreProgress, ScoredPiece, ScoredPieces};

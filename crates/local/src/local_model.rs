@@ -7,7 +7,7 @@ use crate::generation::{or_else, sampling};
 use crate::loading::{ModelSource, Parts, Template};
 use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS};
 use crate::options::LoadOptions;
-use crate::scoring::Scoring;
+use crate::scoring::{ScoreProgress, Scoring};
 use crate::thought::{OPEN, ThoughtSplitter};
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, Worker};
 use chat::{
@@ -259,11 +259,19 @@ impl LocalModel {
         ids.iter().zip(logprobs).map(token).collect()
     }
 
-    async fn score_tokens(&self, request: ScoreRequest) -> Result<ScoreResponse, ChatError> {
+    /// As [`ChatModel::score`], telling how far it is; `begin` is given the number of tokens first.
+    ///
+    /// # Errors
+    /// As [`ChatModel::score`].
+    pub async fn score_watched(
+        &self,
+        request: ScoreRequest,
+        begin: impl FnOnce(usize) -> ScoreProgress,
+    ) -> Result<ScoreResponse, ChatError> {
         let ids = self.score_ids(request.input)?;
         let (reply, outcome) = oneshot::channel();
         let sequence = Self::score_request(ids.clone(), PromptScores::Tokens);
-        self.submit(sequence, Box::new(Scoring::new(reply))).await?;
+        self.submit(sequence, Box::new(Scoring::new(begin(ids.len()), reply))).await?;
         let logprobs = outcome.await.map_err(|_| thread_gone())??;
         Ok(ScoreResponse { tokens: self.scored_tokens(&ids, &logprobs) })
     }
@@ -342,6 +350,6 @@ impl ChatModel for LocalModel {
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {
-        Box::pin(self.score_tokens(request))
+        Box::pin(self.score_watched(request, |_| Box::new(|_| {})))
     }
 }

@@ -26,13 +26,17 @@ use std::time::Instant;
 pub(crate) struct Scoring {
     /// Of each token but the first.
     logprobs: Vec<f32>,
+    progress: ScoreProgress,
     reply: Option<oneshot::Sender<Result<Vec<f32>, ChatError>>>,
 }
 
+/// Told how many positions more were scored, on the engine's thread: it must not wait.
+pub type ScoreProgress = Box<dyn FnMut(usize) + Send>;
+
 impl Scoring {
     /// The reply gets the log-probability of each token but the first.
-    pub(crate) fn new(reply: oneshot::Sender<Result<Vec<f32>, ChatError>>) -> Scoring {
-        Scoring { logprobs: Vec::new(), reply: Some(reply) }
+    pub(crate) fn new(progress: ScoreProgress, reply: oneshot::Sender<Result<Vec<f32>, ChatError>>) -> Scoring {
+        Scoring { logprobs: Vec::new(), progress, reply: Some(reply) }
     }
 }
 
@@ -43,7 +47,10 @@ impl Listener for Scoring {
         Next::GoOn
     }
 
+    fn reading(&mut self, _: usize, _: usize) {}
+
     fn scored(&mut self, logprobs: &[engine::TokenLogprob], _: Vec<f32>) {
+        (self.progress)(logprobs.len());
         self.logprobs.extend(logprobs.iter().map(|one| one.logprob));
     }
 
@@ -156,7 +163,9 @@ fn next_piece(engine: &mut Engine, decoder: &mut dyn Decoder) -> Result<Option<S
                     let logprobs = logprobs.iter().map(|one| one.logprob).collect();
                     piece = Some(ScoredPiece { first_position, logprobs, distributions });
                 }
-                EngineEvent::Token { .. } | EngineEvent::Finished { reason: FinishReason::Length, .. } => {}
+                EngineEvent::Token { .. }
+                | EngineEvent::Reading { .. }
+                | EngineEvent::Finished { reason: FinishReason::Length, .. } => {}
                 EngineEvent::Finished { reason, .. } => return Err(broken(&reason)),
             }
         }

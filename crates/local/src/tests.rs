@@ -1,5 +1,6 @@
 //! Whole models, tiny ones: from a file to answers, scores, refusals and smaller files.
 
+use crate::memory::STEP_TOKENS;
 use crate::tiny::{Tiny, VOCABULARY};
 use crate::*;
 use chat::*;
@@ -138,6 +139,33 @@ fn every_event_tells_its_tokens() {
         _ => 0,
     });
     assert_eq!((told.sum::<usize>(), end_of(&events).1.completion_tokens), (12, 12));
+}
+
+#[test]
+fn a_long_prompt_tells_how_far_it_is_read_and_a_text_how_far_it_is_scored() {
+    let (_folder, model) = load(&Tiny { context: 4096, ..Tiny::default() });
+    let long = "ab ".repeat(800);
+    let events = block_on(async { listen(model.complete(completion(&long, greedy(1))).await.unwrap()).await });
+    let prompt_tokens = end_of(&events).1.prompt_tokens;
+    let read = |event: &ChatEvent| match event {
+        ChatEvent::Reading { read_tokens, total_tokens } => Some((*read_tokens, *total_tokens)),
+        _ => None,
+    };
+    let told: Vec<_> = events.iter().filter_map(read).collect();
+    let steps = (1..prompt_tokens.div_ceil(STEP_TOKENS)).map(|step| (step * STEP_TOKENS, prompt_tokens));
+    assert!(told.len() > 1, "{told:?}");
+    assert_eq!(told, steps.collect::<Vec<_>>());
+
+    let (counts, heard) = std::sync::mpsc::channel();
+    let request = ScoreRequest { input: ScoreInput::Text(long) };
+    let scored = block_on(model.score_watched(request, |tokens| {
+        counts.send(tokens).unwrap();
+        Box::new(move |count| counts.send(count).unwrap())
+    }));
+    let tokens = scored.unwrap().tokens.len();
+    let counts: Vec<usize> = heard.iter().collect();
+    assert!(counts.len() > 3, "{counts:?}");
+    assert_eq!((counts[0], counts[1..].iter().sum::<usize>()), (tokens, tokens - 1), "the first has no score");
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub(crate) trait Listener: Send {
     fn started(&mut self, at: Instant);
     /// A token was generated.
     fn token(&mut self, token: u32, logprob: Option<f32>, top: &[engine::TokenLogprob]) -> Next;
+    /// So many tokens are read, of so many that are to be read before one is generated.
+    fn reading(&mut self, read: usize, total: usize);
     /// A piece of the prompt was scored.
     fn scored(&mut self, logprobs: &[engine::TokenLogprob], distributions: Vec<f32>);
     /// It has ended; nothing follows. After [`Next::Stop`] this comes too, as [`FinishReason::Cancelled`] or with the reason
@@ -244,6 +246,10 @@ impl Worker {
 fn tell(listener: &mut dyn Listener, event: EngineEvent) -> Next {
     match event {
         EngineEvent::Token { token, logprob, top, .. } => listener.token(token, logprob, &top),
+        EngineEvent::Reading { read, total, .. } => {
+            listener.reading(read, total);
+            Next::GoOn
+        }
         EngineEvent::PromptLogprobs { logprobs, distributions, .. } => {
             listener.scored(&logprobs, distributions);
             Next::GoOn
@@ -319,6 +325,7 @@ mod tests {
             self.heard.lock().unwrap().0.push(token);
             Next::GoOn
         }
+        fn reading(&mut self, _: usize, _: usize) {}
         fn scored(&mut self, _: &[engine::TokenLogprob], _: Vec<f32>) {}
         fn finished(&mut self, end: Result<FinishReason, ChatError>, _: Counts) {
             self.heard.lock().unwrap().1.push(end.map_err(|error| error.to_string()));

@@ -39,6 +39,17 @@ pub enum ModelError {
         /// What the file has.
         got: String,
     },
+    /// YaRN was asked for where it has no place.
+    #[error(
+        "yarn: expected a model of {expected} with plain rotary embeddings, got {got}\nhint: leave YaRN out; the context \
+         of other models is as long as their files say"
+    )]
+    NotStretchable {
+        /// The families whose authors describe it.
+        expected: String,
+        /// What the file has.
+        got: String,
+    },
     /// Tensors that the family needs are absent; all of them are named.
     #[error("{} of the model's tensors are missing: {}\nhint: the file is cut short or a shard of it is absent", names.len(), names.join(", "))]
     MissingTensors {

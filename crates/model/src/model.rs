@@ -8,7 +8,7 @@ use std::ops::RangeInclusive;
 use formats::{Checkpoint, Gguf, SafetensorsDir};
 use kernels::{KernelError, KvElement, KvShape, PAGE_LEN, RopeTable, Runtime};
 
-use crate::arch::Family;
+use crate::arch::{FAMILIES, Family};
 use crate::gguf_keys::GgufKeys;
 use crate::hf_config::HfConfig;
 use crate::rope::{RopeScaling, yarn_magnitude};
@@ -124,10 +124,9 @@ pub const YARN_FACTORS: RangeInclusive<f32> = 1.0..=64.0;
 
 /// Turns YaRN on, or sets another factor where it is on.
 fn stretch(family: &Family, spec: &mut DecoderSpec, factor: f32) -> Result<(), ModelError> {
-    let refused = |got: &str| ModelError::Unsupported {
-        field: "yarn".to_owned(),
-        expected: "a family that describes it, with plain rotary embeddings".to_owned(),
-        got: got.to_owned(),
+    let refused = |got: &str| {
+        let made_for_it = FAMILIES.iter().filter(|family| family.yarn_on_request).map(|family| family.name);
+        ModelError::NotStretchable { expected: made_for_it.collect::<Vec<_>>().join(" or "), got: got.to_owned() }
     };
     if !family.yarn_on_request {
         return Err(refused(family.name));

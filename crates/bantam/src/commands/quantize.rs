@@ -1,11 +1,10 @@
 //! `bantam quantize`: makes a smaller model of one, and keeps it in the store.
 
-use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
 use crate::progress::{Progress, Unit};
 use crate::scratch::Scratch;
 use crate::session::{Session, load_options};
-use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use local::{Calibration, Mix, QuantizeProgress, QuantizeReport, mix_names};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -20,8 +19,8 @@ pub struct Args {
     /// The model; best one in f16, bf16 or f32
     model: String,
     /// The quantization to make
-    #[arg(long, value_name = "QUANTIZATION")]
-    to: String,
+    #[arg(long, value_name = "QUANTIZATION", value_parser = mix())]
+    to: &'static Mix,
     /// The new model's name in the store
     #[arg(long)]
     name: String,
@@ -36,6 +35,12 @@ pub struct Args {
     json: bool,
 }
 
+/// Takes the name of a quantization; the help and the refusal of another list them.
+fn mix() -> impl TypedValueParser<Value = &'static Mix> {
+    PossibleValuesParser::new(mix_names())
+        .map(|name| Mix::from_name(&name).expect("the parser knows these names alone; this is a bug"))
+}
+
 #[derive(Serialize)]
 struct Output<'a> {
     model: &'a str,
@@ -46,18 +51,13 @@ struct Output<'a> {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let mix = Mix::from_name(&args.to).ok_or_else(|| {
-        let names: Vec<&str> = mix_names().collect();
-        UsedWrongly(format!("--to: expected one of {}, got {:?}", names.join(", "), args.to))
-    })?;
+    let mix = args.to;
     let load = LoadArgs { threads: args.threads, ..LoadArgs::default() };
     let host = session.host(load_options(&load)?)?;
     host.hub().check_new_name(&args.name)?;
     let downloads = session.download_progress();
     let source = host.source(&args.model, &downloads)?;
-    let text =
-        args.calibrate.as_ref().map(|path| std::fs::read_to_string(path).with_context(|| path.display().to_string()));
-    let text = text.transpose()?;
+    let text = args.calibrate.as_ref().map(|path| crate::input::file(path)).transpose()?;
     let calibration = text.as_ref().map(|text| Calibration { text, runtime: host.runtime() });
     // Written beside the store, so that the file is moved into it and never there twice.
     let folder = Scratch::create(host.hub().store().home().root(), &session.interrupts)?;
@@ -66,7 +66,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let threads = host.runtime().threads();
     let report =
         local::quantize(&source.path, &file, mix, calibration.as_ref(), threads, &mut |step| shown.step(step))?;
-    shown.bar.end();
+    shown.bytes.end();
     let base = host.hub().resolve(&args.model)?;
     host.hub().import_derived(&file, &args.name, &base, &format!("quantized to {}", mix.name), &hub::Silent)?;
     if report.requantized {
@@ -88,27 +88,35 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(session.terminal.data(&format!("{}  {before} -> {after}\n", args.name))?)
 }
 
-/// One bar for two kinds of work.
+/// A bar for each of two kinds of work.
 struct Shown {
-    bar: Progress,
+    tokens: Progress,
+    bytes: Progress,
     at: std::cell::Cell<(&'static str, u64)>,
 }
 
 impl Shown {
     fn new(session: &Session) -> Shown {
-        Shown { bar: Progress::new(session.terminal, Unit::Things), at: std::cell::Cell::new(("", 0)) }
+        Shown {
+            tokens: Progress::new(session.terminal, Unit::Things),
+            bytes: Progress::new(session.terminal, Unit::Bytes),
+            at: std::cell::Cell::new(("", 0)),
+        }
     }
 
     fn step(&self, step: QuantizeProgress<'_>) {
-        let (phase, done, total) = match step {
-            QuantizeProgress::Calibrating { done, total } => ("calibrating (tokens)", done as u64, total as u64),
-            QuantizeProgress::Writing { done, total, .. } => ("quantizing (bytes)", done, total),
+        let (bar, phase, done, total) = match step {
+            QuantizeProgress::Calibrating { done, total } => {
+                (&self.tokens, "calibrating (tokens)", done as u64, total as u64)
+            }
+            QuantizeProgress::Writing { done, total, .. } => (&self.bytes, "quantizing", done, total),
         };
         let (current, before) = self.at.get();
         if current == phase {
-            self.bar.add(done.saturating_sub(before));
+            bar.add(done.saturating_sub(before));
         } else {
-            self.bar.begin(phase, Some(total), done);
+            self.tokens.end();
+            bar.begin(phase, Some(total), done);
         }
         self.at.set((phase, done));
     }

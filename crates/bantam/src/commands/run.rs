@@ -10,7 +10,6 @@ use futures::executor::block_on;
 use hub::Home;
 use local::LoadOptions;
 use serde::Serialize;
-use std::io::Read;
 
 /// Ask a model once, or chat with it
 #[derive(Debug, clap::Args)]
@@ -26,6 +25,9 @@ pub struct Args {
     model_or_prompt: Option<String>,
     /// What to ask; without it, a chat on a terminal
     prompt: Option<String>,
+    /// What follows the prompt when it was not quoted
+    #[arg(hide = true)]
+    more_words: Vec<String>,
     /// Instructions that stand before the prompt
     #[arg(long, value_name = "TEXT", conflicts_with = "raw")]
     system: Option<String>,
@@ -71,6 +73,7 @@ struct Output<'a> {
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let options = args.generation.options()?;
+    check_quotes(&args)?;
     let (model, prompt) = model_and_prompt(&args, session)?;
     let prompt = join(prompt, piped(session)?);
     if prompt.as_deref().is_some_and(|prompt| prompt.trim().is_empty()) {
@@ -137,6 +140,17 @@ fn once(
     Ok(())
 }
 
+/// Refuses a prompt that the shell has taken apart.
+fn check_quotes(args: &Args) -> Result<(), UsedWrongly> {
+    if args.more_words.is_empty() {
+        return Ok(());
+    }
+    Err(UsedWrongly(format!(
+        "expected a model and a prompt, got {} arguments\nhint: put the prompt into quotes: bantam run \"PROMPT\"",
+        2 + args.more_words.len()
+    )))
+}
+
 /// The caller's seed, else the model's own, else one that is drawn here, so that it can be told and an answer one liked
 /// can be had again.
 fn seed(options: &GenerationOptions, recommended: &GenerationOptions) -> u64 {
@@ -200,13 +214,7 @@ fn piped(session: &Session) -> anyhow::Result<Option<String>> {
     if session.terminal.stdin {
         return Ok(None);
     }
-    let mut bytes = Vec::new();
-    std::io::stdin().lock().read_to_end(&mut bytes)?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let position = error.utf8_error().valid_up_to();
-        UsedWrongly(format!("standard input: expected UTF-8 text, got another byte at position {position}"))
-    })?;
-    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+    Ok(Some(crate::input::standard()?).filter(|text| !text.trim().is_empty()))
 }
 
 fn join(prompt: Option<String>, piped: Option<String>) -> Option<String> {

@@ -2,14 +2,15 @@
 
 use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
+use crate::input;
 use crate::progress::{Progress, Unit};
 use crate::session::{Session, load_options};
-use anyhow::Context;
-use chat::{ChatModel, ScoreInput, ScoreRequest, ScoredToken};
+use chat::{ScoreInput, ScoreRequest, ScoredToken};
 use futures::executor::block_on;
 use local::{Description, ScoredPiece, ScoredPieces};
 use serde::Serialize;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// Tell how likely a text is to a model, token by token
 #[derive(Debug, clap::Args)]
@@ -69,7 +70,7 @@ struct Comparison {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let input = input(&args)?;
+    let input = what_to_score(&args)?;
     let (tokens, against) = match &args.against {
         Some(base) => {
             let (tokens, comparison) = compare(session, &args, base, input)?;
@@ -77,7 +78,15 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         }
         None => {
             let loaded = session.load(&args.model, load_options(&args.load)?)?;
-            (block_on(loaded.model.score(ScoreRequest { input }))?.tokens, None)
+            let bar = Arc::new(Progress::new(session.terminal, Unit::Things));
+            let scored = loaded.model.score_watched(ScoreRequest { input }, |tokens| {
+                bar.begin("scoring (tokens)", Some(tokens as u64), 0);
+                let bar = Arc::clone(&bar);
+                Box::new(move |count| bar.add(count as u64))
+            });
+            let scored = block_on(scored);
+            bar.end();
+            (scored?.tokens, None)
         }
     };
     let summary = Summary::of(&tokens)?;
@@ -117,9 +126,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(session.terminal.data(&text)?)
 }
 
-fn input(args: &Args) -> anyhow::Result<ScoreInput> {
+fn what_to_score(args: &Args) -> anyhow::Result<ScoreInput> {
     if let Some(path) = &args.ids {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let text = input::file(path)?;
         let ids = text.split(|c: char| c.is_whitespace() || "[],".contains(c)).filter(|word| !word.is_empty());
         let ids: Result<Vec<u32>, _> = ids
             .map(|word| {
@@ -130,9 +139,11 @@ fn input(args: &Args) -> anyhow::Result<ScoreInput> {
         return Ok(ScoreInput::Ids(ids?));
     }
     let path = args.text.as_ref().ok_or_else(|| UsedWrongly("expected --text or --ids".to_owned()))?;
-    let text =
-        if path.as_os_str() == "-" { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(path) };
-    Ok(ScoreInput::Text(text.with_context(|| path.display().to_string())?))
+    let text = if path.as_os_str() == "-" { input::standard()? } else { input::file(path)? };
+    if text.is_empty() {
+        anyhow::bail!("{}: expected a text of two tokens or more, got nothing", path.display());
+    }
+    Ok(ScoreInput::Text(text))
 }
 
 struct Summary {

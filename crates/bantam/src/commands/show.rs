@@ -31,7 +31,10 @@ struct Output {
     description: Option<String>,
     quantization: String,
     parameters: u64,
+    /// Of all files, as `list` has it.
     bytes: Option<u64>,
+    /// Of the weights among them.
+    weight_bytes: Option<u64>,
     context: usize,
     vocabulary: Option<usize>,
     licence: Option<String>,
@@ -87,7 +90,11 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
             family: info.family,
             quantization: info.quantization,
             parameters: info.parameters,
-            bytes: Some(info.weight_bytes),
+            bytes: Some(match &manifest {
+                Some(manifest) => manifest.bytes(),
+                None => hub::bytes_at(&source.path)?,
+            }),
+            weight_bytes: Some(info.weight_bytes),
             context: info.maximum_context,
             vocabulary: Some(info.vocabulary),
             tokenizer: Some(has_tokenizer),

@@ -43,7 +43,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let host = session.host(load_options(&LoadArgs::default())?)?;
     let source = host.source(&args.model, &session.download_progress())?;
     let tokenizer = local::open_tokenizer(&source.path)?;
-    let text = if args.text == "-" { std::io::read_to_string(std::io::stdin())? } else { args.text };
+    let text = if args.text == "-" { crate::input::standard()? } else { args.text };
     let options = Encode { add_bos_eos: args.add_special, parse_special: args.parse_special };
     if let Some(lost) = tokenizer.unencodable(&text, options) {
         anyhow::bail!(

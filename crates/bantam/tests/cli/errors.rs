@@ -88,6 +88,51 @@ fn a_file_that_is_no_model_is_named_with_what_it_looks_like() {
 }
 
 #[test]
+fn what_begins_like_a_path_is_one() {
+    let home = tempdir().unwrap();
+    let path = |name: &str| home.path().join(name).display().to_string();
+    fs::write(path("README.md"), "# A page\n").unwrap();
+    fs::create_dir(path("empty")).unwrap();
+    let cases = [
+        (path("README.md"), "README.md: expected "),
+        (path("empty"), "empty"),
+        (path("absent"), "absent: not found\nhint: check the path"),
+        ("./absent/model".to_owned(), "./absent/model: not found\nhint: check the path"),
+    ];
+    for (model, expected) in cases {
+        let (code, out, err) = run(bantam(home.path()).args(["run", model.as_str(), "hello"]));
+        assert_eq!((code, out.as_str()), (1, ""), "{model}: {err}");
+        assert!(err.contains(expected) && err.contains("hint: ") && !err.contains("no model"), "{model}: {err}");
+    }
+}
+
+#[test]
+fn words_without_quotes_and_bytes_that_are_no_text_are_used_wrongly() {
+    let home = tempdir().unwrap();
+    let (code, _, err) = run(bantam(home.path()).args(["run", "Why", "is", "the", "sky", "blue?"]));
+    assert_eq!(code, 2, "{err}");
+    assert!(err.contains("got 5 arguments\nhint: put the prompt into quotes: bantam run \"PROMPT\""), "{err}");
+    let latin = home.path().join("latin.txt");
+    fs::write(&latin, b"caf\xe9").unwrap();
+    let latin = latin.to_str().unwrap();
+    let reading: [&[&str]; 3] = [
+        &["score", "x", "--text", latin],
+        &["score", "x", "--ids", latin],
+        &["score", "x", "--against", "y", "--text", latin],
+    ];
+    for args in reading {
+        let (code, _, err) = run(bantam(home.path()).args(args));
+        assert_eq!(code, 2, "{err}");
+        assert!(err.contains("latin.txt: expected UTF-8 text, got another byte at position 3\nhint: "), "{err}");
+    }
+    let empty = home.path().join("empty.txt");
+    fs::write(&empty, "").unwrap();
+    let (code, _, err) = run(bantam(home.path()).args(["score", "x", "--text", empty.to_str().unwrap()]));
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("empty.txt: expected a text of two tokens or more, got nothing"), "{err}");
+}
+
+#[test]
 fn a_folder_of_safetensors_is_not_quantized_and_the_way_out_is_told() {
     let home = tempdir().unwrap();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../model/testdata/qwen3");
@@ -120,6 +165,10 @@ fn values_out_of_range_say_what_was_expected() {
     };
     let text = error(&["run", "--min-p", "3", "say hello to me"]);
     assert!(text.contains("--min-p: expected a number from 0 up, below 1, got 3"), "{text}");
+    let text = error(&["run", "--temperature", "-1", "say hello to me"]);
+    assert!(text.contains("--temperature: expected ") && text.contains("got -1"), "{text}");
+    let text = error(&["run", "--max-tokens", "-1", "say hello to me"]);
+    assert!(text.contains("invalid value '-1' for '--max-tokens <N>'"), "{text}");
     let text = error(&["run", "smollm2:135m", "hello", "--yarn", "65"]);
     assert!(text.contains("--yarn: expected a factor from 1 to 64, got 65"), "{text}");
     for command in [["run", "x", "hello"].as_slice(), &["bench", "x"], &["score", "x", "--text", "y"], &["show", "x"]] {
@@ -138,7 +187,7 @@ fn values_out_of_range_say_what_was_expected() {
     let (code, _, err) = run(bantam(home.path()).args(["bench", "x", "--prompt", &most, "--generate", &most]));
     assert!(code == 1 && err.contains('x'), "{err}");
     let text = error(&["quantize", "x", "--to", "q3_z", "--name", "y"]);
-    assert!(text.contains("--to: expected one of") && text.contains("q4_k_m"), "{text}");
+    assert!(text.contains("--to") && text.contains("q3_z") && text.contains("q4_k_m, "), "{text}");
     let text = error(&["import", "--from", "nobody"]);
     assert!(text.contains("--from: expected one of ollama, hf-cache, lmstudio"), "{text}");
     let mut command = bantam(home.path());

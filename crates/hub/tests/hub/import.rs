@@ -1,6 +1,6 @@
 //! Models that are on this machine already: files, folders, and other programs' stores.
 
-use crate::{Place, Told, content, gguf};
+use crate::{Place, Told, content, gguf, url_source};
 use hub::{DigestOrigin, HubError, OtherStore, Removed, Sha256};
 use std::path::Path;
 
@@ -25,6 +25,42 @@ fn a_file_is_copied_or_linked() {
     assert_eq!(content(&hub, "linked"), bytes);
     assert_eq!(hub.store().remove("linked").unwrap(), Removed { blobs_freed: 1, ..Removed::default() });
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
+}
+
+#[test]
+fn bytes_of_the_catalog_are_known_under_any_name() {
+    let place = Place::new();
+    let (file, bytes) = (place.path().join("x.gguf"), gguf(900, 1));
+    write(&file, &bytes);
+    place.catalog(&format!("sha256 = \"{}\"", Sha256::of(&bytes)), &[url_source("http://127.0.0.1:1/m.gguf")]);
+    let (hub, told) = (place.hub(), Told::default());
+    let manifest = hub.import(&file, "another", false, &told).unwrap();
+    assert_eq!((manifest.is_pinned(), manifest.license.as_deref()), (true, Some("mit")));
+    assert!(told.text().contains("another: these are the bytes of mine:1b in the catalog"), "{}", told.text());
+    let (other, bytes) = (place.path().join("y.gguf"), gguf(900, 2));
+    write(&other, &bytes);
+    let manifest = hub.import(&other, "unknown", false, &told).unwrap();
+    assert_eq!((manifest.is_pinned(), manifest.license), (false, None));
+}
+
+#[test]
+fn a_damaged_model_that_only_the_store_knows_is_told_by_a_pull() {
+    let place = Place::new();
+    let hub = place.hub();
+    let (file, bytes) = (place.path().join("x.gguf"), gguf(900, 1));
+    write(&file, &bytes);
+    hub.import(&file, "mine", false, &Told::default()).unwrap();
+    let reference = hub.resolve("mine").unwrap();
+    assert!(hub.pull(&reference, &Told::default()).is_ok());
+    let blob = hub.store().blob_path(&Sha256::of(&bytes));
+    std::fs::remove_file(&blob).unwrap();
+    write(&blob, &gguf(900, 2));
+    let text = hub.pull(&reference, &Told::default()).unwrap_err().to_string();
+    assert!(text.starts_with("mine: model.gguf is damaged in the store: its bytes are not those of sha256 "), "{text}");
+    assert!(
+        text.contains("\nhint: it came from file ") && text.contains("x.gguf: bantam rm mine, and import"),
+        "{text}"
+    );
 }
 
 #[test]
