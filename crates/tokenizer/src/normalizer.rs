@@ -2,7 +2,7 @@
 //! `tokenizer.json` that the supported families use; others are refused at load (`json.rs`). Next: `pretokenizer.rs`.
 
 use std::borrow::Cow;
-use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
+use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
 
 /// One step of normalisation.
 #[derive(Debug)]
@@ -34,10 +34,10 @@ impl Normalizer {
             Self::Nfc | Self::Nfd | Self::Nfkc | Self::Nfkd if text.is_ascii() => text,
             Self::Nfc if composed(is_nfc_quick(text.chars())) => text,
             Self::Nfkc if composed(is_nfkc_quick(text.chars())) => text,
-            Self::Nfc => Cow::Owned(text.nfc().collect()),
-            Self::Nfd => Cow::Owned(text.nfd().collect()),
-            Self::Nfkc => Cow::Owned(text.nfkc().collect()),
-            Self::Nfkd => Cow::Owned(text.nfkd().collect()),
+            Self::Nfc => Cow::Owned(text.nfc().map(|(character, _)| character).collect()),
+            Self::Nfd => Cow::Owned(text.nfd().map(|(character, _)| character).collect()),
+            Self::Nfkc => Cow::Owned(text.nfkc().map(|(character, _)| character).collect()),
+            Self::Nfkd => Cow::Owned(text.nfkd().map(|(character, _)| character).collect()),
             Self::Lowercase => Cow::Owned(text.chars().flat_map(char::to_lowercase).collect()),
             Self::Replace(from, to) if text.contains(from.as_str()) => Cow::Owned(text.replace(from.as_str(), to)),
             Self::Replace(..) => text,

@@ -28,7 +28,9 @@ fn ids_equal_the_tokenizers_library() {
             check_equal(name, &ours, &mut theirs, part);
             check_equal(name, &ours, &mut theirs, part.trim_end());
         }
-        let mut runner = TestRunner::new(Config { cases: 150, failure_persistence: None, ..Config::default() });
+        // Marks whose classes are younger than the tables that this library normalises by.
+        check_equal(name, &ours, &mut theirs, "\u{1145e}\u{eb8}");
+        let mut runner = TestRunner::new(Config { cases: 500, failure_persistence: None, ..Config::default() });
         let piece = prop_oneof![
             any::<char>().prop_map(String::from),
             "\\PC{1,8}",
