@@ -5,6 +5,7 @@ pub mod completions;
 pub mod copy;
 pub mod import;
 pub mod list;
+pub mod prepare;
 pub mod pull;
 pub mod quantize;
 pub mod remove;
@@ -47,6 +48,7 @@ commands! {
     #[command(name = "cp")]
     Copy => copy,
     Import => import,
+    Prepare => prepare,
     Quantize => quantize,
     Tokenize => tokenize,
     Score => score,

@@ -29,6 +29,24 @@ pub struct Conversation {
     pub used_tokens: usize,
 }
 
+/// How full a context is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Used {
+    /// So many tokens.
+    Tokens(usize),
+    /// Something was loaded that nobody has counted yet; the next answer tells.
+    Unknown,
+}
+
+impl std::fmt::Display for Used {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Used::Tokens(count) => write!(out, "{count}"),
+            Used::Unknown => out.write_str("?"),
+        }
+    }
+}
+
 /// What a line typed by the person leads to.
 #[derive(Debug, PartialEq)]
 pub enum Reply {
@@ -100,6 +118,15 @@ impl Conversation {
             return Err(format!("{what} would not reach the model: it completes plain text, without a chat template"));
         }
         Ok(())
+    }
+
+    /// How full a context of this size is.
+    pub fn used(&self, context: usize) -> Used {
+        match (self.used_tokens, self.messages.is_empty()) {
+            (0, false) => Used::Unknown,
+            // The last token that was made needs no place of its own.
+            (count, _) => Used::Tokens(count.min(context)),
+        }
     }
 
     /// Keeps what was asked and answered. A half answer after Ctrl-C is kept as it stands.
@@ -174,8 +201,7 @@ fn show(conversation: &mut Conversation, _: &str, info: &ModelInfo) -> Result<Re
         info.family,
         crate::table::parameters(info.parameters),
         info.quantization,
-        // The last token that was made needs no place of its own.
-        conversation.used_tokens.min(info.context),
+        conversation.used(info.context),
         info.context,
         conversation.messages.len(),
     )))
@@ -391,6 +417,9 @@ mod tests {
         say(&mut other, &format!("/load {}", file.display()));
         assert_eq!(other.messages, conversation.messages);
         assert_eq!(other.think, Some(true));
+        assert_eq!(other.used(8192), Used::Unknown, "nobody has counted what was loaded");
+        let Reply::Show(shown) = say(&mut other, "/show") else { panic!("shown") };
+        assert!(shown.contains("? of 8192 tokens used by 2 messages"), "{shown}");
         std::fs::write(&file, "{}").unwrap();
         let Reply::Complain(complaint) = say(&mut other, &format!("/load {}", file.display())) else {
             panic!("not a chat")

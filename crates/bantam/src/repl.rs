@@ -3,7 +3,7 @@
 //! What was said and what slash commands do is `conversation.rs`; this file is the screen around it.
 
 use crate::answer::{self, Show};
-use crate::conversation::{Conversation, Reply, is_incomplete};
+use crate::conversation::{Conversation, Reply, Used, is_incomplete};
 use crate::interrupt::Listener;
 use crate::session::Session;
 use crate::terminal::Terminal;
@@ -19,7 +19,7 @@ const HISTORY_LINES: usize = 1000;
 /// Chats until the person leaves.
 ///
 /// # Errors
-/// The terminal is gone, or a history file cannot be opened. What a model refuses is shown, and the chat goes on.
+/// The terminal is gone. What a model refuses is shown, and the chat goes on.
 pub fn chat(
     session: &Session,
     model: &dyn ChatModel,
@@ -35,12 +35,12 @@ pub fn chat(
     }
     keep_private(history);
     let mut editor = Reedline::create()
-        .with_history(Box::new(FileBackedHistory::with_file(HISTORY_LINES, history.to_path_buf())?))
+        .with_history(Box::new(lines_of(terminal, history)?))
         .with_validator(Box::new(WholeMessage))
         .with_ansi_colors(terminal.colour);
     let mut chat = Chat { terminal, interrupts: session.interrupts.listen(), model, conversation, verbose };
     loop {
-        let prompt = ContextPrompt { used: chat.conversation.used_tokens.min(info.context), context: info.context };
+        let prompt = ContextPrompt { used: chat.conversation.used(info.context), context: info.context };
         let line = match editor.read_line(&prompt)? {
             Signal::Success(line) => line,
             Signal::CtrlC => continue,
@@ -48,6 +48,17 @@ pub fn chat(
         };
         if chat.take(&line)? == Next::Leave {
             return Ok(());
+        }
+    }
+}
+
+/// The lines that were typed before; those of this chat alone where the file cannot be used.
+fn lines_of(terminal: &Terminal, history: &Path) -> anyhow::Result<FileBackedHistory> {
+    match FileBackedHistory::with_file(HISTORY_LINES, history.to_path_buf()) {
+        Ok(lines) => Ok(lines),
+        Err(error) => {
+            terminal.note(&format!("{}: {error}; what is typed is remembered until the chat ends", history.display()));
+            Ok(FileBackedHistory::new(HISTORY_LINES)?)
         }
     }
 }
@@ -133,7 +144,7 @@ impl Validator for WholeMessage {
 
 /// `>>> ` on the left; how full the context is on the right.
 struct ContextPrompt {
-    used: usize,
+    used: Used,
     context: usize,
 }
 

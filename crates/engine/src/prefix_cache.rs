@@ -13,7 +13,7 @@
 //! bit, so whether it is found here changes no token. Read next: `scheduler`, the only user.
 
 use model::RopeRegime;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// What a page holds: `tokens` after all that the pages before it hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,12 +35,22 @@ struct Node {
     last_use: u64,
 }
 
+impl Node {
+    fn is_evictable(&self) -> bool {
+        self.readers == 0 && self.children == 0
+    }
+}
+
 /// Pages by what they hold.
 #[derive(Debug)]
 pub(crate) struct PrefixCache {
     page_len: usize,
     nodes: BTreeMap<u32, Node>, // by page
     pages: HashMap<Link, u32>,
+    /// Pages without a reader.
+    unread: usize,
+    /// Pages without a reader and without one that follows, by the time of their last use.
+    evictable: BTreeSet<(u64, u32)>,
     /// Uses so far: a clock that only this cache turns.
     uses: u64,
 }
@@ -48,7 +58,14 @@ pub(crate) struct PrefixCache {
 impl PrefixCache {
     /// An empty one for pages of `page_len` positions.
     pub(crate) fn new(page_len: usize) -> PrefixCache {
-        PrefixCache { page_len, nodes: BTreeMap::new(), pages: HashMap::new(), uses: 0 }
+        PrefixCache {
+            page_len,
+            nodes: BTreeMap::new(),
+            pages: HashMap::new(),
+            unread: 0,
+            evictable: BTreeSet::new(),
+            uses: 0,
+        }
     }
 
     /// Pages in it, read or not.
@@ -58,7 +75,7 @@ impl PrefixCache {
 
     /// Pages in it that nobody reads; all of them can be evicted.
     pub(crate) fn unread(&self) -> usize {
-        self.nodes.values().filter(|node| node.readers == 0).count()
+        self.unread
     }
 
     /// Pages that the first `len` of some tokens begin with, from position 0 on, each with a reader more.
@@ -71,19 +88,21 @@ impl PrefixCache {
         }
         self.uses += 1;
         let last_use = self.uses;
-        for page in &found {
-            let node = self.node(*page);
-            node.readers += 1;
-            node.last_use = last_use;
+        for &page in &found {
+            self.change(page, |node| {
+                node.readers += 1;
+                node.last_use = last_use;
+            });
         }
         found
     }
 
     /// Takes a reader from each of these pages.
     pub(crate) fn release(&mut self, pages: &[u32]) {
-        for page in pages {
-            let node = self.node(*page);
-            node.readers = node.readers.checked_sub(1).expect("a page was released twice; this is a bug");
+        for &page in pages {
+            self.change(page, |node| {
+                node.readers = node.readers.checked_sub(1).expect("a page was released twice; this is a bug");
+            });
         }
     }
 
@@ -109,33 +128,44 @@ impl PrefixCache {
                 left.push(page);
             } else {
                 if let Some(parent) = parent {
-                    self.node(parent).children += 1;
+                    self.change(parent, |node| node.children += 1);
                 }
                 self.pages.insert(link.clone(), page);
-                self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use: 0 });
+                self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use });
+                self.unread += 1;
+                self.evictable.insert((last_use, page));
             }
             let kept = known.unwrap_or(page);
             parent = Some(kept);
-            self.node(kept).last_use = last_use;
+            self.change(kept, |node| node.last_use = last_use);
         }
         left
     }
 
     /// Gives up the page that was used longest ago; none if all are read.
     pub(crate) fn evict(&mut self) -> Option<u32> {
-        let is_free = |node: &Node| node.readers == 0 && node.children == 0;
-        let candidates = self.nodes.iter().filter(|(_, node)| is_free(node));
-        let (&page, _) = candidates.min_by_key(|&(&page, node)| (node.last_use, page))?;
+        let (_, page) = self.evictable.pop_first()?;
+        self.unread -= 1;
         let node = self.nodes.remove(&page).expect("it was just found; this is a bug");
         self.pages.remove(&node.link);
         if let Some(parent) = node.link.parent {
-            self.node(parent).children -= 1;
+            self.change(parent, |node| node.children -= 1);
         }
         Some(page)
     }
 
-    fn node(&mut self, page: u32) -> &mut Node {
-        self.nodes.get_mut(&page).expect("a page that is not in the cache; this is a bug")
+    /// Changes a node, and what is counted of it.
+    fn change(&mut self, page: u32, change: impl FnOnce(&mut Node)) {
+        let node = self.nodes.get_mut(&page).expect("a page that is not in the cache; this is a bug");
+        self.unread -= usize::from(node.readers == 0);
+        if node.is_evictable() {
+            self.evictable.remove(&(node.last_use, page));
+        }
+        change(node);
+        self.unread += usize::from(node.readers == 0);
+        if node.is_evictable() {
+            self.evictable.insert((node.last_use, page));
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// How a file is cut.
@@ -92,9 +92,16 @@ impl Downloader<'_> {
             partial.restart()?;
         }
         if !partial.is_complete() {
+            if download.checksum.is_none() && partial.validator().is_none() && partial.done_bytes() > 0 {
+                // Nothing tells whether the file is still the one that was begun.
+                self.progress
+                    .message(&format!("{}: nothing tells whether it has changed; starting over", download.what));
+                partial.restart()?;
+            }
             let transfer = Transfer {
                 downloader: self,
                 download,
+                most_done: AtomicU64::new(partial.done_bytes()),
                 partial: Mutex::new(partial),
                 stop: AtomicBool::new(false),
                 in_one_go: AtomicBool::new(false),
@@ -145,6 +152,8 @@ struct Transfer<'a> {
     stop: AtomicBool,
     /// Set once the file was found to differ between requests: answers to several would not fit together.
     in_one_go: AtomicBool,
+    /// The most bytes that were here at any time.
+    most_done: AtomicU64,
 }
 
 /// What the first request found out.
@@ -264,7 +273,8 @@ impl Transfer<'_> {
     fn work(&self, queue: &Mutex<VecDeque<(u64, u64)>>) -> Result<(), Trouble> {
         while !self.stop.load(Ordering::Relaxed) {
             let Some((mut start, end)) = hold(queue).pop_front() else { return Ok(()) };
-            let mut retry = self.retry();
+            // A connection was open a moment ago: one that is lost now is worth more than a knock.
+            let mut retry = self.retry().of_reached();
             while start < end && !self.stop.load(Ordering::Relaxed) {
                 match self.piece(start, end, &mut retry) {
                     Ok(()) => break,
@@ -300,6 +310,13 @@ impl Transfer<'_> {
         Ok(())
     }
 
+    /// Bytes that the download has more than it ever had before. What comes again, after the file was begun anew, is none:
+    /// a server that breaks off every time must not keep us for ever.
+    fn growth(&self) -> u64 {
+        let done = self.partial().done_bytes();
+        done.saturating_sub(self.most_done.fetch_max(done, Ordering::Relaxed))
+    }
+
     fn lost_ranges(&self, trouble: &Trouble) -> bool {
         matches!(trouble, Trouble::Passing { reason, .. } if reason == NO_RANGES)
     }
@@ -330,7 +347,7 @@ impl Transfer<'_> {
             self.partial().arrived(at, at + count as u64)?;
             at += count as u64;
             self.downloader.progress.advance(count as u64);
-            retry.progressed(count as u64);
+            retry.progressed(self.growth());
         }
         match end {
             Some(end) if at < end => {

@@ -59,6 +59,16 @@ pub enum HubError {
         /// What was tried and how it failed.
         reason: String,
     },
+    /// A server's certificate is signed by nobody that this machine trusts.
+    #[error(
+        "{host}: its certificate is not trusted: {reason}\nhint: a proxy that reads what passes signs with its own authority: add that one to the system's certificates, or name its file in SSL_CERT_FILE"
+    )]
+    Distrusted {
+        /// The server.
+        host: String,
+        /// Why not.
+        reason: String,
+    },
     /// The server wants a consent or a token first.
     #[error(
         "{what} is gated ({status})\nhint: visit {page} and accept its terms, then set HF_TOKEN to a token of your account"

@@ -68,6 +68,10 @@ impl Home {
         self.root.join("folders")
     }
 
+    pub(crate) fn prepared(&self) -> PathBuf {
+        self.root.join("prepared")
+    }
+
     pub(crate) fn partial(&self) -> PathBuf {
         self.root.join("partial")
     }

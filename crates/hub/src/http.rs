@@ -171,7 +171,10 @@ impl Http {
         }
         builder.send().map_err(|error| {
             let reason = reason(&error);
-            if error.is_connect() {
+            if is_distrust(&error) {
+                let host = url.host_str().unwrap_or_default().to_string();
+                Trouble::Lasting(HubError::Distrusted { host, reason })
+            } else if error.is_connect() {
                 Trouble::Unreachable { host: url.host_str().unwrap_or_default().to_string(), reason }
             } else {
                 Trouble::Passing { reason, pause: None }
@@ -223,7 +226,12 @@ impl Retry {
         Retry { policy, what, failures: 0, reached: false, bytes: 0 }
     }
 
-    /// Bytes arrived. After enough of them the count begins anew; a server that cuts every connection after a few
+    /// The same for a server that was reached before.
+    pub(crate) fn of_reached(self) -> Retry {
+        Retry { reached: true, ..self }
+    }
+
+    /// Bytes arrived that were not here before. After enough of them the count begins anew; a server that cuts every connection after a few
     /// bytes must not keep us for ever.
     pub(crate) fn progressed(&mut self, bytes: u64) {
         self.reached = true;
@@ -337,9 +345,31 @@ pub(crate) fn reason(error: &(dyn std::error::Error + 'static)) -> String {
     }
 }
 
+/// Whether a connection failed because of the server's certificate.
+fn is_distrust(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if matches!(error.downcast_ref::<rustls::Error>(), Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        // An I/O error hides the one that it wraps from `source`.
+        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map(|wrapped| wrapped as &(dyn std::error::Error + 'static)).or_else(|| error.source());
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_no_missing_network() {
+        let wrapped = |error: rustls::Error| std::io::Error::other(std::io::Error::other(error));
+        assert!(is_distrust(&wrapped(rustls::Error::InvalidCertificate(rustls::CertificateError::UnknownIssuer))));
+        assert!(!is_distrust(&wrapped(rustls::Error::DecryptError)));
+        assert!(!is_distrust(&std::io::Error::from(std::io::ErrorKind::ConnectionRefused)));
+    }
 
     fn tries(trouble: impl Fn() -> Trouble, before: impl FnOnce(&mut Retry)) -> u32 {
         let pause = Duration::from_millis(1);

@@ -198,7 +198,8 @@ impl Hub {
     fn nearest(&self, text: &str) -> Vec<String> {
         let stored: Vec<String> =
             self.store.list().unwrap_or_default().models.into_iter().map(|model| model.name).collect();
-        nearest::nearest(text, self.catalog.names().chain(stored.iter().map(String::as_str)))
+        let near = nearest::nearest(text, self.catalog.names().chain(stored.iter().map(String::as_str)));
+        if near.is_empty() { ModelRef::elsewhere(text).into_iter().collect() } else { near }
     }
 
     pub(crate) fn http(&self) -> Result<&Http, HubError> {

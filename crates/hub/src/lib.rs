@@ -33,6 +33,7 @@ mod store;
 mod sweep;
 
 mod error;
+mod prepared;
 mod progress;
 
 pub use catalog::{Catalog, CatalogModel, Shape};

@@ -142,9 +142,10 @@ impl Manifest {
         names
     }
 
-    /// The digest of the model's first file.
+    /// The digest of the first file with weights.
     pub fn digest(&self) -> Option<Sha256> {
-        self.files.first().map(|file| file.sha256)
+        let weights = self.files.iter().find(|file| file.role == FileRole::Model);
+        weights.or(self.files.first()).map(|file| file.sha256)
     }
 }
 

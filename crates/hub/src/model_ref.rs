@@ -59,6 +59,18 @@ impl ModelRef {
         Some((row.parse)(rest).filter(|_| valid_name(text)).ok_or_else(wrong))
     }
 
+    /// The name that a text has with its prefix, where it has the form of a name in a hub (`owner/repo`) or a registry
+    /// (`name:tag`).
+    pub(crate) fn elsewhere(text: &str) -> Option<String> {
+        let is_form = |named: &String| matches!(ModelRef::from_prefixed(named), Some(Ok(_)));
+        let with = |prefix: &str| Some(format!("{prefix}:{text}")).filter(is_form);
+        match (text.contains('/'), text.contains(':')) {
+            (true, _) => with("hf"),
+            (false, true) => with("ollama"),
+            (false, false) => None,
+        }
+    }
+
     /// The name that the model gets in the store.
     pub fn store_name(&self) -> String {
         self.to_string()

@@ -58,7 +58,7 @@ pub struct Store {
 impl Store {
     /// Opens the store, and makes its folders where they are missing.
     pub fn open(home: &Home) -> Result<Store, HubError> {
-        for folder in [home.blobs(), home.manifests(), home.partial(), home.locks(), home.folders()] {
+        for folder in [home.blobs(), home.manifests(), home.prepared(), home.partial(), home.locks(), home.folders()] {
             std::fs::create_dir_all(&folder).map_err(HubError::io("create", &folder))?;
         }
         Ok(Store { home: home.clone() })
@@ -170,6 +170,7 @@ impl Store {
                 removed.blobs_freed += 1;
                 removed.bytes_freed += freed;
             }
+            removed.bytes_freed += self.discard_prepared(sha256)?;
         }
         removed.left_over_bytes_freed = self.sweep(Some(&used))?;
         Ok(removed)

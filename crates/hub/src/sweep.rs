@@ -29,6 +29,7 @@ impl Store {
         let Some(_alone) = Lock::try_alone(&self.adding_path())? else { return Ok(0) };
         let mut freed = 0;
         if let Some(used) = used {
+            freed += self.sweep_prepared(used)?;
             for path in entries(&self.home().blobs())? {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let sha256 = name.strip_prefix("sha256-").and_then(|digits| digits.parse::<Sha256>().ok());

@@ -8,7 +8,7 @@
 //! Rows beyond a multiple of sixteen are padded with zeros. This file knows no format; their units stand beside their
 //! decoders. Next: `ops/matmul/integer.rs`, the user.
 
-use std::ops::Range;
+use std::ops::{Deref, Range};
 
 use crate::memory::{Memory, Pages};
 use crate::quant::{Interleaved, MOST_BLOCK_BYTES, Run};
@@ -17,10 +17,22 @@ use crate::{Format, KernelError, Matrix, Runtime};
 /// Rows whose bytes stand side by side: as many as the widest vector has lanes of 32 bits.
 pub const ROW_GROUP: usize = 16;
 
-/// Room for the interleaved weights of a model, filled matrix by matrix and then only read.
+/// The version of the arrangement. It grows with every change of the bytes that any format is rearranged to: whoever keeps
+/// them longer than the process compares it.
+pub const INTERLEAVED_VERSION: u32 = 1;
+
+/// The interleaved weights of a model: filled matrix by matrix and then only read, or read from where they were kept.
 pub struct InterleavedWeights {
-    memory: Memory,
+    held: Held,
     used: usize,
+}
+
+/// Where the bytes are.
+enum Held {
+    /// In memory of their own.
+    Own(Memory),
+    /// Where somebody keeps them.
+    Kept(Box<dyn Deref<Target = [u8]> + Send + Sync>),
 }
 
 /// A matrix's place in [`InterleavedWeights`].
@@ -44,7 +56,30 @@ impl InterleavedWeights {
             let bytes = interleaved_len(&matrix).ok_or(KernelError::Overflow { what })?;
             total = total.checked_add(bytes).ok_or(KernelError::Overflow { what })?;
         }
-        Ok(InterleavedWeights { memory: Memory::new(what, total, Pages::Huge)?, used: 0 })
+        Ok(InterleavedWeights { held: Held::Own(Memory::new(what, total, Pages::Huge)?), used: 0 })
+    }
+
+    /// The weights that are kept in `bytes`, as [`InterleavedWeights::bytes`] had them after these matrices were added in
+    /// this order; with the place of each. `None` if so many bytes cannot be these.
+    pub fn kept<'a>(
+        bytes: impl Deref<Target = [u8]> + Send + Sync + 'static,
+        matrices: impl IntoIterator<Item = Matrix<'a>>,
+    ) -> Option<(InterleavedWeights, Vec<InterleavedMatrix>)> {
+        let (mut used, mut places) = (0usize, Vec::new());
+        for matrix in matrices {
+            let end = used.checked_add(interleaved_len(&matrix)?)?;
+            places.push(InterleavedMatrix::at(&matrix, used..end));
+            used = end;
+        }
+        (used == bytes.len()).then(|| (InterleavedWeights { held: Held::Kept(Box::new(bytes)), used }, places))
+    }
+
+    /// All bytes, in the order in which the matrices were added.
+    pub fn bytes(&self) -> &[u8] {
+        match &self.held {
+            Held::Own(memory) => &memory.bytes()[..self.used],
+            Held::Kept(bytes) => bytes,
+        }
     }
 
     /// Copies a matrix, interleaved, on all threads. `read(range)` is called when these bytes of the source have been
@@ -66,7 +101,10 @@ impl InterleavedWeights {
         self.used = range.end;
         let row_bytes = matrix.row_bytes();
         let groups_per_piece = (PIECE / (row_bytes * ROW_GROUP)).max(1);
-        let target = &mut self.memory.bytes_mut()[range.clone()];
+        let Held::Own(memory) = &mut self.held else {
+            unreachable!("weights that are kept are complete; this is a bug")
+        };
+        let target = &mut memory.bytes_mut()[range.clone()];
         runtime.for_each_chunk(target, groups_per_piece * ROW_GROUP * row_bytes, |index, chunk| {
             let first_row = index * groups_per_piece * ROW_GROUP;
             for (group, chunk) in chunk.chunks_exact_mut(ROW_GROUP * row_bytes).enumerate() {
@@ -75,13 +113,19 @@ impl InterleavedWeights {
             let end = matrix.rows().min(first_row + groups_per_piece * ROW_GROUP);
             read(first_row * row_bytes..end * row_bytes);
         });
-        InterleavedMatrix { format: matrix.format(), rows: matrix.rows(), cols: matrix.cols(), range }
+        InterleavedMatrix::at(&matrix, range)
     }
 
     /// A view on a matrix that was added.
     pub fn matrix(&self, place: &InterleavedMatrix) -> Matrix<'_> {
-        let bytes = &self.memory.bytes()[place.range.clone()];
+        let bytes = &self.bytes()[place.range.clone()];
         Matrix::interleaved(place.format, place.rows, place.cols, bytes)
+    }
+}
+
+impl InterleavedMatrix {
+    fn at(matrix: &Matrix<'_>, range: Range<usize>) -> InterleavedMatrix {
+        InterleavedMatrix { format: matrix.format(), rows: matrix.rows(), cols: matrix.cols(), range }
     }
 }
 
@@ -201,6 +245,29 @@ mod tests {
         assert_eq!((transpose_bits(1 << 5), transpose_bits(1 << 31)), (1 << 9, 1 << 31));
     }
 
+    /// Weights that were kept by an older program must not be read as something else.
+    #[test]
+    fn another_arrangement_has_another_version() {
+        let runtime = Runtime::new(Isa::detect(), 1).unwrap();
+        let mut sum = 0xcbf2_9ce4_8422_2325u64;
+        for row in FORMATS.iter().filter(|row| row.format.can_interleave()) {
+            let (rows, cols) = (16, row.block_len);
+            let bytes: Vec<u8> = (0..rows * row.block_bytes).map(|at| (at * 37 % 251) as u8).collect();
+            let plain = Matrix::new(row.format, rows, cols, &bytes).unwrap();
+            let mut weights = InterleavedWeights::for_matrices([plain]).unwrap();
+            weights.add(&runtime, plain, |_| ());
+            for &byte in row.name.as_bytes().iter().chain(weights.bytes()) {
+                // FNV-1a.
+                sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        }
+        assert_eq!(
+            (INTERLEAVED_VERSION, sum),
+            (1, 2_968_140_385_867_073_627),
+            "raise the version with the arrangement"
+        );
+    }
+
     #[test]
     fn every_row_reads_back_exactly_and_every_byte_is_reported_read() {
         let runtime = Runtime::new(Isa::detect(), 2).unwrap();
@@ -215,7 +282,10 @@ mod tests {
                     read.lock().unwrap()[range].iter_mut().for_each(|count| *count += 1);
                 });
                 assert!(read.into_inner().unwrap().iter().all(|&count| count == 1), "{}", row.name);
-                let interleaved = weights.matrix(&place);
+                let kept = InterleavedWeights::kept(weights.bytes().to_vec(), [plain]).unwrap();
+                assert_eq!((kept.1.as_slice(), kept.0.bytes()), ([place.clone()].as_slice(), weights.bytes()));
+                assert!(InterleavedWeights::kept(vec![0; weights.bytes().len() - 1], [plain]).is_none());
+                let interleaved = kept.0.matrix(&place);
                 let (mut expected, mut got) = (vec![0.0; cols], vec![0.0; cols]);
                 for index in 0..rows {
                     plain.decode_row(runtime.isa(), index, &mut expected);

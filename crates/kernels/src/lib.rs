@@ -28,7 +28,7 @@ mod runtime;
 mod threads;
 
 pub use error::KernelError;
-pub use interleave::{InterleavedMatrix, InterleavedWeights, ROW_GROUP};
+pub use interleave::{INTERLEAVED_VERSION, InterleavedMatrix, InterleavedWeights, ROW_GROUP};
 pub use isa::Isa;
 pub use kv::{KvArena, KvElement, KvShape, KvSpan, PAGE_LEN};
 pub use limits::{Limits, measure_limits, measure_read_rate};

@@ -10,7 +10,7 @@
 //! Read next: `answer`, which runs with the result.
 
 use chat::GenerationOptions;
-use engine::Sampling;
+use engine::{Bound, Sampling};
 use formats::{FormatError, Gguf};
 use serde_json::Value;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -48,6 +48,23 @@ pub(crate) fn recommended_by_config(config: &Value) -> GenerationOptions {
     }
 }
 
+/// Leaves out what a file recommends and no answer can be made by; also tells of each, for people.
+pub(crate) fn usable(mut options: GenerationOptions) -> (GenerationOptions, Vec<String>) {
+    let mut notes = Vec::new();
+    for (field, bound) in [
+        (&mut options.temperature, Bound::TEMPERATURE),
+        (&mut options.top_p, Bound::TOP_P),
+        (&mut options.min_p, Bound::MIN_P),
+        (&mut options.repeat_penalty, Bound::REPEAT_PENALTY),
+    ] {
+        if let Some(value) = field.take_if(|value| !bound.admits(*value)) {
+            let Bound { field, expected, .. } = bound;
+            notes.push(format!("its file recommends a {field} of {value}, which has no effect: expected {expected}"));
+        }
+    }
+    (options, notes)
+}
+
 /// What a parameter layer of an Ollama model sets (the fields are those of a Modelfile's PARAMETER).
 #[derive(Debug, Default, PartialEq)]
 pub(crate) struct Parameters {
@@ -70,26 +87,34 @@ struct Parameter {
 static PARAMETERS: &[Parameter] = &[
     Parameter {
         key: "temperature",
-        expected: "a number",
-        set: |into, v| set(&mut into.options.temperature, number(v)),
+        expected: Bound::TEMPERATURE.expected,
+        set: |into, v| set(&mut into.options.temperature, number(v, Bound::TEMPERATURE)),
     },
     Parameter { key: "top_k", expected: "a count", set: |into, v| set(&mut into.options.top_k, whole(v)) },
-    Parameter { key: "top_p", expected: "a number", set: |into, v| set(&mut into.options.top_p, number(v)) },
-    Parameter { key: "min_p", expected: "a number", set: |into, v| set(&mut into.options.min_p, number(v)) },
+    Parameter {
+        key: "top_p",
+        expected: Bound::TOP_P.expected,
+        set: |into, v| set(&mut into.options.top_p, number(v, Bound::TOP_P)),
+    },
+    Parameter {
+        key: "min_p",
+        expected: Bound::MIN_P.expected,
+        set: |into, v| set(&mut into.options.min_p, number(v, Bound::MIN_P)),
+    },
     Parameter {
         key: "repeat_penalty",
-        expected: "a number",
-        set: |into, v| set(&mut into.options.repeat_penalty, number(v)),
+        expected: Bound::REPEAT_PENALTY.expected,
+        set: |into, v| set(&mut into.options.repeat_penalty, number(v, Bound::REPEAT_PENALTY)),
     },
     Parameter {
         key: "presence_penalty",
-        expected: "a number",
-        set: |into, v| set(&mut into.options.presence_penalty, number(v)),
+        expected: Bound::PRESENCE_PENALTY.expected,
+        set: |into, v| set(&mut into.options.presence_penalty, number(v, Bound::PRESENCE_PENALTY)),
     },
     Parameter {
         key: "frequency_penalty",
-        expected: "a number",
-        set: |into, v| set(&mut into.options.frequency_penalty, number(v)),
+        expected: Bound::FREQUENCY_PENALTY.expected,
+        set: |into, v| set(&mut into.options.frequency_penalty, number(v, Bound::FREQUENCY_PENALTY)),
     },
     Parameter { key: "seed", expected: "a count", set: |into, v| set(&mut into.options.seed, v.as_u64()) },
     Parameter { key: "stop", expected: "texts", set: |into, v| stops(v).map(|stop| into.options.stop = stop) },
@@ -143,8 +168,8 @@ fn set<T>(field: &mut Option<T>, value: Option<T>) -> Option<()> {
     Some(())
 }
 
-fn number(value: &Value) -> Option<f32> {
-    value.as_f64().map(|number| number as f32).filter(|number| number.is_finite())
+fn number(value: &Value, bound: Bound) -> Option<f32> {
+    value.as_f64().map(|number| number as f32).filter(|number| bound.admits(*number))
 }
 
 fn whole(value: &Value) -> Option<usize> {
@@ -243,6 +268,18 @@ mod tests {
     }
 
     #[test]
+    fn what_no_answer_can_be_made_by_is_left_out_and_told() {
+        let (options, notes) = usable(recommended_by_config(&json!({"temperature": -1.0, "top_p": 0.9})));
+        assert_eq!((options.temperature, options.top_p), (None, Some(0.9)));
+        let expected =
+            "its file recommends a temperature of -1, which has no effect: expected a finite number from 0 up";
+        assert_eq!(notes, [expected]);
+        let read = Parameters::of(&json!({"top_p": 0, "min_p": 0.1}));
+        assert_eq!((read.options.top_p, read.options.min_p), (None, Some(0.1)));
+        assert_eq!(read.not_applied, ["top_p (expected a number above 0, at most 1, got 0)"]);
+    }
+
+    #[test]
     fn parameters_bring_stop_strings_unless_the_request_has_its_own() {
         let model = Parameters::of(&json!({"stop": ["<|im_end|>"], "temperature": 0.2})).options;
         assert_eq!(or_else(GenerationOptions::default(), &model).stop, ["<|im_end|>"]);
@@ -275,7 +312,7 @@ mod tests {
             "num_predict (expected 1 or more, -1 or -2, got 0)",
             "repeat_last_n (expected 64, which is fixed here, got 128)",
             "stop (expected texts, got [\"a\",1])",
-            "temperature (expected a number, got \"warm\")",
+            "temperature (expected a finite number from 0 up, got \"warm\")",
             "top_k (expected a count, got -1)",
         ];
         let mut wrong = wrong;

@@ -4,9 +4,11 @@
 //! Read next: `local_model`, what a load ends in.
 
 use crate::generation::{context_asked_for, parameters_not_applied};
-use crate::loading::{ModelSource, open_tokenizer};
+use crate::loading::{ModelSource, Parts, open_tokenizer};
 use crate::local_model::{LocalModel, text_ids};
+use crate::memory::MemoryPlan;
 use crate::options::LoadOptions;
+use crate::prepared::{self, Prepared};
 use chat::{ChatError, ChatModel, HostFuture, ModelHost, ModelSummary, PullProgress};
 use hub::{Hub, HubError, ModelRef, Progress};
 use kernels::Runtime;
@@ -76,7 +78,45 @@ impl LocalHost {
         };
         let path = self.hub.locate(&reference).map_err(refusal)?;
         let parameters = manifest.as_ref().and_then(hub::Manifest::parameters).cloned();
-        Ok(ModelSource { name: reference.store_name(), path, parameters })
+        let digest = manifest.as_ref().and_then(hub::Manifest::digest);
+        let prepared = digest.map(|digest| self.hub.store().prepared_path(&digest));
+        Ok(ModelSource { name: reference.store_name(), path, parameters, prepared })
+    }
+
+    /// Writes a model's weights, as they are computed with, beside it in the store, so that loads are faster; returns the
+    /// bytes of that file. The disk holds the weights twice then, memory never does.
+    ///
+    /// # Errors
+    /// As [`LocalHost::source`] and [`LocalModel::load`]; a model that is not in the store, or that is computed with as it
+    /// is; a full disk.
+    pub fn prepare(&self, name: &str, progress: &dyn PullProgress) -> Result<u64, ChatError> {
+        let source = self.source(name, progress)?;
+        let refused = |text: String| ChatError::InvalidRequest(format!("{}: {text}", source.name));
+        let reference = self.hub.resolve(name).map_err(refusal)?;
+        let manifest = self.hub.manifest(&reference).map_err(refusal)?;
+        let Some(digest) = manifest.as_ref().and_then(hub::Manifest::digest) else {
+            let hint = "bantam import PATH --name NAME";
+            return Err(refused(format!("only a model in the store has a place for prepared weights\nhint: {hint}")));
+        };
+        let options = LoadOptions { context: Some(1), ..self.options.clone() };
+        let mut parts = Parts::open(&source, &options)?;
+        MemoryPlan::of(parts.model.spec(), parts.model.weight_bytes(), &parts.model.kv_shape(1, options.kv_element))
+            .check(&source.name, &options, "a machine with more memory")?;
+        let layout = parts.model.interleaved_layout();
+        parts.model.interleave(&self.runtime).map_err(|error| ChatError::Unavailable(error.to_string()))?;
+        let Some(weights) = parts.model.interleaved() else {
+            return Err(refused(
+                "its weights are computed with as they are, so there is nothing to prepare".to_owned(),
+            ));
+        };
+        let bytes = prepared::file_bytes(weights);
+        progress.start(&format!("{} (prepared weights)", source.name), Some(bytes), 0);
+        let outcome = self.hub.write_prepared(&digest, bytes, &mut |out| {
+            prepared::write(layout, weights, out, &mut |count| progress.advance(count))
+        });
+        progress.finish();
+        outcome.map_err(refusal)?;
+        Ok(bytes)
     }
 
     /// As [`ModelHost::load`], with all that a model of this machine can do beyond the trait.
@@ -114,6 +154,16 @@ impl LocalHost {
             tell_what_has_no_effect(&manifest, progress);
         }
         let model = LocalModel::load(source, &self.options, Arc::clone(&self.runtime))?;
+        for note in model.notes() {
+            progress.message(&format!("{}: {note}", source.name));
+        }
+        if model.prepared() == Prepared::Stale {
+            let name = &source.name;
+            progress.message(&format!(
+                "{name}: its prepared weights are of another version of this program and were not used\n\
+                 hint: bantam prepare {name} makes them anew"
+            ));
+        }
         let asked = source.parameters.as_ref().and_then(context_asked_for).filter(|_| self.options.context.is_none());
         let maximum = model.info().maximum_context;
         if let Some(asked) = asked.filter(|asked| *asked > maximum) {

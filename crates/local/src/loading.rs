@@ -3,7 +3,7 @@
 //! Nothing here takes memory for weights: they are mapped. Read next: `local_model`, which puts the parts to work.
 
 use crate::forecast::{Forecast, ModelShape};
-use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf};
+use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf, usable};
 use crate::options::{LoadOptions, is_context_of};
 use crate::quantize_mix::file_type_name;
 use crate::thought::CLOSE;
@@ -25,6 +25,8 @@ pub struct ModelSource {
     pub path: PathBuf,
     /// Generation parameters that came with it in the store (the parameter layer of an Ollama model).
     pub parameters: Option<Value>,
+    /// Where its prepared weights are kept, if they are; see [`crate::LocalHost::prepare`].
+    pub prepared: Option<PathBuf>,
 }
 
 /// A model's chat template, or why there is none.
@@ -65,6 +67,8 @@ pub(crate) struct Parts {
     pub(crate) tokenizer: Result<Tokenizer, ChatError>,
     pub(crate) template: Template,
     pub(crate) recommended: GenerationOptions,
+    /// What of it was left out, for people.
+    pub(crate) notes: Vec<String>,
     pub(crate) info: ModelInfo,
 }
 
@@ -96,6 +100,7 @@ impl Parts {
                 folder.generation_config.as_ref().map(recommended_by_config).unwrap_or_default()
             }
         };
+        let (recommended, notes) = usable(recommended);
         let parameters = source.parameters.as_ref().map(Parameters::of).unwrap_or_default();
         let recommended = or_else(parameters.options, &recommended);
         let spec = model.spec();
@@ -126,7 +131,7 @@ impl Parts {
                 tools: template.source().contains("tools"),
             },
         };
-        Ok(Parts { model, tokenizer, template, recommended, info })
+        Ok(Parts { model, tokenizer, template, recommended, notes, info })
     }
 }
 

@@ -7,6 +7,7 @@ use crate::generation::{or_else, sampling};
 use crate::loading::{ModelSource, Parts, Template};
 use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS};
 use crate::options::LoadOptions;
+use crate::prepared::{self, Prepared};
 use crate::scoring::{ScoreProgress, Scoring};
 use crate::thought::{OPEN, ThoughtSplitter};
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, Worker};
@@ -30,9 +31,11 @@ pub struct LocalModel {
     tokenizer: Arc<Tokenizer>,
     template: Template,
     recommended: GenerationOptions,
+    notes: Vec<String>,
     memory: MemoryPlan,
     config: EngineConfig,
     pass_cost: PassCost,
+    prepared: Prepared,
     load_time: Duration,
     commands: std::sync::mpsc::Sender<Command>,
 }
@@ -58,7 +61,7 @@ impl LocalModel {
         memory.check(&source.name, options, &advice)?;
         let refuse = |error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name));
         let arena = KvArena::new(kv_shape).map_err(refuse)?;
-        parts.model.interleave(&runtime).map_err(refuse)?;
+        let prepared = prepared::arrange(&mut parts.model, source.prepared.as_deref(), &runtime).map_err(refuse)?;
         let config = EngineConfig {
             pages,
             page_len: PAGE_LEN,
@@ -78,9 +81,11 @@ impl LocalModel {
             tokenizer: Arc::new(tokenizer),
             template: parts.template,
             recommended: parts.recommended,
+            notes: parts.notes,
             memory,
             config,
             pass_cost,
+            prepared,
             load_time: began.elapsed(),
             commands,
         })
@@ -89,6 +94,16 @@ impl LocalModel {
     /// What it takes of memory.
     pub fn memory(&self) -> MemoryPlan {
         self.memory
+    }
+
+    /// What its files recommend and no answer can be made by, for people.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Whether its prepared weights are in use.
+    pub fn prepared(&self) -> Prepared {
+        self.prepared
     }
 
     /// How long loading took.

@@ -64,10 +64,12 @@ impl MemoryPlan {
 }
 
 /// Buffers of a step of [`STEP_TOKENS`] tokens, in f32: residual, branch and its norm `[T, D]`, heads in and out
-/// `[T, (2H + 2Hkv) Dh]`, gate and up `[T, F]` and their product, and `[STEP_LOGIT_ROWS, V]` logits.
+/// `[T, (2H + 2Hkv) Dh]`, gate and up `[T, F]` and their product, and `[STEP_LOGIT_ROWS, V]` logits; besides the widest input
+/// of a product rounded to eight bits, for which its sums and scales double the byte.
 pub(crate) fn workspace_bytes(width: usize, heads: usize, feed_forward: usize, vocabulary: usize) -> u64 {
     let per_token = 3 * width as u64 + 2 * heads as u64 + 3 * feed_forward as u64;
-    4 * (per_token * STEP_TOKENS as u64 + vocabulary as u64 * STEP_LOGIT_ROWS as u64)
+    let rounded = 2 * width.max(heads).max(feed_forward) as u64;
+    (4 * per_token + rounded) * STEP_TOKENS as u64 + 4 * vocabulary as u64 * STEP_LOGIT_ROWS as u64
 }
 
 /// Bytes that this process may still take: the smaller of what the system has available and what the control groups

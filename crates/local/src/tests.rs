@@ -1,6 +1,8 @@
 //! Whole models, tiny ones: from a file to answers, scores, refusals and smaller files.
 
+use crate::loading::Parts;
 use crate::memory::STEP_TOKENS;
+use crate::prepared;
 use crate::tiny::{Tiny, VOCABULARY};
 use crate::*;
 use chat::*;
@@ -16,7 +18,7 @@ fn runtime(threads: usize) -> Arc<Runtime> {
 }
 
 fn source(path: &Path) -> ModelSource {
-    ModelSource { name: "tiny".to_owned(), path: path.to_owned(), parameters: None }
+    ModelSource { name: "tiny".to_owned(), path: path.to_owned(), parameters: None, prepared: None }
 }
 
 fn load(tiny: &Tiny) -> (TempDir, LocalModel) {
@@ -124,6 +126,46 @@ fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     assert!(refused.contains("free are "), "{refused}");
     let refused = refusal(load(1000));
     assert!(refused.contains(&format!("free are {}\nhint: ", human_bytes(1000))), "{refused}");
+}
+
+#[test]
+fn prepared_weights_are_used_where_they_are_the_models_own_and_change_no_answer() {
+    let folder = TempDir::new().unwrap();
+    let (path, kept) = (folder.path().join("mixed.gguf"), folder.path().join("kept.weights"));
+    quantize(&Tiny::default().write(folder.path()), &path, Mix::from_name("q4_k_m").unwrap(), None, 2, &mut |_| ())
+        .unwrap();
+    let source = ModelSource { prepared: Some(kept.clone()), ..source(&path) };
+    let said = |expected: Prepared| {
+        let model = LocalModel::load(&source, &LoadOptions::default(), runtime(2)).unwrap();
+        assert_eq!(model.prepared(), expected);
+        let events = block_on(async { listen(model.complete(completion("ab", greedy(12))).await.unwrap()).await });
+        text_of(&events)
+    };
+    let arranged = said(Prepared::Absent);
+    let mut parts = Parts::open(&source, &LoadOptions::default()).unwrap();
+    let layout = parts.model.interleaved_layout();
+    parts.model.interleave(&runtime(2)).unwrap();
+    let weights = parts.model.interleaved().unwrap();
+    let write = |layout: u64, weights: &[u8]| {
+        let mut told = 0;
+        let mut file = std::fs::File::create(&kept).unwrap();
+        prepared::write(layout, weights, &mut file, &mut |count| told += count).unwrap();
+        assert_eq!((told, file.metadata().unwrap().len()), (prepared::file_bytes(weights), told));
+    };
+    write(layout, weights);
+    assert_eq!(said(Prepared::Used), arranged);
+    // Of another program's version, of another model, cut short, and something else altogether.
+    write(layout + 1, weights);
+    assert_eq!(said(Prepared::Stale), arranged);
+    write(layout, &weights[..weights.len() - 1]);
+    assert_eq!(said(Prepared::Stale), arranged);
+    write(layout, weights);
+    std::fs::OpenOptions::new().write(true).open(&kept).unwrap().set_len(5000).unwrap();
+    assert_eq!(said(Prepared::Stale), arranged);
+    for bytes in [&b""[..], b"bantam-w", b"no weights at all, but more than a number"] {
+        std::fs::write(&kept, bytes).unwrap();
+        assert_eq!(said(Prepared::Stale), arranged);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@
 
 use std::ops::RangeInclusive;
 
-use formats::{Checkpoint, Gguf, SafetensorsDir};
+use formats::{Bytes, Checkpoint, Gguf, SafetensorsDir};
 use kernels::{KernelError, KvElement, KvShape, PAGE_LEN, RopeTable, Runtime};
 
 use crate::arch::{FAMILIES, Family};
@@ -67,6 +67,23 @@ impl Model {
     /// When there is not the memory; the model is as it was then.
     pub fn interleave(&mut self, runtime: &Runtime) -> Result<(), KernelError> {
         self.weights.interleave(runtime)
+    }
+
+    /// As [`Model::interleave`], with the bytes of [`Model::interleaved`] that were kept for the same file and
+    /// [`Model::interleaved_layout`]. False if they cannot be those; the model is as it was then.
+    pub fn take_interleaved(&mut self, bytes: Bytes) -> bool {
+        self.weights.take_interleaved(bytes)
+    }
+
+    /// The bytes of all interleaved weights, if there are any.
+    pub fn interleaved(&self) -> Option<&[u8]> {
+        self.weights.interleaved().map(|weights| weights.bytes())
+    }
+
+    /// What tells the bytes that [`Model::interleave`] will lead to from those of other models and other versions of this
+    /// program. It is asked before.
+    pub fn interleaved_layout(&mut self) -> u64 {
+        self.weights.interleaved_layout()
     }
 
     /// What the model is made of.

@@ -181,10 +181,7 @@ impl Weights {
     ///
     /// An embedding table that is not the head too stays in the file: of it only the rows of the tokens are read.
     pub(crate) fn interleave(&mut self, runtime: &Runtime) -> Result<(), KernelError> {
-        let tables = self.head.is_none().then_some(&mut self.embedding).into_iter().chain(&mut self.head);
-        let layers = self.layers.iter_mut().flat_map(|layer| layer.matrices.iter_mut().flatten());
-        let mut targets: Vec<&mut Weight> =
-            tables.chain(layers).filter(|weight| weight.to_interleave().is_some()).collect();
+        let mut targets = self.targets();
         if targets.is_empty() {
             return Ok(());
         }
@@ -195,11 +192,49 @@ impl Weights {
                 weights.add(runtime, weight.matrix(), |read| bytes.release(read))
             })
             .collect();
-        let weights = Arc::new(weights);
-        for (weight, place) in targets.iter_mut().zip(places) {
-            weight.storage = Storage::Interleaved { weights: Arc::clone(&weights), place };
-        }
+        settle(&mut targets, weights, places);
         Ok(())
+    }
+
+    /// As [`Weights::interleave`], with the bytes that it led to before, for the same weights; false if they cannot be those,
+    /// and nothing is changed then.
+    pub(crate) fn take_interleaved(&mut self, bytes: Bytes) -> bool {
+        let mut targets = self.targets();
+        let kept = InterleavedWeights::kept(bytes, targets.iter().map(|weight| weight.matrix()));
+        let Some((weights, places)) = kept.filter(|_| !targets.is_empty()) else { return false };
+        settle(&mut targets, weights, places);
+        true
+    }
+
+    /// The weights that [`Weights::interleave`] moves, in its order.
+    fn targets(&mut self) -> Vec<&mut Weight> {
+        let tables = self.head.is_none().then_some(&mut self.embedding).into_iter().chain(&mut self.head);
+        let layers = self.layers.iter_mut().flat_map(|layer| layer.matrices.iter_mut().flatten());
+        tables.chain(layers).filter(|weight| weight.to_interleave().is_some()).collect()
+    }
+
+    /// All interleaved weights; `None` if there are none.
+    pub(crate) fn interleaved(&self) -> Option<&InterleavedWeights> {
+        let layers = self.layers.iter().flat_map(|layer| layer.matrices.iter().flatten());
+        let mut all = [&self.embedding].into_iter().chain(&self.head).chain(layers);
+        all.find_map(|weight| match &weight.storage {
+            Storage::Interleaved { weights, .. } => Some(weights.as_ref()),
+            Storage::Mapped { .. } => None,
+        })
+    }
+
+    /// A number that tells the interleaved bytes of these weights from those of others, and of other versions of this
+    /// program: a hash of the arrangement and of what is arranged, in its order.
+    pub(crate) fn interleaved_layout(&mut self) -> u64 {
+        let mut hash = Fnv::default();
+        hash.add(&kernels::INTERLEAVED_VERSION.to_le_bytes());
+        for weight in self.targets() {
+            let matrix = weight.matrix();
+            hash.add(weight.gguf_name.as_bytes());
+            hash.add(matrix.format().name().as_bytes());
+            hash.add(&[matrix.rows() as u64, matrix.cols() as u64].map(u64::to_le_bytes).concat());
+        }
+        hash.0
     }
 
     /// Finds and checks every weight that the spec's operations take.
@@ -252,6 +287,31 @@ impl Weights {
             bytes,
             unused,
         })
+    }
+}
+
+/// Points weights to their interleaved bytes.
+fn settle(targets: &mut [&mut Weight], weights: InterleavedWeights, places: Vec<InterleavedMatrix>) {
+    let weights = Arc::new(weights);
+    for (weight, place) in targets.iter_mut().zip(places) {
+        weight.storage = Storage::Interleaved { weights: Arc::clone(&weights), place };
+    }
+}
+
+/// FNV-1a of 64 bits (Fowler, Noll, Vo).
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Fnv {
+        Fnv(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Fnv {
+    fn add(&mut self, bytes: &[u8]) {
+        for &byte in bytes {
+            self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
     }
 }
 

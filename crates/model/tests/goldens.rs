@@ -87,7 +87,11 @@ fn run(model: &Model, runtime: &Runtime, ids: &[u32], pieces: &[usize], element:
 fn difference(left: &[f32], right: &[f32]) -> f32 {
     assert_eq!(left.len(), right.len());
     let differences = left.iter().zip(right).map(|(l, r)| (l - r).abs());
-    differences.fold(0.0, |most, each| if each <= most { most } else { each })
+    differences.fold(0.0, |most, each| {
+        // A maximum passes over what is no number.
+        assert!(each.is_finite(), "a logit is no number");
+        most.max(each)
+    })
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

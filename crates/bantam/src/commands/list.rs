@@ -3,7 +3,7 @@
 use crate::generation::{LoadArgs, kv_type};
 use crate::session::{Session, load_options};
 use crate::table::{Align, bytes, parameters, table};
-use hub::{CatalogModel, Hub, Manifest, Shape, Unreadable};
+use hub::{CatalogModel, Hub, Manifest, ModelRef, Shape, Unreadable};
 use kernels::{Format, KvElement};
 use local::{Forecast, LoadOptions, ModelShape, ReadRates};
 use serde::Serialize;
@@ -41,6 +41,7 @@ struct Stored {
     digest: Option<String>,
     pinned: bool,
     source: Option<String>,
+    prepared_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
 }
@@ -86,7 +87,10 @@ fn stored(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
         }
     }
     if args.json {
-        let readable = listing.models.into_iter().map(Stored::of);
+        let readable = listing.models.into_iter().map(|model| {
+            let prepared_bytes = hub.store().prepared_bytes(&model);
+            Stored { prepared_bytes, ..Stored::of(model) }
+        });
         let rows: Vec<Stored> = readable.chain(listing.unreadable.into_iter().map(Stored::of_unreadable)).collect();
         return session.terminal.json(&rows);
     }
@@ -101,6 +105,7 @@ fn stored(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
         ("SIZE", Align::Right),
         ("LICENCE", Align::Left),
         ("SHA-256", Align::Left),
+        ("", Align::Left),
     ];
     let cells = rows.iter().map(|row| {
         let digest = row.digest().map_or("-".to_owned(), |digest| digest.to_string()[..12].to_owned());
@@ -110,6 +115,7 @@ fn stored(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
             bytes(row.bytes()),
             row.license.clone().unwrap_or_else(|| "-".to_owned()),
             format!("{digest}{}", if row.is_pinned() { "" } else { " unpinned" }),
+            hub.store().prepared_bytes(row).map_or(String::new(), |more| format!("prepared, {} more", bytes(more))),
         ]
     });
     Ok(session.terminal.data(&table(&header, &cells.collect::<Vec<_>>()))?)
@@ -125,6 +131,7 @@ impl Stored {
             family: Some(manifest.family),
             licence: manifest.license,
             source: Some(manifest.source),
+            prepared_bytes: None,
             unreadable: None,
         }
     }
@@ -138,6 +145,7 @@ impl Stored {
             digest: None,
             pinned: false,
             source: None,
+            prepared_bytes: None,
             unreadable: Some(model.reason),
         }
     }
@@ -146,10 +154,13 @@ impl Stored {
 fn available(args: &Args, session: &Session, hub: &Hub) -> anyhow::Result<()> {
     let options =
         load_options(&LoadArgs { context: args.context, threads: args.threads, yarn: None, kv_type: args.kv_type })?;
-    let names: Vec<String> = hub.store().list()?.models.into_iter().map(|manifest| manifest.name).collect();
     let rates = ReadRates::new(&options);
-    let row = |model| available_row(model, names.contains(&model.name), &options, &rates);
-    let rows: Vec<Available<'_>> = hub.catalog().entries().iter().map(row).collect();
+    let mut rows: Vec<Available<'_>> = Vec::new();
+    for model in hub.catalog().entries() {
+        // As `show` and `run` see it: other bytes than the catalog pins are another model.
+        let stored = hub.manifest(&ModelRef::Catalog(model.name.clone())).is_ok_and(|manifest| manifest.is_some());
+        rows.push(available_row(model, stored, &options, &rates));
+    }
     if args.json {
         return session.terminal.json(&rows);
     }
@@ -176,6 +187,7 @@ fn available_row<'a>(model: &'a CatalogModel, stored: bool, options: &LoadOption
     let forecast = model
         .shape
         .as_ref()
+        .filter(|_| model.unsupported.is_none())
         .zip(weight_bytes(model))
         .map(|(shape, bytes)| Forecast::of(&model_shape(shape, model.context), bytes, options, rates.of(bytes)));
     Available {

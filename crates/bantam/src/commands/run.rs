@@ -194,7 +194,13 @@ fn model_and_prompt(args: &Args, session: &Session) -> anyhow::Result<(String, O
     let default = || hub.catalog().default_model().name.clone();
     match (&args.model_or_prompt, &args.prompt) {
         (None, _) => Ok((default(), None)),
-        (Some(model), Some(prompt)) => Ok((model.clone(), Some(prompt.clone()))),
+        (Some(model), Some(prompt)) => match hub.resolve(model) {
+            Ok(_) => Ok((model.clone(), Some(prompt.clone()))),
+            Err(error) => Err(anyhow::Error::new(error).context(format!(
+                "of two arguments the first names the model; if both are the prompt, put it into quotes: bantam run {:?}",
+                format!("{model} {prompt}")
+            ))),
+        },
         (Some(text), None) => match hub.look_up(text) {
             hub::Lookup::Model(_) => Ok((text.clone(), None)),
             hub::Lookup::NotAModel => Ok((default(), Some(text.clone()))),

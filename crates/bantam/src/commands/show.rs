@@ -80,7 +80,8 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     let forecast;
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let parameters = manifest.as_ref().and_then(Manifest::parameters).cloned();
-        let source = ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters };
+        let source =
+            ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters, prepared: None };
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
         let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
         forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
@@ -110,7 +111,11 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
                 reference.store_name()
             );
         }
-        let shape = row.shape.as_ref().map(|shape| super::list::model_shape(shape, row.context));
+        let shape = row
+            .shape
+            .as_ref()
+            .filter(|_| row.unsupported.is_none())
+            .map(|shape| super::list::model_shape(shape, row.context));
         let known = shape.zip(super::list::weight_bytes(row));
         forecast = known.map(|(shape, bytes)| Forecast::of(&shape, bytes, options, rates.of(bytes)));
     } else {

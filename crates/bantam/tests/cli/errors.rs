@@ -6,8 +6,21 @@ use std::fs;
 use std::path::Path;
 use tempfile::tempdir;
 
-const COMMANDS: &[&str] =
-    &["run", "pull", "list", "show", "rm", "cp", "import", "quantize", "tokenize", "score", "bench", "completions"];
+const COMMANDS: &[&str] = &[
+    "run",
+    "pull",
+    "list",
+    "show",
+    "rm",
+    "cp",
+    "import",
+    "prepare",
+    "quantize",
+    "tokenize",
+    "score",
+    "bench",
+    "completions",
+];
 
 #[test]
 fn every_command_has_help_with_an_example_and_knows_json() {

@@ -100,6 +100,29 @@ fn files_are_imported_named_quantized_listed_and_removed_as_documented() {
     let names = std::fs::read_dir(home.path()).unwrap().map(|entry| entry.unwrap().file_name());
     let scratch: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with("scratch-")).collect();
     assert!(scratch.is_empty(), "{scratch:?}");
+    let prepared = |json: &str| serde_json::from_str::<Value>(json).unwrap()["prepared_bytes"].as_u64();
+    let first = json(&["prepare", "eight"]);
+    assert_shape("prepare", 0, &first);
+    assert!(prepared(&first).is_some_and(|bytes| bytes > 4096), "{first}");
+    let rows: Value = serde_json::from_str(&json(&["list"])).unwrap();
+    let of = |name: &str| {
+        rows.as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["prepared_bytes"].as_u64()
+    };
+    assert_eq!((of("eight"), of("tiny")), (prepared(&first), None));
+    let undone = json(&["prepare", "eight", "--undo"]);
+    assert_shape("prepare", 0, &undone);
+    assert_eq!(serde_json::from_str::<Value>(&undone).unwrap()["bytes_freed"].as_u64(), prepared(&first));
+    let path = checkpoint();
+    for (model, expected) in [
+        ("tiny", "tiny: its weights are computed with as they are, so there is nothing to prepare"),
+        (
+            path.as_str(),
+            "only a model in the store has a place for prepared weights\nhint: bantam import PATH --name NAME",
+        ),
+    ] {
+        let (code, _, err) = run(bantam(home.path()).args(["prepare", model]));
+        assert!(code == 1 && err.contains(expected), "{code} {err}");
+    }
     assert_shape("list", 0, &json(&["list"]));
     let removed = json(&["rm", "tiny", "eight"]);
     assert_shape("rm", 0, &removed);

@@ -179,6 +179,20 @@ fn a_lying_length_is_found_out() {
 }
 
 #[test]
+fn a_server_that_breaks_off_every_time_is_given_up_however_much_it_sends() {
+    let bytes = gguf(3 << 20, 8);
+    let server = Server::start();
+    // More than is worth another round of tries, and never the whole, from the beginning each time.
+    server.on("/m.gguf", [Reply::File(Served { ranges: false, cut_after: Some(2 << 20), ..Served::new(&bytes) })]);
+    let place = Place::new();
+    place.catalog("", &[url_source(&server.url("/m.gguf"))]);
+    let error = pull(&place.hub(), "mine:1b", &Told::default()).unwrap_err();
+    assert!(error.contains("tries)"), "{error}");
+    assert!(server.asked().len() < 20, "{}", server.asked().len());
+    nothing_was_kept(&place);
+}
+
+#[test]
 fn a_wrong_hash_keeps_nothing_and_names_both() {
     let (bytes, other) = (gguf(9_000, 9), gguf(9_000, 10));
     let server = Server::start();

@@ -23,7 +23,7 @@ fn names_prompts_and_near_misses_are_told_apart() {
     assert_eq!(model("no/such.gguf"), ModelRef::Path(PathBuf::from("no/such.gguf")));
     assert_eq!(model(file.to_str().unwrap()), ModelRef::Path(file.clone()));
 
-    for prompt in ["Name the three primary colours.", "Hello", "yes/no", "hf: what is it?", "what is x.gguf", ""] {
+    for prompt in ["Name the three primary colours.", "Hello", "yes or no", "hf: what is it?", "what is x.gguf", ""] {
         assert_eq!(hub.look_up(prompt), Lookup::NotAModel, "{prompt}");
     }
     let nearest = |text: &str| match hub.look_up(text) {
@@ -32,6 +32,9 @@ fn names_prompts_and_near_misses_are_told_apart() {
     };
     assert!(nearest("smolm2:135m").contains(&"smollm2:135m".to_string()));
     assert_eq!(nearest("my-onw"), ["my-own"]);
+    // Names of another place, without its prefix: the default model must not answer in their stead.
+    assert_eq!(nearest("Qwen/Qwen3-0.6B"), ["hf:Qwen/Qwen3-0.6B"]);
+    assert_eq!(nearest("deepseek-r1:7b"), ["ollama:deepseek-r1:7b"]);
     assert_eq!(nearest("hf:foo"), ["hf:owner/repo[@revision][:file or quant]"]);
 }
 

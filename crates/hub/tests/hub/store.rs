@@ -1,8 +1,8 @@
 //! What the store does with damage, left-overs and names that are not free.
 
 use crate::server::{Server, file};
-use crate::{Place, Told, content, gguf, pinned, pull, url_source};
-use hub::{Home, Hub, ModelRef, Removed, Sha256};
+use crate::{Place, Told, content, gguf, options, pinned, pull, url_source};
+use hub::{Home, Hub, HubOptions, ModelRef, Removed, Sha256};
 use std::path::PathBuf;
 
 /// Where a blob lies.
@@ -41,6 +41,40 @@ fn a_damaged_blob_is_fetched_again_and_never_blessed() {
             assert!(told.text().contains("is damaged") || told.text().contains("thrown away"), "{}", told.text());
         }
     }
+}
+
+#[test]
+fn a_prepared_file_goes_with_the_last_name_of_its_model() {
+    let place = Place::new();
+    let (file, bytes) = (place.path().join("x.gguf"), gguf(900, 1));
+    std::fs::write(&file, &bytes).unwrap();
+    let hub = place.hub();
+    let manifest = hub.import(&file, "one", false, &Told::default()).unwrap();
+    let digest = manifest.digest().unwrap();
+    assert_eq!(hub.store().prepared_bytes(&manifest), None);
+    hub.write_prepared(&digest, 5, &mut |out| out.write_all(b"ready")).unwrap();
+    assert_eq!(std::fs::read(hub.store().prepared_path(&digest)).unwrap(), b"ready");
+    // One that breaks off leaves what was there.
+    let broken = hub.write_prepared(&digest, 5, &mut |out| {
+        out.write_all(b"half")?;
+        Err(std::io::Error::other("the power went"))
+    });
+    assert!(broken.unwrap_err().to_string().contains("the power went"));
+    assert_eq!((place.files("prepared").len(), hub.store().prepared_bytes(&manifest)), (1, Some(5)));
+    hub.copy("one", "two").unwrap();
+    hub.store().remove("one").unwrap();
+    assert_eq!(hub.store().prepared_bytes(&manifest), Some(5), "another name needs it");
+    assert_eq!(hub.store().remove("two").unwrap().bytes_freed, 905);
+    assert_eq!(place.files("prepared"), Vec::<String>::new());
+    // What is left of a model that is no more, and of a write that was killed, is swept.
+    hub.write_prepared(&digest, 5, &mut |out| out.write_all(b"ready")).unwrap();
+    std::fs::write(place.home().root().join("prepared/.writing-x"), "half").unwrap();
+    hub.import(&file, "three", false, &Told::default()).unwrap();
+    assert_eq!(hub.store().discard_prepared(&digest).unwrap(), 5);
+    assert_eq!(hub.store().remove("three").unwrap().left_over_bytes_freed, 4);
+    let full = HubOptions { free_space: std::sync::Arc::new(|_| Ok(4)), ..options() };
+    let error = place.hub_with(full).write_prepared(&digest, 5, &mut |_| Ok(())).unwrap_err().to_string();
+    assert!(error.contains("disk full: needs 5 bytes, free 4\nhint: "), "{error}");
 }
 
 #[test]
@@ -233,7 +267,7 @@ fn nothing_is_swept_up_while_a_pull_is_under_way() {
     server.on("/o/r/resolve/main/m-00002-of-00002.gguf", [crate::server::Reply::File(slow)]);
     let place = Place::new();
     hub_with(&place, &gguf(900, 17));
-    let mut options = crate::options();
+    let mut options = options();
     options.servers.huggingface = server.address.clone();
     let hub = place.hub_with(options);
     std::thread::scope(|scope| {

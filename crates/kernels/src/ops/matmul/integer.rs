@@ -423,7 +423,9 @@ impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
     fn run<S: Simd>(mut self, simd: S) {
         let mut token = 0;
         while token < self.x.len() {
-            let count = (self.x.len() - token).min(S::PAIR_COLUMNS);
+            // As even as possible: a tile of a few columns takes nearly as long as a full one.
+            let left = self.x.len() - token;
+            let count = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS)).min(S::PAIR_COLUMNS);
             match count {
                 1 => self.tile::<S, 1>(simd, token),
                 2 => self.tile::<S, 2>(simd, token),
