@@ -70,10 +70,18 @@ struct Command {
     run: fn(&mut Conversation, &str, &ModelInfo) -> Result<Reply, String>,
 }
 
+/// The value that takes a setting back.
+const UNSET: &str = "default";
+
 const COMMANDS: &[Command] = &[
     Command { name: "help", arguments: "", help: "this list", run: |_, _, _| Ok(Reply::Show(help())) },
-    Command { name: "system", arguments: "[TEXT]", help: "show or set the instructions", run: system },
-    Command { name: "set", arguments: "[OPTION VALUE]", help: "show or set how answers are made", run: set },
+    Command { name: "system", arguments: "[TEXT]", help: "show or set the instructions; default: none", run: system },
+    Command {
+        name: "set",
+        arguments: "[OPTION [VALUE]]",
+        help: "show or set how answers are made; default: the model's own",
+        run: set,
+    },
     Command { name: "save", arguments: "FILE", help: "write this chat to a file", run: save },
     Command { name: "load", arguments: "FILE", help: "go on with a saved chat", run: load },
     Command { name: "clear", arguments: "", help: "forget what was said", run: clear },
@@ -183,6 +191,10 @@ fn system(conversation: &mut Conversation, text: &str, _: &ModelInfo) -> Result<
         let current = conversation.system.as_deref().unwrap_or("no instructions are set");
         return Ok(Reply::Show(format!("{current}\n")));
     }
+    if text == UNSET {
+        conversation.system = None;
+        return Ok(Reply::Show("no instructions are set\n".to_owned()));
+    }
     conversation.needs_template("instructions")?;
     conversation.system = Some(text.to_owned());
     Ok(Reply::Show("instructions set\n".to_owned()))
@@ -210,6 +222,11 @@ fn show(conversation: &mut Conversation, _: &str, info: &ModelInfo) -> Result<Re
 fn save(conversation: &mut Conversation, file: &str, _: &ModelInfo) -> Result<Reply, String> {
     let file = named_file("save", file)?;
     let json = serde_json::to_string_pretty(conversation).map_err(|error| error.to_string())?;
+    let is_chat = |text: Vec<u8>| serde_json::from_slice::<Conversation>(&text).is_ok();
+    if file.exists() && !std::fs::read(file).is_ok_and(is_chat) {
+        let file = file.display();
+        return Err(format!("{file}: exists and is no saved chat; it was left as it is\nhint: take another name"));
+    }
     std::fs::write(file, json + "\n").map_err(|error| {
         format!("{}: cannot write: {error}\nhint: name a file in a folder of yours", file.display())
     })?;
@@ -226,7 +243,8 @@ fn load(conversation: &mut Conversation, file: &str, _: &ModelInfo) -> Result<Re
         conversation.needs_template("what was said in a saved chat")?;
     }
     *conversation = Conversation { raw: conversation.raw, ..saved };
-    Ok(Reply::Show(format!("loaded {} messages from {}\n", conversation.messages.len(), file.display())))
+    let count = conversation.messages.len();
+    Ok(Reply::Show(format!("loaded {count} messages, with their instructions and settings, from {}\n", file.display())))
 }
 
 fn named_file<'a>(command: &str, file: &'a str) -> Result<&'a Path, String> {
@@ -251,57 +269,71 @@ const OPTIONS: &[&str] = &[
     "stop",
 ];
 
-fn set(conversation: &mut Conversation, text: &str, _: &ModelInfo) -> Result<Reply, String> {
+fn set(conversation: &mut Conversation, text: &str, info: &ModelInfo) -> Result<Reply, String> {
     let (name, value) = text.split_once(char::is_whitespace).map_or((text, ""), |(name, value)| (name, value.trim()));
-    match name.trim_start_matches('-') {
-        "" => settings(conversation),
-        "think" => set_think(conversation, value),
-        name if OPTIONS.contains(&name) => set_option(conversation, name, value),
-        name => Err(format!("no option {name}\nhint: the options are {}, think", OPTIONS.join(", "))),
+    let name = name.trim_start_matches('-');
+    let known = || OPTIONS.iter().copied().chain(["think"]);
+    if !name.is_empty() && !known().any(|option| option == name) {
+        return Err(format!("no option {name}\nhint: the options are {}", known().collect::<Vec<_>>().join(", ")));
     }
+    match (name, value) {
+        ("", _) => known().map(|name| Ok(format!("  {name:<18} {}\n", setting(conversation, name)?))).collect(),
+        (name, "") => Ok(format!("{name}: {}\n", setting(conversation, name)?)),
+        ("think", value) => {
+            set_think(conversation, value, info)?;
+            Ok(format!("think: {}\n", setting(conversation, "think")?))
+        }
+        (name, value) => {
+            set_option(conversation, name, value)?;
+            Ok(format!("{name}: {}\n", setting(conversation, name)?))
+        }
+    }
+    .map(Reply::Show)
 }
 
-fn settings(conversation: &Conversation) -> Result<Reply, String> {
-    let options = serde_json::to_value(&conversation.options).map_err(|error| error.to_string())?;
-    let mut text = String::new();
-    for name in OPTIONS {
-        text.push_str(&match &options[name.replace('-', "_")] {
-            serde_json::Value::Null => format!("  {name:<18} the model's own\n"),
-            value => format!("  {name:<18} {value}\n"),
-        });
-    }
-    let think = conversation.think.map_or("the model's own", |think| if think { "on" } else { "off" });
-    text.push_str(&format!("  {:<18} {think}\n", "think"));
-    Ok(Reply::Show(text))
+/// The value of an option, for people.
+fn setting(conversation: &Conversation, name: &str) -> Result<String, String> {
+    let value = match name {
+        "think" => conversation.think.map(|think| if think { "on" } else { "off" }.to_owned()),
+        name => {
+            let options = serde_json::to_value(&conversation.options).map_err(|error| error.to_string())?;
+            let value = &options[name.replace('-', "_")];
+            let is_set = !value.is_null() && value.as_array().is_none_or(|texts| !texts.is_empty());
+            // Options are f32; written as f64 they have digits that nobody set.
+            let float = value.as_f64().filter(|_| value.is_f64()).map(|number| (number as f32).to_string());
+            is_set.then(|| float.unwrap_or_else(|| value.to_string()))
+        }
+    };
+    Ok(value.unwrap_or_else(|| "the model's own".to_owned()))
 }
 
-fn set_think(conversation: &mut Conversation, value: &str) -> Result<Reply, String> {
+fn set_think(conversation: &mut Conversation, value: &str, info: &ModelInfo) -> Result<(), String> {
     conversation.needs_template("/set think")?;
     conversation.think = match value {
+        "on" if !info.capabilities.think => return Err(format!("{} does not think before it answers", info.name)),
         "on" => Some(true),
         "off" => Some(false),
-        "" => None,
-        other => return Err(format!("/set think: expected on or off, got {other}")),
+        UNSET => None,
+        other => return Err(format!("/set think: expected on, off or {UNSET}, got {other}")),
     };
-    Ok(Reply::Show(format!("think: {}\n", if value.is_empty() { "the model's own" } else { value })))
+    Ok(())
 }
 
 /// Goes through the options' JSON form, so that a new option needs its name in [`OPTIONS`] and nothing else.
-fn set_option(conversation: &mut Conversation, name: &str, value: &str) -> Result<Reply, String> {
+fn set_option(conversation: &mut Conversation, name: &str, value: &str) -> Result<(), String> {
     let mut options = serde_json::to_value(&conversation.options).map_err(|error| error.to_string())?;
     options[name.replace('-', "_")] = match (name, value) {
-        ("stop", "") => serde_json::json!([]),
+        ("stop", UNSET) => serde_json::json!([]),
         ("stop", text) => serde_json::json!([text]),
-        (_, "") => serde_json::Value::Null,
-        (_, number) => {
-            serde_json::from_str(number).map_err(|_| format!("/set {name}: expected a number, got {number}"))?
-        }
+        (_, UNSET) => serde_json::Value::Null,
+        (_, number) => serde_json::from_str(number)
+            .map_err(|_| format!("/set {name}: expected a number or {UNSET}, got {number}"))?,
     };
     let options: GenerationOptions =
         serde_json::from_value(options).map_err(|error| format!("/set {name} {value}: {error}"))?;
     crate::generation::check(&options).map_err(|error| error.to_string())?;
     conversation.options = options;
-    Ok(Reply::Show(format!("{name}: {}\n", if value.is_empty() { "the model's own" } else { value })))
+    Ok(())
 }
 
 #[cfg(test)]
@@ -371,19 +403,30 @@ mod tests {
     #[test]
     fn set_takes_the_flags_of_run_and_refuses_what_they_refuse() {
         let mut conversation = Conversation::default();
-        assert_eq!(say(&mut conversation, "/set temperature 0.2"), Reply::Show("temperature: 0.2\n".to_owned()));
-        assert_eq!(conversation.options.temperature, Some(0.2));
-        say(&mut conversation, "/set stop END");
-        assert_eq!(conversation.options.stop, ["END"]);
         let complaint = |reply| match reply {
             Reply::Complain(text) => text,
             other => panic!("expected a complaint, got {other:?}"),
         };
+        let temperature = |shown: &str| Reply::Show(format!("temperature: {shown}\n"));
+        assert_eq!(say(&mut conversation, "/set temperature 0.4"), temperature("0.4"));
+        assert_eq!(say(&mut conversation, "/set temperature"), temperature("0.4"), "looking changes nothing");
+        assert_eq!(say(&mut conversation, "/set temperature default"), temperature("the model's own"));
+        assert_eq!(say(&mut conversation, "/set temperature 0.2"), temperature("0.2"));
+        assert_eq!(complaint(say(&mut conversation, "/set think on")), "smollm2:135m does not think before it answers");
+        say(&mut conversation, "/system Be brief.");
+        say(&mut conversation, "/system default");
+        assert_eq!(conversation.system, None);
+        assert_eq!(conversation.options.temperature, Some(0.2));
+        say(&mut conversation, "/set stop END");
+        assert_eq!(conversation.options.stop, ["END"]);
         assert_eq!(
             complaint(say(&mut conversation, "/set top-p 7")),
             "--top-p: expected a number above 0, at most 1, got 7"
         );
-        assert_eq!(complaint(say(&mut conversation, "/set top-k few")), "/set top-k: expected a number, got few");
+        assert_eq!(
+            complaint(say(&mut conversation, "/set top-k few")),
+            "/set top-k: expected a number or default, got few"
+        );
         assert!(complaint(say(&mut conversation, "/set colour red")).starts_with("no option colour\nhint: "));
         assert_eq!(conversation.options.top_p, None, "a refused value changes nothing");
         let Reply::Show(settings) = say(&mut conversation, "/set") else { panic!("shown") };
@@ -420,6 +463,14 @@ mod tests {
         assert_eq!(other.used(8192), Used::Unknown, "nobody has counted what was loaded");
         let Reply::Show(shown) = say(&mut other, "/show") else { panic!("shown") };
         assert!(shown.contains("? of 8192 tokens used by 2 messages"), "{shown}");
+        assert!(
+            matches!(say(&mut other, &format!("/save {}", file.display())), Reply::Show(_)),
+            "a chat may be saved again"
+        );
+        std::fs::write(&file, "my precious notes").unwrap();
+        let Reply::Complain(complaint) = say(&mut other, &format!("/save {}", file.display())) else { panic!("lost") };
+        assert!(complaint.contains("exists and is no saved chat; it was left as it is\nhint: "), "{complaint}");
+        assert_eq!(std::fs::read(&file).unwrap(), b"my precious notes");
         std::fs::write(&file, "{}").unwrap();
         let Reply::Complain(complaint) = say(&mut other, &format!("/load {}", file.display())) else {
             panic!("not a chat")

@@ -3,7 +3,7 @@
 //! Knows nothing of what the texts are for.
 
 use crate::failure::UsedWrongly;
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use std::io::Read;
 use std::path::Path;
 
@@ -23,7 +23,8 @@ pub fn standard() -> anyhow::Result<String> {
 /// It cannot be read, or is not UTF-8: used wrongly.
 pub fn file(path: &Path) -> anyhow::Result<String> {
     let name = path.display().to_string();
-    let bytes = std::fs::read(path).with_context(|| name.clone())?;
+    let bytes = std::fs::read(path)
+        .map_err(|error| anyhow!("{name}: cannot read: {error}\nhint: check the path and its rights"))?;
     text(&name, bytes)
 }
 

@@ -36,6 +36,8 @@ pub fn chat(
     keep_private(history);
     let mut editor = Reedline::create()
         .with_history(Box::new(lines_of(terminal, history)?))
+        // What is pasted is one message; on Windows the editor cannot tell it from typing.
+        .use_bracketed_paste(cfg!(not(windows)))
         .with_validator(Box::new(WholeMessage))
         .with_ansi_colors(terminal.colour);
     let mut chat = Chat { terminal, interrupts: session.interrupts.listen(), model, conversation, verbose };

@@ -122,6 +122,13 @@ impl Manifest {
         self.files.iter().map(|file| file.bytes).fold(0, u64::saturating_add)
     }
 
+    /// The digest of the weights, where one file has them all: what was made of them is known by it.
+    pub fn sole_digest(&self) -> Option<Sha256> {
+        let mut weights = self.files.iter().filter(|file| file.role == FileRole::Model);
+        let first = weights.next()?;
+        weights.next().is_none().then_some(first.sha256)
+    }
+
     /// Whether the catalog knows every weight's digest.
     pub fn is_pinned(&self) -> bool {
         self.files.iter().filter(|file| file.role == FileRole::Model).all(|file| file.pinned)

@@ -19,7 +19,7 @@ impl Store {
 
     /// Bytes of a model's prepared file; `None` if it has none.
     pub fn prepared_bytes(&self, manifest: &Manifest) -> Option<u64> {
-        let path = self.prepared_path(&manifest.digest()?);
+        let path = self.prepared_path(&manifest.sole_digest()?);
         std::fs::metadata(path).ok().map(|data| data.len())
     }
 

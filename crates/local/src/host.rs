@@ -78,7 +78,7 @@ impl LocalHost {
         };
         let path = self.hub.locate(&reference).map_err(refusal)?;
         let parameters = manifest.as_ref().and_then(hub::Manifest::parameters).cloned();
-        let digest = manifest.as_ref().and_then(hub::Manifest::digest);
+        let digest = manifest.as_ref().and_then(hub::Manifest::sole_digest);
         let prepared = digest.map(|digest| self.hub.store().prepared_path(&digest));
         Ok(ModelSource { name: reference.store_name(), path, parameters, prepared })
     }
@@ -94,9 +94,9 @@ impl LocalHost {
         let refused = |text: String| ChatError::InvalidRequest(format!("{}: {text}", source.name));
         let reference = self.hub.resolve(name).map_err(refusal)?;
         let manifest = self.hub.manifest(&reference).map_err(refusal)?;
-        let Some(digest) = manifest.as_ref().and_then(hub::Manifest::digest) else {
-            let hint = "bantam import PATH --name NAME";
-            return Err(refused(format!("only a model in the store has a place for prepared weights\nhint: {hint}")));
+        let Some(digest) = manifest.as_ref().and_then(hub::Manifest::sole_digest) else {
+            let hint = "bantam import PATH --name NAME; of several files with weights, join them into one first";
+            return Err(refused(format!("only a model in the store, of one file, can be prepared\nhint: {hint}")));
         };
         let options = LoadOptions { context: Some(1), ..self.options.clone() };
         let mut parts = Parts::open(&source, &options)?;
@@ -153,16 +153,20 @@ impl LocalHost {
         if let Some(manifest) = self.hub.manifest(&reference).map_err(refusal)? {
             tell_what_has_no_effect(&manifest, progress);
         }
-        let model = LocalModel::load(source, &self.options, Arc::clone(&self.runtime))?;
+        let load = || LocalModel::load(source, &self.options, Arc::clone(&self.runtime));
+        let mut model = load()?;
+        if model.prepared() == Prepared::Stale {
+            let shown = &source.name;
+            progress.message(&format!("{shown}: its prepared weights are of another version; making them anew"));
+            // Both would not fit into memory.
+            drop(model);
+            if let Err(error) = self.prepare(name, progress) {
+                progress.message(&format!("{error}\nhint: bantam prepare {shown} --undo removes what is stale"));
+            }
+            model = load()?;
+        }
         for note in model.notes() {
             progress.message(&format!("{}: {note}", source.name));
-        }
-        if model.prepared() == Prepared::Stale {
-            let name = &source.name;
-            progress.message(&format!(
-                "{name}: its prepared weights are of another version of this program and were not used\n\
-                 hint: bantam prepare {name} makes them anew"
-            ));
         }
         let asked = source.parameters.as_ref().and_then(context_asked_for).filter(|_| self.options.context.is_none());
         let maximum = model.info().maximum_context;

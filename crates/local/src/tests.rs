@@ -699,6 +699,31 @@ fn what_of_the_store_has_no_effect_is_told_once_a_load() {
     assert_eq!(apart.text(), expected.join("\n"), "also of one that is in memory already");
 }
 
+#[test]
+fn stale_prepared_weights_are_made_anew_by_a_load() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("mixed.gguf");
+    let mix = Mix::from_name("q8_0").unwrap();
+    quantize(&Tiny::default().write(folder.path()), &path, mix, None, 1, &mut |_| ()).unwrap();
+    let home = hub::Home::at(folder.path().join("home"));
+    let hub = hub::Hub::open(home, hub::HubOptions::from_env()).unwrap();
+    let digest = hub.import(&path, "tiny", false, &hub::Silent).unwrap().digest().unwrap();
+    let kept = hub.store().prepared_path(&digest);
+    let host = LocalHost::new(hub, LoadOptions { threads: Some(1), ..LoadOptions::default() }).unwrap();
+    let load = || {
+        let heard = Heard::default();
+        (host.load_unshared("tiny", &heard).unwrap().prepared(), heard.text())
+    };
+    assert_eq!(load(), (Prepared::Absent, String::new()), "nothing is prepared that nobody asked for");
+    assert_eq!(host.prepare("tiny", &Heard::default()).unwrap(), kept.metadata().unwrap().len());
+    assert_eq!(load(), (Prepared::Used, String::new()));
+    let whole = std::fs::read(&kept).unwrap();
+    std::fs::write(&kept, "of another version").unwrap();
+    let told = "tiny: its prepared weights are of another version; making them anew".to_owned();
+    assert_eq!(load(), (Prepared::Used, told));
+    assert_eq!(std::fs::read(&kept).unwrap(), whole);
+}
+
 /// What was told while a model was fetched or loaded.
 #[derive(Default)]
 struct Heard(std::sync::Mutex<Vec<String>>);

@@ -42,7 +42,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let name = reference.store_name();
     let mut output = Output { name, prepared_bytes: None, bytes_freed: 0 };
     if args.undo {
-        if let Some(digest) = hub.manifest(&reference)?.as_ref().and_then(Manifest::digest) {
+        if let Some(digest) = hub.manifest(&reference)?.as_ref().and_then(Manifest::sole_digest) {
             output.bytes_freed = hub.store().discard_prepared(&digest)?;
         }
     } else {
@@ -52,8 +52,13 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         return session.terminal.json(&output);
     }
     let text = match output.prepared_bytes {
-        Some(bytes) => format!("{}  prepared, {} more on disk\n", output.name, crate::table::bytes(bytes)),
-        None => format!("{}  {} freed\n", output.name, crate::table::bytes(output.bytes_freed)),
+        Some(bytes) => format!("{}  prepared, {} on disk\n", output.name, crate::table::bytes(bytes)),
+        None if output.bytes_freed == 0 => format!("{}  was not prepared\n", output.name),
+        None => format!(
+            "{}  {} freed, for all names of these bytes\n",
+            output.name,
+            crate::table::bytes(output.bytes_freed)
+        ),
     };
     Ok(session.terminal.data(&text)?)
 }

@@ -74,6 +74,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             .terminal
             .warn("the model was quantized already: errors of two roundings add up (start from f16 if you can)");
     }
+    if report.bytes_after >= report.bytes_before {
+        session.terminal.warn("the new model is not smaller than the old one, and no more exact");
+    }
     if args.json {
         let output = Output { model: &args.model, name: &args.name, quantization: mix.name, report };
         return session.terminal.json(&output);
@@ -81,7 +84,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let fallbacks = report.tensors.iter().filter(|tensor| tensor.instead_of.is_some()).count();
     if fallbacks > 0 {
         session.terminal.note(&format!(
-            "{fallbacks} tensors have rows of no whole blocks and use a nearby format (--json lists them)"
+            "of {} tensors, rows are no whole blocks: a nearby format is used for {fallbacks} (--json lists them)",
+            report.tensors.len()
         ));
     }
     let (before, after) = (crate::table::bytes(report.bytes_before), crate::table::bytes(report.bytes_after));

@@ -194,16 +194,23 @@ fn model_and_prompt(args: &Args, session: &Session) -> anyhow::Result<(String, O
     let default = || hub.catalog().default_model().name.clone();
     match (&args.model_or_prompt, &args.prompt) {
         (None, _) => Ok((default(), None)),
-        (Some(model), Some(prompt)) => match hub.resolve(model) {
-            Ok(_) => Ok((model.clone(), Some(prompt.clone()))),
-            Err(error) => Err(anyhow::Error::new(error).context(format!(
-                "of two arguments the first names the model; if both are the prompt, put it into quotes: bantam run {:?}",
-                format!("{model} {prompt}")
-            ))),
+        (Some(model), Some(prompt)) => match (hub.resolve(model), hub.look_up(model)) {
+            (Ok(_), _) => Ok((model.clone(), Some(prompt.clone()))),
+            // Near to no name: perhaps a word of the prompt.
+            (Err(error), hub::Lookup::NotAModel) => {
+                let whole = format!("{model} {prompt}");
+                anyhow::bail!("{error}\nhint: if it is part of the prompt, put that into quotes: bantam run {whole:?}")
+            }
+            (Err(error), _) => Err(error.into()),
         },
         (Some(text), None) => match hub.look_up(text) {
             hub::Lookup::Model(_) => Ok((text.clone(), None)),
-            hub::Lookup::NotAModel => Ok((default(), Some(text.clone()))),
+            hub::Lookup::NotAModel => {
+                if !text.contains(char::is_whitespace) {
+                    session.terminal.note(&format!("no model is called {text:?}: asking {}", default()));
+                }
+                Ok((default(), Some(text.clone())))
+            }
             // The command line is in order, the name is of nothing: exit code 1, as in every other command.
             hub::Lookup::NearMiss { nearest } => anyhow::bail!(
                 "no model {text:?}; the nearest names are {}\n\

@@ -117,7 +117,7 @@ fn files_are_imported_named_quantized_listed_and_removed_as_documented() {
         ("tiny", "tiny: its weights are computed with as they are, so there is nothing to prepare"),
         (
             path.as_str(),
-            "only a model in the store has a place for prepared weights\nhint: bantam import PATH --name NAME",
+            "only a model in the store, of one file, can be prepared\nhint: bantam import PATH --name NAME",
         ),
     ] {
         let (code, _, err) = run(bantam(home.path()).args(["prepare", model]));
