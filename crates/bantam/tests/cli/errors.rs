@@ -125,6 +125,12 @@ fn words_without_quotes_and_bytes_that_are_no_text_are_used_wrongly() {
     let (code, _, err) = run(bantam(home.path()).args(["run", "Why", "is", "the", "sky", "blue?"]));
     assert_eq!(code, 2, "{err}");
     assert!(err.contains("got 5 arguments\nhint: put the prompt into quotes: bantam run \"PROMPT\""), "{err}");
+    let (code, _, err) = run(bantam(home.path()).args(["run", "What", "is?"]));
+    assert!(code == 1 && err.starts_with("error: no model \"What\"\nhint: "), "{code} {err}");
+    assert!(err.contains("put that into quotes: bantam run \"What is?\""), "{err}");
+    // The default model cannot be fetched here; that it was to be asked is told before.
+    let (code, _, err) = run(bantam(home.path()).args(["run", "gpt-4"]));
+    assert!(code == 1 && err.starts_with("no model is called \"gpt-4\": asking smollm2:135m\n"), "{code} {err}");
     let latin = home.path().join("latin.txt");
     fs::write(&latin, b"caf\xe9").unwrap();
     let latin = latin.to_str().unwrap();
