@@ -1,5 +1,6 @@
-//! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format at one row
-//! (decode) and 128 rows (prefill), and attention. Each result is checked against the oracle before it is timed.
+//! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format, in floats and,
+//! where the format has them, in integers, at one row (decode), 4 and 32 rows (several sequences) and 128 rows (prefill),
+//! and attention. Each result is checked against the oracle before it is timed.
 //!
 //! Run with `cargo bench -p kernels`; a throughput of 1 Gelem/s is 1 Gflop/s. `BANTAM_ISA` chooses the instruction set.
 
@@ -7,8 +8,8 @@ use std::hint::black_box;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
-    AttentionShape, FORMATS, Format, Isa, KvArena, KvElement, KvShape, KvSpan, MatMul, Matrix, PAGE_LEN, Runtime,
-    attention, default_threads, dequantize, kv_store, matmul, reference,
+    AttentionShape, FORMATS, Format, InterleavedWeights, Isa, KvArena, KvElement, KvShape, KvSpan, MatMul, Matrix,
+    PAGE_LEN, Runtime, attention, default_threads, dequantize, kv_store, matmul, reference,
 };
 
 /// Rows and columns of the up projection of a model of 135 million weights.
@@ -35,6 +36,12 @@ fn values(len: usize, seed: u64) -> Vec<f32> {
     (0..len).map(|_| (random(&mut state) % 2000) as f32 / 1000.0 - 1.0).collect()
 }
 
+/// Whole numbers of at most 127, which rounding activations to eight bits changes by nothing: both paths are held to the
+/// same bound.
+fn whole_values(len: usize) -> Vec<f32> {
+    (0..len).map(|k| if k % 64 == 0 { 127.0 } else { (k * 37 % 255) as f32 - 127.0 }).collect()
+}
+
 /// Bytes of a matrix [ROWS, COLS] whose weights are finite and moderate.
 fn weights(format: Format) -> Vec<u8> {
     let (mut bytes, mut state) = (Vec::new(), 1);
@@ -51,29 +58,42 @@ fn weights(format: Format) -> Vec<u8> {
 
 fn products(criterion: &mut Criterion) {
     for runtime in runtimes() {
-        let mut group =
-            criterion.benchmark_group(format!("matmul/{}/{} threads", runtime.isa().name(), runtime.threads()));
         for row in FORMATS {
             let bytes = weights(row.format);
-            let matrix = Matrix::new(row.format, ROWS, COLS, &bytes).expect("a whole matrix");
+            let plain = Matrix::new(row.format, ROWS, COLS, &bytes).expect("a whole matrix");
             let mut decoded = vec![0.0; ROWS * COLS];
             dequantize(row.format, &bytes, &mut decoded).expect("a whole matrix");
-            for tokens in [1, 128] {
-                let x = values(tokens * COLS, 2);
-                let mut out = vec![0.0; tokens * ROWS];
-                matmul(&runtime, &x, &mut [MatMul { weights: matrix, out: &mut out }]);
-                let (expected, magnitudes) = reference::matmul(&x[..COLS], &decoded, COLS);
-                for i in 0..ROWS {
-                    assert!((out[i] - expected[i]).abs() <= 2e-5 * magnitudes[i], "{} at {i}", row.name);
-                }
-                group.throughput(Throughput::Elements((2 * tokens * ROWS * COLS) as u64));
-                group.bench_function(format!("{}/T={tokens}", row.name), |bencher| {
-                    bencher.iter(|| matmul(&runtime, black_box(&x), &mut [MatMul { weights: matrix, out: &mut out }]));
-                });
+            time_product(criterion, &runtime, "float", plain, &decoded);
+            if row.format.can_interleave() {
+                let mut interleaved = InterleavedWeights::for_matrices([plain]).expect("memory");
+                let place = interleaved.add(&runtime, plain, |_| ());
+                time_product(criterion, &runtime, "integer", interleaved.matrix(&place), &decoded);
             }
         }
-        group.finish();
     }
+}
+
+/// Checks and times a matrix, whose weights are `decoded`, at one row of activations, a few, and a prompt of them.
+fn time_product(criterion: &mut Criterion, runtime: &Runtime, path: &str, weights: Matrix<'_>, decoded: &[f32]) {
+    let (isa, threads) = (runtime.isa().name(), runtime.threads());
+    let mut group = criterion.benchmark_group(format!("matmul/{path}/{isa}/{threads} threads"));
+    for tokens in [1, 4, 32, 128] {
+        let x = whole_values(tokens * COLS);
+        let mut out = vec![0.0; tokens * ROWS];
+        matmul(runtime, &x, &mut [MatMul { weights, out: &mut out }]);
+        let (expected, magnitudes) = reference::matmul(&x[..COLS], decoded, COLS);
+        let largest = decoded.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+        for i in 0..ROWS {
+            // Numbers are stored unsigned: a sum may pass through values as large as the largest weight times every x.
+            let bound = 2e-5 * magnitudes[i] + 2e-6 * largest * 127.0 * COLS as f32;
+            assert!((out[i] - expected[i]).abs() <= bound, "{} at {i}", weights.format().name());
+        }
+        group.throughput(Throughput::Elements((2 * tokens * ROWS * COLS) as u64));
+        group.bench_function(format!("{}/T={tokens}", weights.format().name()), |bencher| {
+            bencher.iter(|| matmul(runtime, black_box(&x), &mut [MatMul { weights, out: &mut out }]));
+        });
+    }
+    group.finish();
 }
 
 fn attend(criterion: &mut Criterion) {

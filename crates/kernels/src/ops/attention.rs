@@ -255,7 +255,9 @@ impl Attend<'_> {
         let count = self.queries.count();
         let mut start = 0;
         while start < count {
-            let len = self.tile_len(place, start, (count - start).min(S::PAIR_COLUMNS));
+            // As even as possible: a tile of one or two queries takes nearly as long as a full one.
+            let left = count - start;
+            let len = self.tile_len(place, start, left.div_ceil(left.div_ceil(S::PAIR_COLUMNS)));
             // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
             let len = len.min(S::PAIR_COLUMNS);
             match len {

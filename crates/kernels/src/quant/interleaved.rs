@@ -43,6 +43,16 @@ impl Run {
     }
 }
 
+/// Bytes of the block that these runs are.
+const fn bytes_of(runs: &[Run]) -> usize {
+    let (mut bytes, mut index) = (0, 0);
+    while index < runs.len() {
+        bytes += runs[index].bytes();
+        index += 1;
+    }
+    bytes
+}
+
 /// How sums of stored numbers become sums of weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Correction {
@@ -71,6 +81,8 @@ pub(crate) trait Interleaved: 'static {
     const LEN: usize;
     /// The units of a block, in order.
     const RUNS: &'static [Run];
+    /// Bytes of a block.
+    const BLOCK_BYTES: usize = bytes_of(Self::RUNS);
     /// Weights under one scale: 16 or 32.
     const GROUP: usize;
     /// Columns of activations under one scale, as many as a block has, but 64 at the least: a scale of their own for the 32

@@ -211,29 +211,39 @@ fn runs_of(activations: &Activations, chunk: usize) -> usize {
 }
 
 /// The row blocks of a group of sixteen rows.
-#[derive(Clone, Copy)]
-struct RowBlocks<'a> {
+struct RowBlocks<'a, F> {
     bytes: &'a [u8],
-    block_bytes: usize,
+    format: PhantomData<F>,
 }
 
-impl<'a> RowBlocks<'a> {
+impl<F> Clone for RowBlocks<'_, F> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F> Copy for RowBlocks<'_, F> {}
+
+impl<'a, F: Interleaved> RowBlocks<'a, F> {
+    /// Bytes of a row block: known to the compiler, so that it need not check where each vector stands in one.
+    const BYTES: usize = ROW_GROUP * F::BLOCK_BYTES;
+
     /// None for a group behind the last row.
     #[inline(always)]
-    fn of(weights: &Matrix<'a>, group: usize) -> Option<RowBlocks<'a>> {
-        let block_bytes = ROW_GROUP * weights.format().block_bytes();
-        (group * ROW_GROUP < weights.rows()).then(|| RowBlocks { bytes: weights.row_group(group), block_bytes })
+    fn of(weights: &Matrix<'a>, group: usize) -> Option<Self> {
+        let exists = group * ROW_GROUP < weights.rows();
+        exists.then(|| RowBlocks { bytes: weights.row_group(group), format: PhantomData })
     }
 
     #[inline(always)]
     fn block(self, index: usize, lane: usize) -> RowBlock<'a> {
-        RowBlock::new(&self.bytes[index * self.block_bytes..][..self.block_bytes], lane)
+        RowBlock::new(&self.bytes[index * Self::BYTES..][..Self::BYTES], lane)
     }
 
     /// Asks for what follows [`AHEAD`] of part `part` of `parts` of a block.
     #[inline(always)]
     fn prefetch<S: Simd>(self, simd: S, index: usize, part: usize, parts: usize) {
-        let (start, len) = (index * self.block_bytes + part * self.block_bytes / parts, self.block_bytes / parts);
+        let (start, len) = (index * Self::BYTES + part * Self::BYTES / parts, Self::BYTES / parts);
         for line in 0..len.div_ceil(64) {
             simd.prefetch(self.bytes.as_ptr().wrapping_add(start + AHEAD + 64 * line));
         }
@@ -244,7 +254,7 @@ impl<'a> RowBlocks<'a> {
 #[inline(always)]
 fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
     for half in 0..PANEL_ROWS / ROW_GROUP {
-        let Some(blocks) = RowBlocks::of(&product.weights, first_group + half) else { break };
+        let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { break };
         for lane in (0..ROW_GROUP).step_by(S::LANES) {
             let at = half * ROW_GROUP + lane;
             match product.activations.tokens() {
@@ -261,7 +271,7 @@ fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: 
 fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     simd: S,
     activations: &Activations,
-    blocks: RowBlocks<'_>,
+    blocks: RowBlocks<'_, F>,
     lane: usize,
     row: usize,
     out: &mut Sums<'_>,
@@ -335,7 +345,7 @@ fn by_panel<S: Simd, F: Interleaved>(
     let runs = runs_of(activations, chunk);
     for half in 0..PANEL_ROWS / ROW_GROUP {
         // Rows that are not there keep older numbers, whose products are dropped.
-        let Some(blocks) = RowBlocks::of(&product.weights, first_group + half) else { continue };
+        let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { continue };
         for lane in (0..ROW_GROUP).step_by(S::LANES) {
             unpack::<S, F>(simd, blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
         }
@@ -364,7 +374,7 @@ struct Groups {
 #[inline(always)]
 fn unpack<S: Simd, F: Interleaved>(
     simd: S,
-    blocks: RowBlocks<'_>,
+    blocks: RowBlocks<'_, F>,
     chunk: usize,
     runs: usize,
     lane: usize,
