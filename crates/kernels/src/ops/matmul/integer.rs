@@ -169,10 +169,17 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
             }
             return;
         }
-        for chunk in 0..product.activations.depth().div_ceil(CHUNK) {
+        let chunks = product.activations.depth().div_ceil(CHUNK);
+        for chunk in 0..chunks {
             for first in rows.clone().step_by(PANEL_ROWS) {
                 let mut sums = Sums { values: sums, width, column: first - rows.start };
-                by_panel::<S, F>(simd, product, chunk, first / ROW_GROUP, panel, &mut sums);
+                unpack_panel::<S, F>(simd, product, chunk, first / ROW_GROUP, panel);
+                // What is unpacked next arrives while this is multiplied.
+                match first + PANEL_ROWS < rows.end {
+                    true => prefetch_panel::<S, F>(simd, product, chunk, (first + PANEL_ROWS) / ROW_GROUP),
+                    false => prefetch_panel::<S, F>(simd, product, chunk + 1, rows.start / ROW_GROUP),
+                }
+                multiply_panel::<S, F>(simd, product, chunk, panel, &mut sums);
             }
         }
     }
@@ -238,6 +245,16 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
     #[inline(always)]
     fn block(self, index: usize, lane: usize) -> RowBlock<'a> {
         RowBlock::new(&self.bytes[index * Self::BYTES..][..Self::BYTES], lane)
+    }
+
+    /// Asks for the blocks of one chunk.
+    #[inline(always)]
+    fn prefetch_chunk<S: Simd>(self, simd: S, chunk: usize) {
+        let start = chunk * (CHUNK / F::LEN) * Self::BYTES;
+        let end = self.bytes.len().min(start + CHUNK / F::LEN * Self::BYTES);
+        for at in (start..end).step_by(64) {
+            simd.prefetch(self.bytes.as_ptr().wrapping_add(at));
+        }
     }
 
     /// Asks for what follows [`AHEAD`] of part `part` of `parts` of a block.
@@ -331,18 +348,16 @@ fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
     simd.splat_i32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]))
 }
 
-/// Adds the products of one chunk of two groups of rows with many activations to the sums.
+/// Unpacks one chunk of two groups of rows.
 #[inline(always)]
-fn by_panel<S: Simd, F: Interleaved>(
+fn unpack_panel<S: Simd, F: Interleaved>(
     simd: S,
     product: &Product<'_>,
     chunk: usize,
     first_group: usize,
     panel: &mut Panel,
-    sums: &mut Sums<'_>,
 ) {
-    let activations = product.activations;
-    let runs = runs_of(activations, chunk);
+    let runs = runs_of(product.activations, chunk);
     for half in 0..PANEL_ROWS / ROW_GROUP {
         // Rows that are not there keep older numbers, whose products are dropped.
         let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { continue };
@@ -350,8 +365,29 @@ fn by_panel<S: Simd, F: Interleaved>(
             unpack::<S, F>(simd, blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
         }
     }
-    let groups = Groups { count: runs * (32 / F::GROUP), len: F::GROUP, span: F::SPAN / F::GROUP, first: chunk == 0 };
-    let x = activations.chunk(chunk);
+}
+
+/// Asks for what [`unpack_panel`] reads; for nothing behind the last chunk.
+#[inline(always)]
+fn prefetch_panel<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, chunk: usize, first_group: usize) {
+    for half in 0..PANEL_ROWS / ROW_GROUP {
+        let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { return };
+        blocks.prefetch_chunk(simd, chunk);
+    }
+}
+
+/// Adds the products of a panel, which holds one chunk of its rows, with all activations to the sums.
+#[inline(always)]
+fn multiply_panel<S: Simd, F: Interleaved>(
+    simd: S,
+    product: &Product<'_>,
+    chunk: usize,
+    panel: &Panel,
+    sums: &mut Sums<'_>,
+) {
+    let (count, span) = (runs_of(product.activations, chunk) * (32 / F::GROUP), F::SPAN / F::GROUP);
+    let groups = Groups { count, len: F::GROUP, span, first: chunk == 0 };
+    let x = product.activations.chunk(chunk);
     match F::HAS_OFFSET {
         true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
         false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
