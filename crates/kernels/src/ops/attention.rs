@@ -188,9 +188,16 @@ impl Kernel for Attend<'_> {
         let mut state = State { max, total, weights, sums };
 
         let (first, end) = (self.queries.visible(0).start, self.queries.visible(self.queries.rows - 1).end);
+        let pages_of_block = BLOCK_LEN / PAGE_LEN;
+        let end_page = end.div_ceil(PAGE_LEN);
+        for page in first / PAGE_LEN..end_page.min((first / BLOCK_LEN + 1) * pages_of_block) {
+            self.prefetch(simd, KvPart::Keys, page);
+        }
         for block in first / BLOCK_LEN..end.div_ceil(BLOCK_LEN) {
             let pages = first.max(block * BLOCK_LEN) / PAGE_LEN..end.min((block + 1) * BLOCK_LEN).div_ceil(PAGE_LEN);
+            // Pages lie anywhere: what is needed in a block's time is asked for now.
             for page in pages.clone() {
+                self.prefetch(simd, KvPart::Values, page);
                 self.over_page::<S>(simd, KvPart::Keys, block, page, wide, &mut state);
             }
             for query in 0..count {
@@ -198,6 +205,9 @@ impl Kernel for Attend<'_> {
                 softmax(simd, self.queries.shape, visible, query, &mut state);
             }
             for page in pages {
+                if page + pages_of_block < end_page {
+                    self.prefetch(simd, KvPart::Keys, page + pages_of_block);
+                }
                 self.over_page::<S>(simd, KvPart::Values, block, page, wide, &mut state);
             }
         }
@@ -214,6 +224,19 @@ impl Kernel for Attend<'_> {
 }
 
 impl Attend<'_> {
+    /// Asks for the keys or values of a page.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, part: KvPart, page: usize) {
+        let (start, bytes) = match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
+            Strip::F32(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
+            Strip::F16(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
+            Strip::Q8_0(bytes, _) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes)),
+        };
+        for at in (0..bytes).step_by(64) {
+            simd.prefetch(start.wrapping_add(at));
+        }
+    }
+
     /// Scores all queries against the keys of a page, or adds its values to the sums of all.
     #[inline(always)]
     fn over_page<S: Simd>(
