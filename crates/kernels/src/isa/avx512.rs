@@ -162,6 +162,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    fn times_power(self, a: Self::F32, n: Self::F32) -> Self::F32 {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_scalef_ps(a, n) }
+    }
+
+    #[inline(always)]
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b), otherwise, then) }

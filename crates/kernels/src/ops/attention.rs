@@ -1,16 +1,18 @@
 //! Causal grouped-query attention over paged keys and values, with a window and a soft-cap where a family has them.
 //!
-//! Softmax is taken in one pass over blocks of four pages (Milakov and Gimelshein 2018; Dao et al. 2022). Blocks begin at
+//! Softmax is taken in one pass over blocks of eight pages (Milakov and Gimelshein 2018; Dao et al. 2022). Blocks begin at
 //! absolute positions, so a query adds in the same order whether its prompt came at once, in pieces or token by token:
 //!
 //! ```text
 //! m = -inf, l = 0, acc = 0
 //! for each block with visible positions, ascending:
-//!     s[j] = cap(scale * Σ_d q[d] k[j][d]), d ascending;  -inf where j is not visible
-//!     M = max(m, max_j s[j]);  c = e^(m - M);  p[j] = e^(s[j] - M)
+//!     s[j] = Σ_d q[d] k[j][d], d ascending;  -inf where j is not visible
+//!     M = max(m, max_j s[j]);  c = 2^((m - M) e);  p[j] = 2^((s[j] - M) e)      // e = scale log2 e
 //!     l = l c + Σ_j p[j];  acc = acc c, then + p[j] v[j], j ascending;  m = M
 //! out = acc / l
 //! ```
+//!
+//! With a soft-cap s[j] = cap tanh(scale s[j] / cap) comes before the maximum, and e = log2 e.
 //!
 //! Where a page is seen in part, a tile has queries of one row: nothing that a query does not see touches it, were it
 //! infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
@@ -25,7 +27,7 @@ use crate::Runtime;
 use crate::disjoint::Columns;
 use crate::isa::{Kernel, MOST_LANES, Simd};
 use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, SCALED, Strip};
-use crate::math::exp_nonpositive;
+use crate::math::exp2_nonpositive;
 use crate::ops::elementwise::capped;
 
 /// What one layer's attention looks like.
@@ -37,7 +39,7 @@ pub struct AttentionShape {
     pub kv_heads: usize,
     /// `Dh`
     pub head_dim: usize,
-    /// What scores are multiplied by.
+    /// What scores are multiplied by, above 0.
     pub scale: f32,
     /// Scores become cap * tanh(score / cap).
     pub softcap: Option<f32>,
@@ -45,8 +47,8 @@ pub struct AttentionShape {
     pub window: Option<usize>,
 }
 
-/// Positions of a block: four pages, so that the reductions of a softmax are few beside its products.
-const BLOCK_LEN: usize = 4 * PAGE_LEN;
+/// Positions of a block: eight pages, so that the reductions of a softmax are few beside its products.
+const BLOCK_LEN: usize = 8 * PAGE_LEN;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
@@ -57,7 +59,7 @@ thread_local! {
 /// their own rows were stored before.
 ///
 /// # Panics
-/// When spans overlap or reach outside of `q`, or shapes do not fit each other.
+/// When spans overlap or reach outside of `q`, shapes do not fit each other, or the scale is not above 0.
 pub fn attention(
     runtime: &Runtime,
     shape: &AttentionShape,
@@ -70,6 +72,7 @@ pub fn attention(
     let AttentionShape { heads, kv_heads, head_dim, window, .. } = *shape;
     assert!(kv_heads == arena.shape().kv_heads && head_dim == arena.shape().head_dim, "attention: the arena's shape");
     assert!(heads % kv_heads == 0 && window != Some(0), "attention: whole groups, and a window of at least one");
+    assert!(shape.scale > 0.0, "attention: a scale above zero, or the largest score would not be the largest weight");
     assert!(q.len() == out.len(), "attention: q and out are [T, H, Dh]");
     let (group, row_len) = (heads / kv_heads, heads * head_dim);
     let mut outs = Vec::with_capacity(spans.len());
@@ -81,7 +84,7 @@ pub fn attention(
         (rest, row) = (after, span.row + span.len);
         work += 2 * span.len * row_len * window.map_or(span.position + span.len, |w| w.min(span.position + span.len));
     }
-    let tile = (rows_per_task(group), group * head_dim);
+    let tile = (rows_per_task(q.len() / row_len, group, kv_heads, runtime.threads()), group * head_dim);
     runtime.for_each_tile(&mut outs, tile, work, |index, rows, columns, out| {
         let span = spans[index];
         let queries = Queries {
@@ -98,12 +101,15 @@ pub fn attention(
     });
 }
 
-/// Rows of queries that make a piece of work: enough queries to share what is widened, and whole tiles of all of them.
-fn rows_per_task(group: usize) -> usize {
-    const QUERIES: usize = 32;
+/// Rows of queries that make a piece of work: enough queries to share what is widened, few enough to keep all threads busy
+/// to the end, and whole tiles of all of them.
+fn rows_per_task(rows: usize, group: usize, kv_heads: usize, threads: usize) -> usize {
+    const FEWEST_QUERIES: usize = 32;
+    const MOST_QUERIES: usize = 96;
     /// What every tile's number of columns divides.
     const TILE: usize = 6;
-    let rows = QUERIES.div_ceil(group);
+    let even = rows * kv_heads / (4 * threads);
+    let rows = (MOST_QUERIES / group).min(even).max(FEWEST_QUERIES.div_ceil(group));
     (rows..rows + TILE).find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
 }
 
@@ -276,11 +282,16 @@ impl Attend<'_> {
     #[inline(always)]
     fn tiles<S: Simd, R: Read>(&self, simd: S, strip: R, place: Place, state: &mut State<'_>) {
         let count = self.queries.count();
+        // Values are added only for queries that see the same of the page: a weight of zero would not undo an infinite value.
+        let is_shared = place.part == KvPart::Keys || self.see_the_same(place.page, 0, count - 1);
         let mut start = 0;
         while start < count {
             // As even as possible: a tile of one or two queries takes nearly as long as a full one.
             let left = count - start;
-            let len = self.tile_len(place, start, left.div_ceil(left.div_ceil(S::PAIR_COLUMNS)));
+            let mut len = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS));
+            if !is_shared && !self.see_the_same(place.page, start, start + len - 1) {
+                len = len.min(self.queries.group - start % self.queries.group);
+            }
             // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
             let len = len.min(S::PAIR_COLUMNS);
             match len {
@@ -295,16 +306,11 @@ impl Attend<'_> {
         }
     }
 
-    /// How many queries from `start` on make a tile, `most` at most. Values are added only for queries that see the same of
-    /// the page: a weight of zero would not undo an infinite value.
-    fn tile_len(&self, place: Place, start: usize, most: usize) -> usize {
-        let queries = &self.queries;
-        let positions = place.page * PAGE_LEN..(place.page + 1) * PAGE_LEN;
-        let seen = |query: usize| queries.visible_in(query..query + 1, positions.clone());
-        if place.part == KvPart::Keys || seen(start) == seen(start + most - 1) {
-            return most;
-        }
-        most.min(queries.group - start % queries.group)
+    /// Whether two queries, and so all between them, see the same positions of a page.
+    fn see_the_same(&self, page: usize, first: usize, last: usize) -> bool {
+        let positions = page * PAGE_LEN..(page + 1) * PAGE_LEN;
+        let seen = |query: usize| self.queries.visible_in(query..query + 1, positions.clone());
+        seen(first) == seen(last)
     }
 
     /// `C` queries from `start` on.
@@ -568,35 +574,33 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
     let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
     scores[..vectors.start].fill(0.0);
     scores[vectors.end..].fill(0.0);
-    let mut largest = simd.splat(f32::NEG_INFINITY);
-    for start in vectors.clone().step_by(S::LANES) {
-        let chunk = &mut scores[start..][..S::LANES];
-        let scaled = simd.mul(simd.load_slice(chunk), simd.splat(shape.scale));
-        let score = match shape.softcap {
-            Some(cap) => capped(simd, scaled, simd.splat(cap)),
-            None => scaled,
-        };
-        simd.store_slice(score, chunk);
-        if start < visible.start || start + S::LANES > visible.end {
-            let (before, after) = (visible.start.saturating_sub(start), visible.end.saturating_sub(start));
-            chunk[..before.min(S::LANES)].fill(f32::NEG_INFINITY);
-            chunk[after.min(S::LANES)..].fill(f32::NEG_INFINITY);
+    let mut exponent = shape.scale * std::f32::consts::LOG2_E;
+    if let Some(cap) = shape.softcap {
+        for score in scores[vectors.clone()].chunks_exact_mut(S::LANES) {
+            let scaled = simd.mul(simd.load_slice(score), simd.splat(shape.scale));
+            simd.store_slice(capped(simd, scaled, simd.splat(cap)), score);
         }
-        largest = simd.max(largest, simd.load_slice(chunk));
+        exponent = std::f32::consts::LOG2_E;
+    }
+    scores[vectors.start..visible.start].fill(f32::NEG_INFINITY);
+    scores[visible.end..vectors.end].fill(f32::NEG_INFINITY);
+    let scores = &mut scores[vectors];
+    let mut largest = simd.splat(f32::NEG_INFINITY);
+    for score in scores.chunks_exact(S::LANES) {
+        largest = simd.max(largest, simd.load_slice(score));
     }
     let before = state.max[query];
     let max = before.max(simd.max_lane(largest));
     let mut sums = simd.splat(0.0);
-    for start in vectors.step_by(S::LANES) {
-        let chunk = &mut scores[start..][..S::LANES];
-        let weights = exp_nonpositive(simd, simd.sub(simd.load_slice(chunk), simd.splat(max)));
+    for score in scores.chunks_exact_mut(S::LANES) {
+        let weights = weight(simd, simd.load_slice(score), max, exponent);
         sums = simd.add(sums, weights);
-        simd.store_slice(weights, chunk);
+        simd.store_slice(weights, score);
     }
     let mut total = simd.sum(sums);
     if before != max {
         let mut correction = [0.0];
-        simd.store_slice(exp_nonpositive(simd, simd.splat(before - max)), &mut correction);
+        simd.store_slice(weight(simd, simd.splat(before), max, exponent), &mut correction);
         total += state.total[query] * correction[0];
         let head_dim = shape.head_dim;
         for sum in &mut state.sums[query * head_dim..][..head_dim] {
@@ -607,6 +611,12 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
         total += state.total[query];
     }
     (state.max[query], state.total[query]) = (max, total);
+}
+
+/// What scores weigh beside the largest of all.
+#[inline(always)]
+fn weight<S: Simd>(simd: S, scores: S::F32, max: f32, exponent: f32) -> S::F32 {
+    exp2_nonpositive(simd, simd.mul(simd.sub(scores, simd.splat(max)), simd.splat(exponent)))
 }
 
 /// sums += Σ weight * value over the visible positions of a page, for `C` queries and the `P` vectors of a head that begin
