@@ -42,6 +42,8 @@ use crate::{Matrix, Runtime};
 const PANEL_ROWS: usize = 2 * ROW_GROUP;
 /// Quads of numbers in a chunk.
 const QUADS: usize = CHUNK / 4;
+/// Bytes that caches hold together.
+const LINE: usize = 64;
 /// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
 /// ahead by themselves, but not beyond a page of 4 KiB.
 const AHEAD: usize = 4096;
@@ -169,19 +171,42 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
             }
             return;
         }
-        let chunks = product.activations.depth().div_ceil(CHUNK);
-        for chunk in 0..chunks {
-            for first in rows.clone().step_by(PANEL_ROWS) {
-                let mut sums = Sums { values: sums, width, column: first - rows.start };
-                unpack_panel::<S, F>(simd, product, chunk, first / ROW_GROUP, panel);
-                // What is unpacked next arrives while this is multiplied.
-                match first + PANEL_ROWS < rows.end {
-                    true => prefetch_panel::<S, F>(simd, product, chunk, (first + PANEL_ROWS) / ROW_GROUP),
-                    false => prefetch_panel::<S, F>(simd, product, chunk + 1, rows.start / ROW_GROUP),
-                }
-                multiply_panel::<S, F>(simd, product, chunk, panel, &mut sums);
-            }
+        let order = Order::of(product.activations, rows.len());
+        for step in 0..order.chunks * order.panels {
+            let ((chunk, index), (next_chunk, next_index)) = (order.at(step), order.at(step + 1));
+            let group = |index: usize| (rows.start + index * PANEL_ROWS) / ROW_GROUP;
+            unpack_panel::<S, F>(simd, product, chunk, group(index), panel);
+            let ahead = Ahead::to::<F>(product, next_chunk, group(next_index));
+            let mut sums = Sums { values: sums, width, column: index * PANEL_ROWS };
+            multiply_panel::<S, F>(simd, product, chunk, panel, ahead, &mut sums);
         }
+    }
+}
+
+/// In which order the chunks of the panels of a piece of work are multiplied. Those of one panel follow each other in any.
+#[derive(Clone, Copy)]
+struct Order {
+    chunks: usize,
+    panels: usize,
+    /// Whether a panel is done with all chunks before the next.
+    by_panel: bool,
+}
+
+impl Order {
+    #[inline(always)]
+    fn of(activations: &Activations, rows: usize) -> Order {
+        /// Activations that stay in the second cache: then weights can be read as they lie, which is fastest. Others come
+        /// from there chunk by chunk, and each chunk meets all panels.
+        const FEW_BYTES: usize = 256 * 1024;
+        let chunks = activations.depth().div_ceil(CHUNK);
+        let by_panel = chunks * activations.tokens() * size_of::<Chunk>() <= FEW_BYTES;
+        Order { chunks, panels: rows.div_ceil(PANEL_ROWS), by_panel }
+    }
+
+    /// The chunk and the panel of a step.
+    #[inline(always)]
+    fn at(self, step: usize) -> (usize, usize) {
+        if self.by_panel { (step % self.chunks, step / self.chunks) } else { (step / self.panels, step % self.panels) }
     }
 }
 
@@ -247,22 +272,19 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
         RowBlock::new(&self.bytes[index * Self::BYTES..][..Self::BYTES], lane)
     }
 
-    /// Asks for the blocks of one chunk.
+    /// The blocks of one chunk; none behind the last.
     #[inline(always)]
-    fn prefetch_chunk<S: Simd>(self, simd: S, chunk: usize) {
-        let start = chunk * (CHUNK / F::LEN) * Self::BYTES;
-        let end = self.bytes.len().min(start + CHUNK / F::LEN * Self::BYTES);
-        for at in (start..end).step_by(64) {
-            simd.prefetch(self.bytes.as_ptr().wrapping_add(at));
-        }
+    fn chunk(self, chunk: usize) -> &'a [u8] {
+        let len = CHUNK / F::LEN * Self::BYTES;
+        self.bytes.chunks(len).nth(chunk).unwrap_or_default()
     }
 
     /// Asks for what follows [`AHEAD`] of part `part` of `parts` of a block.
     #[inline(always)]
     fn prefetch<S: Simd>(self, simd: S, index: usize, part: usize, parts: usize) {
         let (start, len) = (index * Self::BYTES + part * Self::BYTES / parts, Self::BYTES / parts);
-        for line in 0..len.div_ceil(64) {
-            simd.prefetch(self.bytes.as_ptr().wrapping_add(start + AHEAD + 64 * line));
+        for line in 0..len.div_ceil(LINE) {
+            simd.prefetch(self.bytes.as_ptr().wrapping_add(start + AHEAD + LINE * line));
         }
     }
 }
@@ -367,12 +389,37 @@ fn unpack_panel<S: Simd, F: Interleaved>(
     }
 }
 
-/// Asks for what [`unpack_panel`] reads; for nothing behind the last chunk.
-#[inline(always)]
-fn prefetch_panel<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, chunk: usize, first_group: usize) {
-    for half in 0..PANEL_ROWS / ROW_GROUP {
-        let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { return };
-        blocks.prefetch_chunk(simd, chunk);
+/// What [`unpack_panel`] will read next. It is asked for little by little while a panel is multiplied: all at once, the
+/// processor has no place for so many requests, and waits.
+struct Ahead<'a>([&'a [u8]; PANEL_ROWS / ROW_GROUP]);
+
+impl<'a> Ahead<'a> {
+    /// Nothing, for what is behind the last chunk or the last row.
+    #[inline(always)]
+    fn to<F: Interleaved>(product: &Product<'a>, chunk: usize, first_group: usize) -> Ahead<'a> {
+        let mut blocks: [&[u8]; PANEL_ROWS / ROW_GROUP] = [&[]; PANEL_ROWS / ROW_GROUP];
+        for (half, bytes) in blocks.iter_mut().enumerate() {
+            if let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) {
+                *bytes = blocks.chunk(chunk);
+            }
+        }
+        Ahead(blocks)
+    }
+
+    /// Asks for some lines of each group.
+    #[inline(always)]
+    fn prefetch<S: Simd>(&self, simd: S, lines: Range<usize>) {
+        for bytes in self.0 {
+            for line in lines.start..lines.end.min(bytes.len().div_ceil(LINE)) {
+                simd.prefetch(bytes.as_ptr().wrapping_add(LINE * line));
+            }
+        }
+    }
+
+    /// Lines of the longest.
+    #[inline(always)]
+    fn lines(&self) -> usize {
+        self.0[0].len().div_ceil(LINE)
     }
 }
 
@@ -383,14 +430,15 @@ fn multiply_panel<S: Simd, F: Interleaved>(
     product: &Product<'_>,
     chunk: usize,
     panel: &Panel,
+    ahead: Ahead<'_>,
     sums: &mut Sums<'_>,
 ) {
     let (count, span) = (runs_of(product.activations, chunk) * (32 / F::GROUP), F::SPAN / F::GROUP);
     let groups = Groups { count, len: F::GROUP, span, first: chunk == 0 };
     let x = product.activations.chunk(chunk);
     match F::HAS_OFFSET {
-        true => panel_tiles::<S, true>(simd, panel, groups, x, sums),
-        false => panel_tiles::<S, false>(simd, panel, groups, x, sums),
+        true => panel_tiles::<S, true>(simd, panel, groups, x, ahead, sums),
+        false => panel_tiles::<S, false>(simd, panel, groups, x, ahead, sums),
     }
 }
 
@@ -450,9 +498,10 @@ fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(
     panel: &Panel,
     groups: Groups,
     x: &[Chunk],
+    ahead: Ahead<'_>,
     sums: &mut Sums<'_>,
 ) {
-    simd.vectorize(PanelTiles::<HAS_OFFSET> { panel, groups, x, sums });
+    simd.vectorize(PanelTiles::<HAS_OFFSET> { panel, groups, x, ahead, sums });
 }
 
 struct PanelTiles<'a, 's, const HAS_OFFSET: bool> {
@@ -460,6 +509,7 @@ struct PanelTiles<'a, 's, const HAS_OFFSET: bool> {
     groups: Groups,
     /// `[T]`
     x: &'a [Chunk],
+    ahead: Ahead<'a>,
     sums: &'a mut Sums<'s>,
 }
 
@@ -467,11 +517,13 @@ impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
+        let tiles = self.x.len().div_ceil(S::PAIR_COLUMNS);
+        let lines = self.ahead.lines().div_ceil(tiles);
         let mut token = 0;
-        while token < self.x.len() {
+        for tile in 0..tiles {
+            self.ahead.prefetch(simd, tile * lines..(tile + 1) * lines);
             // As even as possible: a tile of a few columns takes nearly as long as a full one.
-            let left = self.x.len() - token;
-            let count = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS)).min(S::PAIR_COLUMNS);
+            let count = (self.x.len() - token).div_ceil(tiles - tile).min(S::PAIR_COLUMNS);
             match count {
                 1 => self.tile::<S, 1>(simd, token),
                 2 => self.tile::<S, 2>(simd, token),
