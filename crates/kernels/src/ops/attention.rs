@@ -613,7 +613,7 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
     (state.max[query], state.total[query]) = (max, total);
 }
 
-/// What scores weigh beside the largest of all.
+/// What scores weigh beside the largest of all. Not a closure: see `ops/matmul/integer.rs`.
 #[inline(always)]
 fn weight<S: Simd>(simd: S, scores: S::F32, max: f32, exponent: f32) -> S::F32 {
     exp2_nonpositive(simd, simd.mul(simd.sub(scores, simd.splat(max)), simd.splat(exponent)))

@@ -2,7 +2,8 @@
 
 use crate::Runtime;
 use crate::isa::{Kernel, MOST_LANES, Simd};
-use crate::math::exp;
+use crate::math::exp2_nonpositive;
+use std::f32::consts::LOG2_E;
 
 /// Replaces each row of `logits` `[R, V]`, with `width` = `V`, by its log-probabilities: x - max - ln Σ e^(x - max).
 ///
@@ -43,7 +44,8 @@ impl Kernel for ExpSum<'_> {
         for block in self.row.chunks(BLOCK) {
             let mut lanes = simd.splat(0.0);
             for chunk in block.chunks(S::LANES) {
-                lanes = simd.add(lanes, exp(simd, simd.sub(load_padded(simd, chunk), offset)));
+                let below = simd.sub(load_padded(simd, chunk), offset);
+                lanes = simd.add(lanes, exp2_nonpositive(simd, simd.mul(below, simd.splat(LOG2_E))));
             }
             sum += f64::from(simd.sum(lanes));
         }

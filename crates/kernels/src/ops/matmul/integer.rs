@@ -17,8 +17,8 @@
 //! numbers, so that a sum starts at `-zero * Σ activation`. For a few activations numbers go straight from the row blocks
 //! into the dot products. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
 //! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
-//! registers. A chunk of all activations meets all panels of a piece of work before the next chunk does, so that it comes
-//! from the second cache.
+//! registers. Where all activations stay in the second cache, a panel's rows are gone through to their end, as they lie in
+//! memory; of more, a chunk of all activations meets all panels of a piece of work before the next chunk does.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
