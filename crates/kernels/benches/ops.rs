@@ -1,5 +1,5 @@
 //! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format, in floats and,
-//! where the format has them, in integers, at one row (decode), 4 and 32 rows (several sequences) and 128 rows (prefill),
+//! where the format has them, in integers, at one row (decode), 4 and 32 rows (several sequences) and 512 rows (prefill),
 //! and attention. Each result is checked against the oracle before it is timed.
 //!
 //! Run with `cargo bench -p kernels`; a throughput of 1 Gelem/s is 1 Gflop/s. `BANTAM_ISA` chooses the instruction set.
@@ -77,16 +77,19 @@ fn products(criterion: &mut Criterion) {
 fn time_product(criterion: &mut Criterion, runtime: &Runtime, path: &str, weights: Matrix<'_>, decoded: &[f32]) {
     let (isa, threads) = (runtime.isa().name(), runtime.threads());
     let mut group = criterion.benchmark_group(format!("matmul/{path}/{isa}/{threads} threads"));
-    for tokens in [1, 4, 32, 128] {
+    for tokens in [1, 4, 32, 512] {
         let x = whole_values(tokens * COLS);
         let mut out = vec![0.0; tokens * ROWS];
         matmul(runtime, &x, &mut [MatMul { weights, out: &mut out }]);
-        let (expected, magnitudes) = reference::matmul(&x[..COLS], decoded, COLS);
-        let largest = decoded.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        for i in 0..ROWS {
-            // Numbers are stored unsigned: a sum may pass through values as large as the largest weight times every x.
-            let bound = 2e-5 * magnitudes[i] + 2e-6 * largest * 127.0 * COLS as f32;
-            assert!((out[i] - expected[i]).abs() <= bound, "{} at {i}", weights.format().name());
+        for token in [0, tokens - 1] {
+            let (expected, magnitudes) = reference::matmul(&x[token * COLS..][..COLS], decoded, COLS);
+            for (i, weights_of_row) in decoded.chunks_exact(COLS).enumerate() {
+                // Numbers are stored unsigned: a sum may pass through values as large as the largest weight times every x.
+                let largest = weights_of_row.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
+                let bound = 2e-5 * magnitudes[i] + 2e-6 * largest * 127.0 * COLS as f32;
+                let got = out[token * ROWS + i];
+                assert!((got - expected[i]).abs() <= bound, "{} at {token}, {i}", weights.format().name());
+            }
         }
         group.throughput(Throughput::Elements((2 * tokens * ROWS * COLS) as u64));
         group.bench_function(format!("{}/T={tokens}", weights.format().name()), |bencher| {

@@ -173,13 +173,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn abs(self, a: Self::F32) -> Self::F32;
     /// The magnitude of `a` with the sign of `sign`.
     fn copy_sign(self, a: Self::F32, sign: Self::F32) -> Self::F32;
-    /// Two to the power of `n`, for whole `n` in -126..=127.
-    fn exp2_whole(self, n: Self::F32) -> Self::F32;
     /// `a` times two to the power of `n`, for whole `n` in -126..=127.
-    #[inline(always)]
-    fn times_power(self, a: Self::F32, n: Self::F32) -> Self::F32 {
-        self.mul(a, self.exp2_whole(n))
-    }
+    fn times_power(self, a: Self::F32, n: Self::F32) -> Self::F32;
     /// `then` in the lanes where a < b, else `otherwise` (also where either is not a number).
     fn select_less(self, a: Self::F32, b: Self::F32, then: Self::F32, otherwise: Self::F32) -> Self::F32;
     /// The sum of each of four vectors. Lanes are folded in halves down to four, which add as (0 + 1) + (2 + 3).

@@ -1,7 +1,7 @@
 //! Exponential, hyperbolic tangent and logistic function of whole vectors.
 //!
-//! Polynomials after S. Moshier's Cephes library (single/expf.c, single/exp2f.c, single/tanhf.c), whose constants they carry. Each lane is
-//! computed alone, so an element's value does not depend on its neighbours or on the length of its row.
+//! Polynomials after S. Moshier's Cephes library (single/expf.c, single/exp2f.c, single/tanhf.c), whose constants they
+//! carry. Each lane is computed alone, so an element's value does not depend on its neighbours or on the length of its row.
 //! Knows no op; `ops/` calls it.
 
 use crate::isa::Simd;
@@ -121,7 +121,7 @@ mod tests {
         check(Function::ExpBounded, f64::exp, -EXP_BOUND..=EXP_BOUND, 3e-7);
         check(Function::Exp2Nonpositive, f64::exp2, -126.0..=0.0, 3e-7);
         check(Function::Exp2Nonpositive, f64::exp2, -1.0..=0.0, 3e-7);
-        check(Function::Logistic, |x| 1.0 / (1.0 + (-x).exp()), -80.0..=80.0, 4e-7);
+        check(Function::Logistic, |x| 1.0 / (1.0 + (-x).exp()), -EXP_BOUND..=80.0, 4e-7);
         check(Function::Tanh, f64::tanh, -20.0..=20.0, 4e-7);
         check(Function::Tanh, f64::tanh, -0.7..=0.7, 4e-7);
     }
@@ -137,6 +137,10 @@ mod tests {
             isa.run(Each(Function::Exp2Nonpositive, &mut x));
             assert_eq!(x[..3], [0.0, 0.0, 1.0], "{}", isa.name());
             assert!(x[3].is_nan());
+            let mut x = [f32::NEG_INFINITY, -87.4, 100.0, f32::INFINITY, f32::NAN];
+            isa.run(Each(Function::Logistic, &mut x));
+            assert_eq!(x[..4], [0.0, 0.0, 1.0, 1.0], "{}", isa.name());
+            assert!(x[4].is_nan());
             let mut x = [f32::NEG_INFINITY, f32::INFINITY, 0.0, -0.0];
             isa.run(Each(Function::Tanh, &mut x));
             assert_eq!(x.map(f32::to_bits), [-1.0, 1.0, 0.0, -0.0f32].map(f32::to_bits), "{}", isa.name());

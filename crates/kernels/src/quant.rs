@@ -57,7 +57,7 @@ mod tests;
 
 use std::marker::PhantomData;
 
-use crate::interleave::{bytes_of, interleave};
+use crate::interleave::interleave;
 use crate::isa::{Kernel, Simd};
 use crate::ops::matmul::{Product, product};
 use crate::{Isa, KernelError, Matrix, Runtime};
@@ -324,7 +324,7 @@ const fn readable<B: Block<BYTES, LEN>, const BYTES: usize, const LEN: usize>(
 
 /// The table's line of a format that is multiplied in integers.
 const fn integer<B: Interleaved>(row: FormatRow) -> FormatRow {
-    assert!(bytes_of(B::RUNS) == row.block_bytes && row.block_len == B::LEN && row.block_bytes <= MOST_BLOCK_BYTES);
+    assert!(B::BLOCK_BYTES == row.block_bytes && row.block_len == B::LEN && row.block_bytes <= MOST_BLOCK_BYTES);
     FormatRow {
         integer: Some(Integer {
             runs: B::RUNS,

@@ -151,17 +151,6 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
-    fn exp2_whole(self, n: Self::F32) -> Self::F32 {
-        // SAFETY: `self` proves the features.
-        unsafe {
-            _mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
-                _mm512_cvtps_epi32(n),
-                _mm512_set1_epi32(127),
-            )))
-        }
-    }
-
-    #[inline(always)]
     fn times_power(self, a: Self::F32, n: Self::F32) -> Self::F32 {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_scalef_ps(a, n) }

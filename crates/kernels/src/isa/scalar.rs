@@ -130,9 +130,9 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
-    fn exp2_whole(self, n: Self::F32) -> Self::F32 {
+    fn times_power(self, a: Self::F32, n: Self::F32) -> Self::F32 {
         // The whole number stands in the low bits of the mantissa; shifted up it is the exponent.
-        lanes(|lane| f32::from_bits((n[lane] + MAGIC).to_bits().wrapping_add(127) << 23))
+        lanes(|lane| a[lane] * f32::from_bits((n[lane] + MAGIC).to_bits().wrapping_add(127) << 23))
     }
 
     #[inline(always)]

@@ -109,8 +109,9 @@ fn rows_per_task(rows: usize, group: usize, kv_heads: usize, threads: usize) -> 
     /// What every tile's number of columns divides.
     const TILE: usize = 6;
     let even = rows * kv_heads / (4 * threads);
-    let rows = (MOST_QUERIES / group).min(even).max(FEWEST_QUERIES.div_ceil(group));
-    (rows..rows + TILE).find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
+    let fewest = FEWEST_QUERIES.div_ceil(group);
+    let rows = (MOST_QUERIES / group).min(even).max(fewest);
+    (fewest..=rows).rev().find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
 }
 
 /// Consecutive rows of one sequence times the query heads of one group: query `row * group + member`.
@@ -210,9 +211,11 @@ impl Kernel for Attend<'_> {
                 let visible = self.queries.visible_in(query..query + 1, block * BLOCK_LEN..(block + 1) * BLOCK_LEN);
                 softmax(simd, self.queries.shape, visible, query, &mut state);
             }
-            for page in pages {
-                if page + pages_of_block < end_page {
-                    self.prefetch(simd, KvPart::Keys, page + pages_of_block);
+            for page in pages.clone() {
+                // The first block of a window may have begun in its middle.
+                let next = if page == pages.start { (block + 1) * pages_of_block } else { page + pages_of_block };
+                for next in next..end_page.min(page + pages_of_block + 1) {
+                    self.prefetch(simd, KvPart::Keys, next);
                 }
                 self.over_page::<S>(simd, KvPart::Values, block, page, wide, &mut state);
             }
@@ -236,7 +239,8 @@ impl Attend<'_> {
         let (start, bytes) = match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
             Strip::F32(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
             Strip::F16(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
-            Strip::Q8_0(bytes, _) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes)),
+            // The scales lie behind the bytes.
+            Strip::Q8_0(bytes, halves) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes) + size_of_val(halves)),
         };
         for at in (0..bytes).step_by(64) {
             simd.prefetch(start.wrapping_add(at));
@@ -561,19 +565,14 @@ fn score<S: Simd, R: Read, const C: usize>(simd: S, q: [&[f32]; C], keys: R, sco
 }
 
 /// Turns a query's raw scores of a block into weights relative to the largest score so far, and brings its state there.
-/// Positions that it does not see weigh 0.
+/// Of positions that it does not see nothing is said: nobody looks there.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, query: usize, state: &mut State<'_>) {
     let scores = &mut state.weights[query * BLOCK_LEN..][..BLOCK_LEN];
     if visible.is_empty() {
-        // Another query of its tile may see the block.
-        scores.fill(0.0);
         return;
     }
-    // Zeros beyond the vectors with something visible change no sum.
     let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
-    scores[..vectors.start].fill(0.0);
-    scores[vectors.end..].fill(0.0);
     let mut exponent = shape.scale * std::f32::consts::LOG2_E;
     if let Some(cap) = shape.softcap {
         for score in scores[vectors.clone()].chunks_exact_mut(S::LANES) {

@@ -82,6 +82,21 @@ mod tests {
         });
     }
 
+    /// Errors of many equal terms add up instead of cancelling.
+    #[test]
+    fn log_probabilities_keep_their_bound_where_most_logits_are_equal() {
+        on_every_isa(2, |runtime, _| {
+            for below in [-11.2, -11.9, -13.7, -16.3] {
+                let mut logits = vec![below; 262_144];
+                logits[7] = 0.0;
+                let expected = reference::log_softmax(&logits, logits.len());
+                let width = logits.len();
+                log_softmax(runtime, &mut logits, width);
+                assert_close(&logits, &expected, 1e-7, 1e-6);
+            }
+        });
+    }
+
     #[test]
     fn impossible_tokens_stay_impossible() {
         on_every_isa(1, |runtime, _| {

@@ -5,7 +5,7 @@
 //! number of at most eight bits. Both products below are exact, so nothing is lost against [`super::Block::decode`].
 //! It does not know who multiplies. Next: `ops/matmul/integer.rs`.
 
-use crate::interleave::ROW_GROUP;
+use crate::interleave::{ROW_GROUP, bytes_of};
 use crate::isa::Simd;
 
 /// Units of one kind that follow each other in a block.
@@ -41,16 +41,6 @@ impl Run {
             Run::Quads(_) | Run::Bits => 4,
         }
     }
-}
-
-/// Bytes of the block that these runs are.
-const fn bytes_of(runs: &[Run]) -> usize {
-    let (mut bytes, mut index) = (0, 0);
-    while index < runs.len() {
-        bytes += runs[index].bytes();
-        index += 1;
-    }
-    bytes
 }
 
 /// How sums of stored numbers become sums of weights.

@@ -5,6 +5,9 @@ use crate::reference;
 use crate::reference::testing::{assert_close, on_every_isa, values};
 use crate::{Isa, KvElement, KvShape, kv_store};
 
+/// Pages of an arena: a prime, so that a sequence's pages lie scattered, and enough for three blocks.
+const PAGES: u32 = 23;
+
 /// One sequence: its queries, keys and values, and scattered pages.
 struct Case {
     shape: AttentionShape,
@@ -22,18 +25,19 @@ impl Case {
         let [k, v] = [values(kv_len, 2, 2.0), values(kv_len, 3, 1.0)].map(|x| rounded(&x, element, shape.head_dim));
         let q = values(len * shape.heads * shape.head_dim, 1, 2.0);
         let count = u32::try_from(len.div_ceil(PAGE_LEN)).unwrap();
-        let pages = (0..count).map(|page| (page * 7 + 3) % 11).collect();
+        let pages = (0..count).map(|page| (page * 7 + 3) % PAGES).collect();
         Case { shape, element, len, q, k, v, pages }
     }
 
     /// An arena full of what earlier sequences left: numbers that are none.
     fn arena(&self, runtime: &Runtime) -> KvArena {
         let AttentionShape { kv_heads, head_dim, .. } = self.shape;
-        let shape = KvShape { layers: 2, pages: 11, page_len: PAGE_LEN, kv_heads, head_dim, element: self.element };
+        let shape =
+            KvShape { layers: 2, pages: PAGES as usize, page_len: PAGE_LEN, kv_heads, head_dim, element: self.element };
         let mut arena = KvArena::new(shape).unwrap();
-        let rubbish = vec![f32::NAN; 11 * PAGE_LEN * kv_heads * head_dim];
-        let pages: Vec<u32> = (0..11).collect();
-        let span = KvSpan { row: 0, len: 11 * PAGE_LEN, position: 0, pages: &pages };
+        let rubbish = vec![f32::NAN; PAGES as usize * PAGE_LEN * kv_heads * head_dim];
+        let pages: Vec<u32> = (0..PAGES).collect();
+        let span = KvSpan { row: 0, len: pages.len() * PAGE_LEN, position: 0, pages: &pages };
         kv_store(runtime, &mut arena, 1, &rubbish, &rubbish, &[span]);
         arena
     }
@@ -104,10 +108,24 @@ fn attention_equals_the_reference_for_every_shape() {
 fn small_scores_are_within_the_stated_bound() {
     on_every_isa(1, |runtime, _| {
         let shape = AttentionShape { scale: 0.05, ..shape(6, 2, 64) };
-        let case = Case::new(shape, KvElement::F32, 150);
+        let case = Case::new(shape, KvElement::F32, BLOCK_LEN + 22);
         let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
         let largest = 0.05 * 64.0 * 4.0;
         assert_close(&case.run(runtime, [case.len].into_iter()), &expected, 0.0, 2e-6 + 2e-6 * largest);
+    });
+}
+
+#[test]
+fn attention_over_several_blocks_equals_the_reference() {
+    on_every_isa(2, |runtime, _| {
+        let windows = [None, Some(40), Some(BLOCK_LEN + 5)];
+        for (window, step) in windows.into_iter().flat_map(|window| [(window, 100), (window, usize::MAX)]) {
+            let softcap = (step == 100).then_some(5.0);
+            let shape = AttentionShape { softcap, window, ..shape(7, 1, 20) };
+            let case = Case::new(shape, KvElement::F16, 2 * BLOCK_LEN + 30);
+            let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
+            assert_close(&case.run(runtime, std::iter::repeat(step)), &expected, 0.0, 2e-4);
+        }
     });
 }
 
@@ -116,10 +134,15 @@ fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
     for isa in Isa::available() {
         let runtimes = [1, 2, 3].map(|threads| Runtime::new(isa, threads).unwrap());
         let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
-        let windows = [(None, 20), (Some(20), 64), (Some(65), 80)];
-        for (element, (window, head_dim)) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
+        let windows = [
+            (None, 20, BLOCK_LEN + 40),
+            (Some(20), 64, BLOCK_LEN + 40),
+            (Some(65), 80, 130),
+            (Some(BLOCK_LEN + 5), 16, 2 * BLOCK_LEN + 30),
+        ];
+        for (element, (window, head_dim, len)) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
             let shape = AttentionShape { window, ..shape(9, 3, head_dim) };
-            let case = Case::new(shape, element, 130);
+            let case = Case::new(shape, element, len);
             let at_once = case.run(&runtimes[0], [case.len].into_iter());
             assert!(at_once.iter().all(|x| x.is_finite()));
             for (runtime, step) in runtimes.iter().cycle().zip([1, 2, 31, 32, 33, 130]) {
@@ -133,13 +156,16 @@ fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
 #[test]
 fn an_infinite_value_does_not_touch_those_who_do_not_see_it() {
     on_every_isa(1, |runtime, _| {
-        for (window, infinite) in [(None, 40), (Some(20), 40), (None, 31), (Some(3), 0)] {
+        let near = [(None, 40, 70), (Some(20), 40, 70), (None, 31, 70), (Some(3), 0, 70)];
+        let later =
+            [(None, BLOCK_LEN + 3), (Some(20), BLOCK_LEN - 1)].map(|(w, infinite)| (w, infinite, BLOCK_LEN + 40));
+        for (window, infinite, len) in near.into_iter().chain(later) {
             let shape = AttentionShape { window, ..shape(9, 3, 20) };
-            let mut case = Case::new(shape, KvElement::F32, 70);
-            let expected = case.run(runtime, [70].into_iter());
+            let mut case = Case::new(shape, KvElement::F32, len);
+            let expected = case.run(runtime, [len].into_iter());
             case.v[infinite * 3 * 20..(infinite + 1) * 3 * 20].fill(f32::INFINITY);
-            let got = case.run(runtime, [70].into_iter());
-            let last = window.map_or(70, |window| infinite + window);
+            let got = case.run(runtime, [len].into_iter());
+            let last = window.map_or(len, |window| infinite + window);
             for (row, (got, expected)) in got.chunks(9 * 20).zip(expected.chunks(9 * 20)).enumerate() {
                 let sees = (infinite..last).contains(&row);
                 assert_eq!(got == expected, !sees, "row {row}, value {infinite}, window {window:?}");

@@ -188,26 +188,33 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
 struct Order {
     chunks: usize,
     panels: usize,
-    /// Whether a panel is done with all chunks before the next.
-    by_panel: bool,
+    /// Whether a chunk meets all panels before the next.
+    chunk_by_chunk: bool,
 }
 
 impl Order {
     #[inline(always)]
     fn of(activations: &Activations, rows: usize) -> Order {
-        /// Activations that stay in the second cache: then weights can be read as they lie, which is fastest. Others come
-        /// from there chunk by chunk, and each chunk meets all panels.
-        const FEW_BYTES: usize = 256 * 1024;
-        let chunks = activations.depth().div_ceil(CHUNK);
-        let by_panel = chunks * activations.tokens() * size_of::<Chunk>() <= FEW_BYTES;
-        Order { chunks, panels: rows.div_ceil(PANEL_ROWS), by_panel }
+        let (tokens, depth) = (activations.tokens(), activations.depth());
+        let chunk_by_chunk = is_chunk_by_chunk(tokens, depth);
+        Order { chunks: depth.div_ceil(CHUNK), panels: rows.div_ceil(PANEL_ROWS), chunk_by_chunk }
     }
 
     /// The chunk and the panel of a step.
     #[inline(always)]
     fn at(self, step: usize) -> (usize, usize) {
-        if self.by_panel { (step % self.chunks, step / self.chunks) } else { (step / self.panels, step % self.panels) }
+        match self.chunk_by_chunk {
+            true => (step / self.panels, step % self.panels),
+            false => (step % self.chunks, step / self.chunks),
+        }
     }
+}
+
+/// Whether so many activations do not stay in the second cache. Those that do meet weights as these lie in memory, which is
+/// fastest; others come from there chunk by chunk.
+pub(super) fn is_chunk_by_chunk(tokens: usize, depth: usize) -> bool {
+    const FEW_BYTES: usize = 256 * 1024;
+    depth.div_ceil(CHUNK) * tokens * size_of::<Chunk>() > FEW_BYTES
 }
 
 /// The sums of one panel's rows among those of a piece of work.
@@ -394,7 +401,8 @@ fn unpack_panel<S: Simd, F: Interleaved>(
 struct Ahead<'a>([&'a [u8]; PANEL_ROWS / ROW_GROUP]);
 
 impl<'a> Ahead<'a> {
-    /// Nothing, for what is behind the last chunk or the last row.
+    /// Nothing behind the last chunk or the last row. Behind its last step a piece of work may ask for the next one's
+    /// weights, whoever takes that.
     #[inline(always)]
     fn to<F: Interleaved>(product: &Product<'a>, chunk: usize, first_group: usize) -> Ahead<'a> {
         let mut blocks: [&[u8]; PANEL_ROWS / ROW_GROUP] = [&[]; PANEL_ROWS / ROW_GROUP];

@@ -127,6 +127,26 @@ fn an_integer_batch_equals_its_rows_bit_for_bit_on_any_number_of_threads() {
     }
 }
 
+/// So many activations do not stay in the second cache: a chunk of them meets all panels before the next.
+#[test]
+fn a_long_batch_equals_its_rows_bit_for_bit() {
+    for isa in Isa::available() {
+        for (format, cols) in [(Format::Q8_0, 1056), (Format::Q4K, 1024)] {
+            let runtimes = [1, 2, 3].map(|threads| Runtime::new(isa, threads).unwrap());
+            let bytes = random_weights(format, 85, cols);
+            let plain = Matrix::new(format, 85, cols, &bytes).unwrap();
+            let (weights, place) = interleave(&runtimes[0], plain);
+            let weights = weights.matrix(&place);
+            let x = values(200 * cols, 3, 1.0);
+            assert!(integer::is_chunk_by_chunk(200, cols) && !integer::is_chunk_by_chunk(1, cols));
+            let alone: Vec<f32> = x.chunks(cols).flat_map(|x| product(&runtimes[0], x, weights)).collect();
+            for runtime in &runtimes {
+                assert!(product(runtime, &x, weights) == alone, "{} on {isa:?}", format.name());
+            }
+        }
+    }
+}
+
 #[test]
 fn a_value_that_is_no_number_is_not_lost() {
     on_every_isa(1, |runtime, _| {
