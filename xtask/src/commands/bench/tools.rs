@@ -246,9 +246,20 @@ impl Peer {
             command.args([flag, &value.to_string()]);
         }
         let text = output_of(&mut command)?;
-        let version = output_of(Command::new(&self.binary).arg("--version")).unwrap_or_default();
-        Ok(Speeds { version: version.lines().next().unwrap_or("unknown").to_owned(), ..speeds_of_batch(&text, work)? })
+        // The answer does not say which version it is of; it is told where other programs tell errors.
+        let told = Command::new(&self.binary).arg("--version").output();
+        let told = told.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+        let version = version_of(&String::from_utf8_lossy(&told)).unwrap_or_else(|| "unknown".to_owned());
+        Ok(Speeds { version, ..speeds_of_batch(&text, work)? })
     }
+}
+
+/// `b42 (abc123)`, as [`speeds_of_tests`] has it, of `version: 0.5.0 (build 42, commit abc123)`.
+fn version_of(told: &str) -> Option<String> {
+    let line = told.lines().find(|line| line.starts_with("version:"))?;
+    let (_, build) = line.split_once("(build ")?;
+    let (build, commit) = build.split_once(", commit ")?;
+    Some(format!("b{build} ({}", commit.trim_end()))
 }
 
 /// The answer of `llama-bench -o json`: a list of tests.
@@ -293,6 +304,8 @@ mod tests {
         let speeds = speeds_of_tests(text).unwrap();
         assert_eq!((speeds.text().as_str(), speeds.version.as_str()), ("471.5 173.2", "b42 (abc123)"));
         assert!(speeds_of_tests("[{\"n_prompt\": 512}]").is_err(), "a test without a speed");
+        let told = "some device\nversion: 0.5.0-dev (build 42, commit abc123)\nbuilt with a compiler\n";
+        assert_eq!((version_of(told).as_deref(), version_of("usage: ...")), (Some("b42 (abc123)"), None));
         let work = Work {
             model: String::new(),
             file: PathBuf::new(),
