@@ -60,6 +60,8 @@ pub fn receive(
         }
         match event {
             ChatEvent::Started { prompt_tokens } => answer.usage.prompt_tokens = prompt_tokens,
+            // Neither tools nor log-probabilities of a prompt are asked for here.
+            ChatEvent::Prompt { .. } | ChatEvent::ToolCall { .. } | ChatEvent::ToolArguments { .. } => {}
             ChatEvent::Reading { read_tokens, total_tokens } => reading.at(read_tokens, total_tokens),
             ChatEvent::Thought { text, tokens } => {
                 answer.usage.completion_tokens += tokens;

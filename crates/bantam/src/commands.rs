@@ -3,15 +3,21 @@
 pub mod bench;
 pub mod completions;
 pub mod copy;
+pub mod create;
+pub mod embed;
 pub mod import;
+pub mod keys;
 pub mod list;
 pub mod prepare;
+pub mod ps;
 pub mod pull;
 pub mod quantize;
 pub mod remove;
 pub mod run;
 pub mod score;
+pub mod serve;
 pub mod show;
+pub mod stop;
 pub mod tokenize;
 
 use crate::session::Session;
@@ -40,6 +46,10 @@ macro_rules! commands {
 
 commands! {
     Run => run,
+    Serve => serve,
+    Ps => ps,
+    Stop => stop,
+    Keys => keys,
     Pull => pull,
     List => list,
     Show => show,
@@ -47,11 +57,13 @@ commands! {
     Remove => remove,
     #[command(name = "cp")]
     Copy => copy,
+    Create => create,
     Import => import,
     Prepare => prepare,
     Quantize => quantize,
     Tokenize => tokenize,
     Score => score,
+    Embed => embed,
     Bench => bench,
     Completions => completions,
 }

@@ -5,13 +5,16 @@
 //! Read next: `commands.rs`, the table of subcommands; `session.rs`, what they share.
 #![forbid(unsafe_code)]
 
+mod address;
 mod answer;
+mod client;
 mod commands;
 mod conversation;
 mod failure;
 mod generation;
 mod input;
 mod interrupt;
+mod modelfile;
 mod progress;
 mod repl;
 mod scratch;

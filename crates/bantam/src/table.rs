@@ -49,6 +49,16 @@ pub fn parameters(count: u64) -> String {
     }
 }
 
+/// Seconds as people say them, in the largest unit that there is at least one of: `40 s`, `4 min`, `3 h`, `12 d`.
+pub fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..86_400 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -64,5 +74,11 @@ mod tests {
     fn counts_of_weights_are_written_as_people_write_them() {
         assert_eq!(parameters(134_515_008), "135M");
         assert_eq!(parameters(1_543_714_304), "1.5B");
+    }
+
+    #[test]
+    fn times_are_told_in_one_unit() {
+        let told: Vec<String> = [0, 59, 60, 3599, 3600, 86_399, 86_400].into_iter().map(duration).collect();
+        assert_eq!(told, ["0 s", "59 s", "1 min", "59 min", "1 h", "23 h", "1 d"]);
     }
 }

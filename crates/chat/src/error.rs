@@ -33,6 +33,13 @@ pub enum ChatError {
         /// What was asked for.
         what: &'static str,
     },
+    /// What the model generated is not what it was asked for (a call of a tool that does not exist, arguments that are no
+    /// JSON). Another try, another seed or a larger model may help.
+    #[error("{0}")]
+    BadOutput(String),
+    /// Too much is asked at once; later there may be room.
+    #[error("{0}")]
+    Overloaded(String),
     /// Something outside failed: the network, a disk, a remote. Trying again may help.
     #[error("{0}")]
     Unavailable(String),

@@ -19,6 +19,11 @@ pub enum ChatEvent {
         /// Tokens of the prompt, template included.
         prompt_tokens: usize,
     },
+    /// All tokens of the prompt, where their log-probabilities were asked for; comes once, before what is generated.
+    Prompt {
+        /// The tokens in order.
+        tokens: Vec<PromptToken>,
+    },
     /// A part of the prompt was read, and more of it is left. A short prompt is read at once, without such an event.
     Reading {
         /// Tokens that are read.
@@ -43,6 +48,26 @@ pub enum ChatEvent {
         /// Tokens generated since the event before.
         tokens: usize,
     },
+    /// The answer calls a tool. What it is called with follows in [`ChatEvent::ToolArguments`].
+    ToolCall {
+        /// Which call of the answer, from 0.
+        index: usize,
+        /// Names the call within its conversation.
+        id: String,
+        /// The tool.
+        name: String,
+        /// Tokens generated since the event before.
+        tokens: usize,
+    },
+    /// A piece of the JSON object that a tool is called with; all pieces of a call together are valid.
+    ToolArguments {
+        /// Which call of the answer.
+        index: usize,
+        /// The piece.
+        json: String,
+        /// Tokens generated since the event before.
+        tokens: usize,
+    },
     /// The answer has ended; nothing follows.
     Finished {
         /// Why it ended.
@@ -59,10 +84,25 @@ pub struct TokenLogprob {
     pub id: u32,
     /// Its text; a token may hold part of a character, then this shows U+FFFD.
     pub text: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
     /// Natural logarithm of its probability, before temperature, penalties and truncation.
     pub logprob: f32,
     /// The most likely tokens at this position, best first, as many as were asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub top: Vec<TokenLogprob>,
+}
+
+/// A token of a prompt.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PromptToken {
+    /// Token id.
+    pub id: u32,
+    /// Its text; part of a character shows as U+FFFD.
+    pub text: String,
+    /// Natural logarithm of its probability given the tokens before it; `None` for the first.
+    pub logprob: Option<f32>,
+    /// The most likely tokens in its place, best first, as many as were asked for; none for the first.
     pub top: Vec<TokenLogprob>,
 }
 
@@ -74,11 +114,13 @@ pub enum FinishReason {
     Stop,
     /// `max_tokens` or the context was reached: the answer may be incomplete.
     Length,
+    /// It calls tools, whose results it waits for.
+    ToolCalls,
     /// The caller dropped the stream or asked to cancel.
     Cancelled,
 }
 
-/// Counts and times of one request. Times are wall-clock.
+/// Counts and times of one request, and which stop string ended it. Times are wall-clock.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Usage {
     /// Tokens of the prompt, template included.
@@ -91,6 +133,9 @@ pub struct Usage {
     pub drafted_tokens: usize,
     /// Those of them that were right: each spared a step of its own.
     pub accepted_tokens: usize,
+    /// Which of the request's stop strings ended the answer, as an index.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop: Option<usize>,
     /// Seconds spent reading the prompt.
     #[serde(serialize_with = "seconds")]
     pub prompt_seconds: Duration,

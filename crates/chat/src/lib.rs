@@ -7,6 +7,7 @@
 //! Read next: `local`, the implementation over the engine of this machine.
 #![forbid(unsafe_code)]
 
+mod embed;
 mod error;
 mod event;
 mod host;
@@ -14,9 +15,14 @@ mod model;
 mod request;
 mod score;
 
+pub use embed::{EmbedRequest, EmbedResponse, RelevanceRequest, RelevanceResponse};
 pub use error::ChatError;
-pub use event::{ChatEvent, ChatStream, FinishReason, TokenLogprob, Usage};
-pub use host::{HostFuture, ModelHost, ModelSummary, PullProgress};
-pub use model::{Capabilities, ChatFuture, ChatModel, ModelInfo};
-pub use request::{ChatRequest, CompletionRequest, GenerationOptions, Message, Role};
-pub use score::{ScoreInput, ScoreRequest, ScoreResponse, ScoredToken};
+pub use event::{ChatEvent, ChatStream, FinishReason, PromptToken, TokenLogprob, Usage};
+pub use host::{
+    CreateRequest, HostFuture, KeepAlive, ModelDetails, ModelHost, ModelSummary, PullProgress, RunningModel,
+};
+pub use model::{Activity, Capabilities, ChatFuture, ChatModel, ModelInfo};
+pub use request::{
+    ChatRequest, CompletionRequest, GenerationOptions, Message, Prompt, Role, Tool, ToolCall, ToolChoice,
+};
+pub use score::{RankRequest, RankResponse, ScoreRequest, ScoreResponse, ScoredToken};

@@ -1,6 +1,9 @@
 //! The one trait that everything which answers implements.
 
-use crate::{ChatError, ChatRequest, ChatStream, CompletionRequest, ScoreRequest, ScoreResponse};
+use crate::{
+    ChatError, ChatRequest, ChatStream, CompletionRequest, EmbedRequest, EmbedResponse, RankRequest, RankResponse,
+    RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
+};
 use futures::future::BoxFuture;
 use serde::Serialize;
 
@@ -18,8 +21,14 @@ pub struct Capabilities {
     pub score: bool,
     /// Its template knows thinking.
     pub think: bool,
-    /// Its template takes tools.
+    /// Its template takes tools, in a format whose calls are understood.
     pub tools: bool,
+    /// Fills in the middle: completion with a suffix.
+    pub insert: bool,
+    /// Turns texts into vectors.
+    pub embed: bool,
+    /// Judges documents together with a query.
+    pub relevance: bool,
 }
 
 /// What is known of a model before it is asked.
@@ -45,16 +54,59 @@ pub struct ModelInfo {
     pub capabilities: Capabilities,
 }
 
+/// What a model is doing now and has done since it was loaded. All zero where nobody knows, as of a remote.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Activity {
+    /// Requests that are being computed.
+    pub running: usize,
+    /// Requests that wait for a place or for memory.
+    pub waiting: usize,
+    /// Pages of the KV memory.
+    pub pages: usize,
+    /// Those of them that nobody holds, not even the prefix cache.
+    pub free_pages: usize,
+    /// Those of them that the prefix cache alone holds.
+    pub cached_pages: usize,
+    /// Positions in a page.
+    pub page_len: usize,
+    /// Tokens of prompts that were looked up in the prefix cache.
+    pub prefix_queries: u64,
+    /// Those of them that were found.
+    pub prefix_hits: u64,
+    /// Times that a request had to give up its pages to others and begin again.
+    pub preemptions: u64,
+    /// Steps that were computed.
+    pub steps: u64,
+    /// Tokens that were read in them.
+    pub prompt_tokens: u64,
+    /// Tokens that were generated in them.
+    pub generated_tokens: u64,
+}
+
 /// Something that answers. Methods return once the request is admitted or refused; the answer streams after that.
 pub trait ChatModel: Send + Sync {
     /// What is known of the model.
     fn info(&self) -> &ModelInfo;
+
+    /// What it is doing now.
+    fn activity(&self) -> Activity {
+        Activity::default()
+    }
 
     /// Answers a conversation.
     ///
     /// # Errors
     /// What cannot be answered is refused here, before any token: an invalid request, a prompt past the context.
     fn chat(&self, request: ChatRequest) -> ChatFuture<'_, ChatStream>;
+
+    /// Tokens of a conversation as the model would read it, template included.
+    ///
+    /// # Errors
+    /// As [`ChatModel::chat`], but for the context.
+    fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, usize> {
+        let _ = request;
+        decline(self.info(), "counting tokens")
+    }
 
     /// Continues plain text.
     ///
@@ -72,6 +124,33 @@ pub trait ChatModel: Send + Sync {
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {
         drop(request);
         decline(self.info(), "log-probabilities of a given text")
+    }
+
+    /// Log-probabilities of several continuations of one prompt.
+    ///
+    /// # Errors
+    /// As [`ChatModel::score`].
+    fn rank(&self, request: RankRequest) -> ChatFuture<'_, RankResponse> {
+        drop(request);
+        decline(self.info(), "log-probabilities of continuations")
+    }
+
+    /// Texts as vectors.
+    ///
+    /// # Errors
+    /// As [`ChatModel::score`].
+    fn embed(&self, request: EmbedRequest) -> ChatFuture<'_, EmbedResponse> {
+        drop(request);
+        decline(self.info(), "embeddings")
+    }
+
+    /// Documents by how well they answer a query.
+    ///
+    /// # Errors
+    /// As [`ChatModel::score`].
+    fn relevance(&self, request: RelevanceRequest) -> ChatFuture<'_, RelevanceResponse> {
+        drop(request);
+        decline(self.info(), "judging documents together with a query")
     }
 }
 

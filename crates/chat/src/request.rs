@@ -26,7 +26,13 @@ pub struct Message {
     /// The thought that led to an assistant's message, for templates that want it back.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thought: Option<String>,
-    /// Fields that only some templates read (`tool_calls`, `name`), as they came.
+    /// Tools that an assistant's message calls.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tool_calls: Vec<ToolCall>,
+    /// The call that a tool's message is the result of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_call_id: Option<String>,
+    /// Fields that only some templates read (`name`), as they came.
     #[serde(flatten, skip_serializing_if = "serde_json::Map::is_empty")]
     pub extra: serde_json::Map<String, serde_json::Value>,
 }
@@ -34,8 +40,49 @@ pub struct Message {
 impl Message {
     /// A plain message.
     pub fn new(role: Role, content: impl Into<String>) -> Message {
-        Message { role, content: content.into(), thought: None, extra: serde_json::Map::new() }
+        Message {
+            role,
+            content: content.into(),
+            thought: None,
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+            extra: serde_json::Map::new(),
+        }
     }
+}
+
+/// A call of a tool, as an assistant's message holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolCall {
+    /// Names the call within its conversation.
+    pub id: String,
+    /// The tool.
+    pub name: String,
+    /// What it is called with: a JSON object.
+    pub arguments: serde_json::Map<String, serde_json::Value>,
+}
+
+/// A tool that the model may call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tool {
+    /// Its name.
+    pub name: String,
+    /// The whole definition as templates read it: OpenAI's JSON shape, `{"type": "function", "function": {"name", ..}}`.
+    pub definition: serde_json::Value,
+}
+
+/// Whether tools are to be called.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum ToolChoice {
+    /// The model decides.
+    #[default]
+    Auto,
+    /// None: the tools are left out of the prompt.
+    None,
+    /// At least one of them.
+    Required,
+    /// The one of this name.
+    Named(String),
 }
 
 /// How to choose tokens and when to end. `None` means: the model's own recommendation
@@ -74,21 +121,47 @@ pub struct GenerationOptions {
 pub struct ChatRequest {
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
-    /// Tool definitions (OpenAI's JSON shape) for the template.
-    pub tools: Vec<serde_json::Value>,
+    /// Tools that may be called.
+    pub tools: Vec<Tool>,
+    /// Whether they are to be called.
+    pub tool_choice: ToolChoice,
+    /// Whether an answer calls one tool at most.
+    pub one_tool_call: bool,
     /// Whether a thinking model should think; `None` leaves it to the template.
     pub think: Option<bool>,
+    /// Most tokens of thought; then the model is made to close it and to answer.
+    pub thought_tokens: Option<usize>,
     /// Further variables for the template.
     pub template_variables: serde_json::Map<String, serde_json::Value>,
     /// How to generate.
     pub options: GenerationOptions,
 }
 
+/// What is read without a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Prompt {
+    /// Text, tokenized with the model's beginning-of-sequence token where it has one; special tokens are plain text.
+    Text(String),
+    /// Token ids, taken as they are.
+    Ids(Vec<u32>),
+}
+
 /// Plain text to continue, without a template.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CompletionRequest {
-    /// The text; special tokens in it are plain text.
-    pub prompt: String,
-    /// How to generate.
+    /// What to go on from.
+    pub prompt: Prompt,
+    /// What is to follow the completion, for models that know how to fill in the middle.
+    pub suffix: Option<String>,
+    /// Report each token of the prompt with its log-probability and so many of the likeliest in its place.
+    pub prompt_logprobs: Option<usize>,
+    /// How to generate. `max_tokens` of 0 only reads the prompt.
     pub options: GenerationOptions,
+}
+
+impl CompletionRequest {
+    /// A plain one.
+    pub fn new(prompt: Prompt, options: GenerationOptions) -> CompletionRequest {
+        CompletionRequest { prompt, suffix: None, prompt_logprobs: None, options }
+    }
 }

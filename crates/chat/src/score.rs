@@ -1,21 +1,13 @@
-//! Asking how likely a text is, token by token.
+//! Asking how likely a text is, token by token, or which of several texts is the likeliest to follow another.
 
+use crate::Prompt;
 use serde::Serialize;
-
-/// What to score.
-#[derive(Debug, Clone, PartialEq)]
-pub enum ScoreInput {
-    /// Text, tokenized with the model's beginning-of-sequence token where it has one; special tokens are plain text.
-    Text(String),
-    /// Token ids, taken as they are.
-    Ids(Vec<u32>),
-}
 
 /// A request for log-probabilities of a given text.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ScoreRequest {
     /// The text or ids.
-    pub input: ScoreInput,
+    pub input: Prompt,
 }
 
 /// One token of a scored text.
@@ -34,4 +26,22 @@ pub struct ScoredToken {
 pub struct ScoreResponse {
     /// The tokens in order.
     pub tokens: Vec<ScoredToken>,
+}
+
+/// A request for the log-probabilities of several continuations of one prompt.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RankRequest {
+    /// What comes before each of them.
+    pub prompt: Prompt,
+    /// Text that may follow; special tokens in it are plain text. At least one, none empty.
+    pub continuations: Vec<String>,
+}
+
+/// The answer to a [`RankRequest`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct RankResponse {
+    /// Of each continuation, in the order of the request, its tokens.
+    pub continuations: Vec<Vec<ScoredToken>>,
+    /// Tokens of the prompt.
+    pub prompt_tokens: usize,
 }

@@ -26,6 +26,14 @@ impl TokenMask {
         self.words.fill(0);
     }
 
+    /// Allows every token.
+    pub fn allow_all(&mut self) {
+        self.words.fill(u64::MAX);
+        if let (Some(last), used @ 1..) = (self.words.last_mut(), self.vocabulary % 64) {
+            *last = (1 << used) - 1;
+        }
+    }
+
     /// Allows a token. One outside the vocabulary is ignored: it could never be chosen.
     pub fn allow(&mut self, token: u32) {
         let (word, bit) = place(token);
@@ -83,6 +91,10 @@ mod tests {
             assert!(!mask.allows(10_000));
             mask.clear();
             assert_eq!(mask, TokenMask::none(vocabulary));
+            (0..vocabulary as u32).for_each(|token| mask.allow(token));
+            let mut all = TokenMask::none(vocabulary);
+            all.allow_all();
+            assert_eq!(mask, all);
         }
     }
 }

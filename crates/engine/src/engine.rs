@@ -1,14 +1,13 @@
 //! The step: [`Engine::begin`] and [`Engine::finish`], and what may happen between steps.
 //!
-//! Read next: `scheduler` for who gets which part of a step, `sampler` for how a row of logits becomes a token.
+//! Read next: `scheduler` for who gets which part of a step, `choice` for what becomes of its logits.
 
+use crate::choice::Choice;
 use crate::constraint::TokenMask;
-use crate::sampler::{self, BrokenLogits, Sampler};
-use crate::scheduler::{Scheduler, Turn, row_count};
-use crate::sequence::{
-    Counts, EngineEvent, FinishReason, PromptScores, Refused, Sequence, SequenceId, SequenceRequest, TokenLogprob,
-};
-use crate::speculation::Pace;
+use crate::kv_memory::KvMemory;
+use crate::sampler::Sampler;
+use crate::scheduler::{Budget, Scheduler, Totals, Turn, row_count};
+use crate::sequence::{EngineEvent, FinishReason, Refused, Sequence, SequenceId, SequenceRequest};
 use model::{Batch, LogitRows, Segment};
 use std::collections::VecDeque;
 
@@ -25,6 +24,8 @@ pub struct EngineConfig {
     pub vocabulary: usize,
     /// Most sequences that run at once; others wait.
     pub max_sequences: usize,
+    /// Most requests that wait for a place or for pages; more are refused. `None`: any number.
+    pub max_waiting: Option<usize>,
     /// Most rows of logits in one step: `logit_rows * V * 4` bytes.
     pub logit_rows: usize,
     /// Length of a sequence past which it uses the long RoPE frequencies, where the model has two sets.
@@ -36,8 +37,48 @@ pub struct EngineConfig {
 impl EngineConfig {
     /// Sequences and pages as nothing has touched them.
     fn scheduler(&self) -> Scheduler {
-        Scheduler::new(self.pages, self.page_len, self.max_sequences, self.long_rope_after, self.speculate)
+        let memory = KvMemory::new(self.pages, self.page_len);
+        Scheduler::new(memory, self.max_sequences, self.long_rope_after, self.speculate)
     }
+}
+
+/// What an engine holds and has done. Pages and sequences are as they are now, the rest since it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Sequences that run.
+    pub running: usize,
+    /// Sequences that wait for a place or for pages.
+    pub waiting: usize,
+    /// Pages that nobody holds.
+    pub free_pages: usize,
+    /// Pages that the prefix cache alone holds. They are as good as free.
+    pub cached_pages: usize,
+    /// Tokens of prompts that were looked up in the prefix cache.
+    pub prefix_queries: u64,
+    /// Those of them that were found.
+    pub prefix_hits: u64,
+    /// Times that a sequence had to give up its pages to an older one.
+    pub preemptions: u64,
+}
+
+/// What the running sequences want to compute.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// Sequences that generate, a token a step.
+    pub decodes: usize,
+    /// Sequences that read.
+    pub prompts: usize,
+    /// Tokens that these have to read.
+    pub prompt_tokens: usize,
+}
+
+/// What a step computes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct StepShape {
+    /// Sequences that generate in it.
+    pub decodes: usize,
+    /// Tokens that others read in it.
+    pub prompt_tokens: usize,
 }
 
 /// Many sequences over one paged KV memory.
@@ -49,6 +90,8 @@ pub struct Engine {
     in_flight: Option<Vec<Turn>>,
     /// Rows of the step that was finished last, if it only decoded.
     decoded_rows: Option<usize>,
+    /// What the step that was begun last computes.
+    shape: StepShape,
     sampler: Sampler,
     mask: TokenMask,
 }
@@ -63,6 +106,7 @@ impl Engine {
             next_id: 0,
             in_flight: None,
             decoded_rows: None,
+            shape: StepShape::default(),
             sampler: Sampler::default(),
             mask: TokenMask::none(config.vocabulary),
             config,
@@ -93,31 +137,15 @@ impl Engine {
         request.sampling.check(vocabulary)?;
         // The last token that is generated is never read, so it needs no position.
         let room = context - tokens + 1;
-        let sequence = Sequence {
-            id: SequenceId(self.next_id),
-            prompt_len: tokens,
-            max_tokens: request.max_tokens.unwrap_or(room).min(room),
-            sampling: request.sampling,
-            stop_ids: request.stop_ids,
-            top_logprobs: request.top_logprobs,
-            prompt_scores: request.prompt_scores,
-            constraint: request.constraint,
-            pages: Vec::new(),
-            shared: 0,
-            computed: 0,
-            scored: 0,
-            regime: self.scheduler.regime(tokens),
-            last_step: 0,
-            cancelled: false,
-            draft: Vec::new(),
-            pace: Pace::default(),
-            counts: Counts::default(),
-            tokens: request.prompt,
-        };
-        let pages_needed = self.scheduler.pages_for(sequence.positions());
-        let pages_total = self.scheduler.pool.total();
+        let sequence = Sequence::new(SequenceId(self.next_id), request, room, self.scheduler.regime(tokens));
+        let pages_needed = self.scheduler.memory.pages_for(sequence.positions());
+        let pages_total = self.scheduler.memory.total();
         if pages_needed > pages_total {
             return Err(Refused::NeverFits { pages_needed, pages_total });
+        }
+        let waiting = self.scheduler.waiting.len();
+        if let Some(limit) = self.config.max_waiting.filter(|&limit| waiting >= limit + self.scheduler.open_places()) {
+            return Err(Refused::QueueFull { waiting, limit });
         }
         self.next_id += 1;
         let id = sequence.id;
@@ -129,8 +157,8 @@ impl Engine {
     /// that is under way. An unknown or finished id does nothing.
     pub fn cancel(&mut self, id: SequenceId, events: &mut Vec<EngineEvent>) {
         if let Some(index) = self.scheduler.waiting.iter().position(|sequence| sequence.id == id) {
-            self.scheduler.waiting.remove(index);
-            let (reason, counts) = (FinishReason::Cancelled, Counts::default());
+            let counts = self.scheduler.waiting.remove(index).map(|sequence| sequence.counts).unwrap_or_default();
+            let reason = FinishReason::Cancelled;
             events.push(EngineEvent::Finished { id, reason, counts });
         } else if let Some(index) = self.scheduler.running.iter().position(|sequence| sequence.id == id) {
             if self.in_flight.is_some() {
@@ -147,19 +175,43 @@ impl Engine {
         self.scheduler.waiting.is_empty() && self.scheduler.running.is_empty()
     }
 
-    /// Pages that nobody holds.
-    pub fn free_pages(&self) -> usize {
-        self.scheduler.pool.free()
+    /// What it holds and has done.
+    pub fn status(&self) -> Status {
+        let Totals { prefix_queries, prefix_hits, preemptions } = self.scheduler.totals;
+        Status {
+            running: self.scheduler.running.len(),
+            waiting: self.scheduler.waiting.len(),
+            free_pages: self.scheduler.memory.free(),
+            cached_pages: self.scheduler.memory.unread(),
+            prefix_queries,
+            prefix_hits,
+            preemptions,
+        }
     }
 
-    /// Pages that ended sequences left for those that begin with the same tokens. Without a reader they are as good as free.
-    pub fn cached_pages(&self) -> usize {
-        self.scheduler.prefixes.len()
+    /// What the running sequences want to compute.
+    pub fn demand(&self) -> Demand {
+        let mut demand = Demand::default();
+        for sequence in &self.scheduler.running {
+            match sequence.pending() {
+                1 => demand.decodes += 1,
+                pending => {
+                    demand.prompts += 1;
+                    demand.prompt_tokens += pending;
+                }
+            }
+        }
+        demand
     }
 
-    /// Forgets what ended sequences left. Whoever writes the KV memory past the engine, when nothing runs, must say so here.
+    /// What the step that was begun last computes, or computed.
+    pub fn step_shape(&self) -> StepShape {
+        self.shape
+    }
+
+    /// Forgets what sequences left that have ended. Whoever writes the KV memory past the engine, when nothing runs, must say so here.
     pub fn forget_prefixes(&mut self) {
-        self.scheduler.forget_prefixes();
+        self.scheduler.memory.forget_prefixes();
         self.scheduler.assert_pages_conserved();
     }
 
@@ -168,26 +220,18 @@ impl Engine {
         self.scheduler.running.iter().any(|sequence| sequence.id == id)
     }
 
-    /// Sequences that run now.
-    pub fn running(&self) -> usize {
-        self.scheduler.running.len()
-    }
-
-    /// Sequences that wait for a place or for pages.
-    pub fn waiting(&self) -> usize {
-        self.scheduler.waiting.len()
-    }
-
-    /// Begins a step of at most `token_budget` tokens; `None` if there is nothing to compute.
+    /// Begins a step within a budget; `None` if there is nothing to compute. No token depends on the budget, only when it
+    /// comes.
     ///
     /// Every step that is begun must end in [`Engine::finish`] or [`Engine::rebuild`] before the next.
-    pub fn begin(&mut self, token_budget: usize) -> Option<Batch> {
+    pub fn begin(&mut self, budget: Budget) -> Option<Batch> {
         assert!(self.in_flight.is_none(), "a step was begun before the last one was finished; this is a bug");
-        let turns = self.scheduler.plan(token_budget, self.config.logit_rows);
+        let turns = self.scheduler.plan(budget, self.config.logit_rows);
         if turns.is_empty() {
             return None;
         }
         let mut batch = Batch { tokens: Vec::new(), segments: Vec::with_capacity(turns.len()) };
+        self.shape = StepShape::default();
         for turn in &turns {
             let sequence = &self.scheduler.running[turn.index];
             let end = turn.position + turn.len;
@@ -196,10 +240,15 @@ impl Engine {
             batch.segments.push(Segment {
                 position: turn.position,
                 len: turn.len,
-                pages: sequence.pages[..self.scheduler.pages_for(end)].to_vec(),
+                pages: sequence.pages[..self.scheduler.memory.pages_for(end)].to_vec(),
                 regime: sequence.regime,
                 logits: turn.rows,
+                adapter: sequence.adapter,
             });
+            match sequence.pending() {
+                1 => self.shape.decodes += 1,
+                _ => self.shape.prompt_tokens += turn.len,
+            }
         }
         self.in_flight = Some(turns);
         Some(batch)
@@ -219,12 +268,15 @@ impl Engine {
             let sequence = &mut self.scheduler.running[turn.index];
             sequence.computed += turn.len - turn.drafted;
             if sequence.cancelled {
+                self.scheduler.memory.publish(sequence);
                 continue;
             }
             let mut choice = Choice { sampler: &mut self.sampler, mask: &mut self.mask, vocabulary, events };
-            if let Some(reason) = choice.advance(sequence, turn, own) {
-                ended.push((sequence.id, reason));
+            let end = choice.advance(sequence, turn, own);
+            if !matches!(end, Some(FinishReason::BrokenLogits { .. })) {
+                self.scheduler.memory.publish(sequence);
             }
+            ended.extend(end.map(|reason| (sequence.id, reason)));
         }
         let is_decode = |turn: &Turn| turn.len == 1 + turn.drafted && turn.rows != LogitRows::None;
         self.decoded_rows = turns.iter().all(is_decode).then(|| turns.iter().map(|turn| turn.len).sum());
@@ -253,6 +305,7 @@ impl Engine {
     pub fn rebuild(&mut self, events: &mut Vec<EngineEvent>) {
         let turns = self.in_flight.take().unwrap_or_default();
         let old = std::mem::replace(&mut self.scheduler, self.config.scheduler());
+        self.scheduler.totals = old.totals;
         self.decoded_rows = None;
         self.sampler = Sampler::default();
         self.mask = TokenMask::none(self.config.vocabulary);
@@ -265,8 +318,8 @@ impl Engine {
             } else if turns.iter().any(|turn| turn.index == index) {
                 events.push(EngineEvent::Finished { id, reason: FinishReason::Abandoned, counts });
             } else {
-                (sequence.pages, sequence.shared) = (Vec::new(), 0);
-                sequence.computed = 0;
+                sequence.forget_pages();
+                sequence.is_read_again = true;
                 waiting.push_back(sequence);
             }
         }
@@ -278,128 +331,9 @@ impl Engine {
     fn end(&mut self, id: SequenceId, reason: FinishReason, events: &mut Vec<EngineEvent>) {
         let found = self.scheduler.running.iter().position(|sequence| sequence.id == id);
         let index = found.expect("a sequence ended that does not run; this is a bug");
-        let sequence = self.scheduler.running.remove(index);
+        let mut sequence = self.scheduler.running.remove(index);
         let counts = sequence.counts;
-        self.scheduler.retire(sequence, &reason);
+        self.scheduler.memory.give_up(&mut sequence);
         events.push(EngineEvent::Finished { id, reason, counts });
-    }
-}
-
-/// What it takes to turn logits into events.
-struct Choice<'a> {
-    sampler: &'a mut Sampler,
-    mask: &'a mut TokenMask,
-    vocabulary: usize,
-    events: &'a mut Vec<EngineEvent>,
-}
-
-impl Choice<'_> {
-    /// Reports and samples from the rows `[rows, V]` of a sequence's turn; returns why it ended, if it did.
-    fn advance(&mut self, sequence: &mut Sequence, turn: &Turn, logits: &[f32]) -> Option<FinishReason> {
-        if turn.drafted > 0 {
-            return self.verify(sequence, logits);
-        }
-        if turn.rows == LogitRows::All {
-            let position = turn.position;
-            if self.score(sequence, position, logits).is_err() {
-                return Some(FinishReason::BrokenLogits { position });
-            }
-        }
-        if sequence.pending() > 0 {
-            let (id, read, total) = (sequence.id, sequence.computed, sequence.tokens.len());
-            self.events.push(EngineEvent::Reading { id, read, total });
-            return None;
-        }
-        if sequence.generated().len() >= sequence.max_tokens {
-            return Some(FinishReason::Length);
-        }
-        let last = &logits[logits.len() - self.vocabulary..];
-        self.generate(sequence, last).err()
-    }
-
-    /// Chooses a token from each row `[rows, V]`, the first of which follows the pending token and the others those of the
-    /// draft, as long as the draft says what is chosen. What is right is computed; the rest will be overwritten.
-    fn verify(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Option<FinishReason> {
-        let draft = std::mem::take(&mut sequence.draft);
-        let mut right = 0;
-        let mut end = None;
-        for row in logits.chunks_exact(self.vocabulary) {
-            let len = sequence.tokens.len();
-            end = self.generate(sequence, row).err();
-            let is_right = sequence.tokens.len() > len && draft.get(right) == sequence.tokens.last();
-            if is_right {
-                right += 1;
-                sequence.computed += 1;
-            }
-            if end.is_some() || !is_right {
-                break;
-            }
-        }
-        sequence.pace.note(draft.len(), right);
-        sequence.counts.drafted_tokens += draft.len();
-        sequence.counts.accepted_tokens += right;
-        end
-    }
-
-    /// Reports the log-probabilities of prompt tokens; `logits` are the rows `[rows, V]` from `first_position` on.
-    fn score(&mut self, sequence: &mut Sequence, first_position: usize, logits: &[f32]) -> Result<(), BrokenLogits> {
-        let wants_distributions = sequence.prompt_scores == PromptScores::Distributions;
-        let mut logprobs = Vec::new();
-        let mut distributions = Vec::new();
-        for (position, row) in (first_position..).zip(logits.chunks_exact(self.vocabulary)) {
-            let normaliser = sampler::log_sum_exp(row)?;
-            if position + 1 < sequence.prompt_len {
-                let token = sequence.tokens[position + 1];
-                let logprob = (f64::from(row[token as usize]) - normaliser) as f32;
-                logprobs.push(TokenLogprob { token, logprob });
-            }
-            if wants_distributions {
-                distributions.extend(row.iter().map(|&logit| (f64::from(logit) - normaliser) as f32));
-            }
-            sequence.scored = position + 1;
-        }
-        self.events.push(EngineEvent::PromptLogprobs { id: sequence.id, first_position, logprobs, distributions });
-        Ok(())
-    }
-
-    /// Chooses the next token from `[V]` logits; `Err` is why the sequence ends.
-    fn generate(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
-        let broken = FinishReason::BrokenLogits { position: sequence.tokens.len() };
-        let mask = match &mut sequence.constraint {
-            Some(constraint) => {
-                self.mask.clear();
-                constraint.mask(self.mask).map_err(|error| FinishReason::Constraint(error.0))?;
-                Some(&*self.mask)
-            }
-            None => None,
-        };
-        let chosen = self.sampler.choose(logits, &sequence.sampling, mask, &sequence.tokens, sequence.prompt_len);
-        let token = chosen.map_err(|_| match mask {
-            // With healthy logits it was the mask that left nothing.
-            Some(_) if sampler::log_sum_exp(logits).is_ok() => {
-                FinishReason::Constraint("the constraint allows no token".to_owned())
-            }
-            _ => broken.clone(),
-        })?;
-        if sequence.stop_ids.contains(&token) {
-            return Err(FinishReason::Stop(token));
-        }
-        let (logprob, top) = match sequence.top_logprobs {
-            Some(count) => {
-                let normaliser = sampler::log_sum_exp(logits).map_err(|_| broken)?;
-                let logprob = (f64::from(logits[token as usize]) - normaliser) as f32;
-                (Some(logprob), sampler::top_logprobs(logits, normaliser, count))
-            }
-            None => (None, Vec::new()),
-        };
-        sequence.tokens.push(token);
-        self.events.push(EngineEvent::Token { id: sequence.id, token, logprob, top });
-        if let Some(constraint) = &mut sequence.constraint {
-            constraint.accept(token).map_err(|error| FinishReason::Constraint(error.0))?;
-        }
-        if sequence.generated().len() >= sequence.max_tokens {
-            return Err(FinishReason::Length);
-        }
-        Ok(())
     }
 }

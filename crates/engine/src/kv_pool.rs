@@ -2,7 +2,7 @@
 //!
 //! A page is taken out of the pool as a number in a `Vec` and is given back with it, so a page has one owner at any
 //! time: nobody, a sequence, or the prefix cache. `free + owned + cached == total` is asserted after every step.
-//! Read next: `scheduler`, the only user, and `prefix_cache`.
+//! Read next: `kv_memory`, the only user, and `prefix_cache`.
 
 /// The pages that nobody owns.
 #[derive(Debug)]
@@ -27,6 +27,12 @@ impl KvPool {
     /// Pages that nobody owns.
     pub(crate) fn free(&self) -> usize {
         self.free.len()
+    }
+
+    /// The free pages.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> &[u32] {
+        &self.free
     }
 
     /// Takes `count` pages, or none if there are not so many.

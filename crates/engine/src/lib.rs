@@ -10,16 +10,21 @@
 //! uses only the shape of a batch.
 //!
 //! Read next: `sequence` (what is asked, what comes back), `scheduler` (who computes what in a step), `engine` (the
-//! step itself), `sampler` (logits to a token), `prefix_cache` and `speculation` (what need not be computed); then `local`, which drives it.
+//! step itself), `sampler` (logits to a token), `kv_memory` (who has which pages), `prefix_cache` and `speculation` (what need
+//! not be computed); then `local`, which drives it.
 
 #![forbid(unsafe_code)]
 
 mod bound;
+mod choice;
 mod constraint;
 mod engine;
+mod kv_memory;
 mod kv_pool;
 mod prefix_cache;
 mod sampler;
+#[cfg(test)]
+mod scenes;
 mod scheduler;
 mod sequence;
 #[cfg(test)]
@@ -28,8 +33,9 @@ mod speculation;
 
 pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};
-pub use engine::{Engine, EngineConfig};
+pub use engine::{Demand, Engine, EngineConfig, Status, StepShape};
 pub use sampler::{BrokenLogits, Sampler, Sampling, log_softmax};
+pub use scheduler::Budget;
 pub use sequence::{
     Counts, EngineEvent, FinishReason, PromptScores, Refused, SequenceId, SequenceRequest, TokenLogprob,
 };

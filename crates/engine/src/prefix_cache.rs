@@ -1,26 +1,37 @@
-//! Pages that ended sequences leave behind, for sequences that begin with the same tokens.
+//! Whole computed pages, for sequences that begin with the same tokens.
 //!
 //! A cached page is known by all tokens up to its end: by the page before it and its own tokens, compared one by one, and
-//! by the RoPE regime that its keys were rotated in. So pages form trees, with a page of position 0 at each root:
+//! by what else its keys and values follow from. So pages form trees, with a page of position 0 at each root:
 //!
 //! ```text
-//! keep:   the whole, computed pages of a sequence that ends; those that are known already go back to the pool
-//! take:   the pages that a prompt begins with; they may have any number of readers, who never write them
-//! evict:  of the pages without a reader and without one that follows, the one that was used longest ago
+//! publish:  a page that was just computed; who computed it is its first reader. What is known already is not kept twice
+//! take:     the pages that hold the next tokens; they may have any number of readers, who never write them
+//! release:  a reader less; the page stays
+//! evict:    of the pages without a reader and without one that follows, the one that was used longest ago
 //! ```
 //!
-//! Numbers only: the KV memory itself is the caller's. What a page holds depends on its tokens and the regime alone, bit for
-//! bit, so whether it is found here changes no token. Read next: `scheduler`, the only user.
+//! Who reads a page reads all before it, so what follows a page without a reader has none either. Numbers only: the KV
+//! memory itself is the caller's. What a page holds depends on its tokens and its kind alone, bit for bit, so whether it is
+//! found here changes no token. Read next: `kv_memory`, the only user.
 
-use model::RopeRegime;
+use model::{AdapterId, RopeRegime};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// What keys and values follow from beside the tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Kind {
+    /// The frequencies that the keys were rotated with.
+    pub(crate) regime: RopeRegime,
+    /// The adapter that the tokens went through.
+    pub(crate) adapter: Option<AdapterId>,
+}
 
 /// What a page holds: `tokens` after all that the pages before it hold.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Link {
     /// The page before it; none at position 0.
     parent: Option<u32>,
-    regime: RopeRegime,
+    kind: Kind,
     tokens: Box<[u32]>, // [page_len]
 }
 
@@ -78,68 +89,52 @@ impl PrefixCache {
         self.unread
     }
 
-    /// Pages that the first `len` of some tokens begin with, from position 0 on, each with a reader more.
-    pub(crate) fn take(&mut self, tokens: &[u32], len: usize, regime: RopeRegime) -> Vec<u32> {
+    /// The whole pages that some tokens begin with, after those up to `parent`; each has a reader more then.
+    pub(crate) fn take(&mut self, parent: Option<u32>, tokens: &[u32], kind: Kind) -> Vec<u32> {
         let mut found: Vec<u32> = Vec::new();
-        for tokens in tokens[..len].chunks_exact(self.page_len) {
-            let link = Link { parent: found.last().copied(), regime, tokens: tokens.into() };
+        for tokens in tokens.chunks_exact(self.page_len) {
+            let link = Link { parent: found.last().copied().or(parent), kind, tokens: tokens.into() };
             let Some(&page) = self.pages.get(&link) else { break };
             found.push(page);
         }
         self.uses += 1;
-        let last_use = self.uses;
         for &page in &found {
-            self.change(page, |node| {
-                node.readers += 1;
-                node.last_use = last_use;
-            });
+            self.read(page);
         }
         found
     }
 
     /// Takes a reader from each of these pages.
     pub(crate) fn release(&mut self, pages: &[u32]) {
+        self.uses += 1;
+        let last_use = self.uses;
         for &page in pages {
             self.change(page, |node| {
                 node.readers = node.readers.checked_sub(1).expect("a page was released twice; this is a bug");
+                node.last_use = last_use;
             });
         }
     }
 
-    /// Keeps the pages of a sequence that ends, whose tokens `tokens` all are computed: of `pages`, which begin at position
-    /// 0, the first `shared` were taken from here and are released. Returns the pages that were not kept.
-    pub(crate) fn keep(&mut self, tokens: &[u32], pages: &[u32], shared: usize, regime: RopeRegime) -> Vec<u32> {
-        let (taken, own) = pages.split_at(shared);
-        self.release(taken);
+    /// Keeps a page that holds `tokens`, `[page_len]` of them, after `parent`, and makes its owner a reader. Returns the page
+    /// to read: another one where the same is known already, and then `page` was not kept.
+    pub(crate) fn publish(&mut self, parent: Option<u32>, page: u32, tokens: &[u32], kind: Kind) -> u32 {
+        assert_eq!(tokens.len(), self.page_len, "only whole pages are kept; this is a bug");
+        let link = Link { parent, kind, tokens: tokens.into() };
         self.uses += 1;
-        let last_use = self.uses;
-        let mut left = Vec::new();
-        let mut parent = taken.last().copied();
-        let mut whole = tokens.chunks_exact(self.page_len).skip(shared);
-        for &page in own {
-            let Some(tokens) = whole.next() else {
-                left.push(page);
-                continue;
-            };
-            let link = Link { parent, regime, tokens: tokens.into() };
-            // Another sequence may have left the same.
-            let known = self.pages.get(&link).copied();
-            if known.is_some() {
-                left.push(page);
-            } else {
-                if let Some(parent) = parent {
-                    self.change(parent, |node| node.children += 1);
-                }
-                self.pages.insert(link.clone(), page);
-                self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use });
-                self.unread += 1;
-                self.evictable.insert((last_use, page));
+        let known = self.pages.get(&link).copied();
+        if known.is_none() {
+            if let Some(parent) = parent {
+                self.change(parent, |node| node.children += 1);
             }
-            let kept = known.unwrap_or(page);
-            parent = Some(kept);
-            self.change(kept, |node| node.last_use = last_use);
+            self.pages.insert(link.clone(), page);
+            self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use: self.uses });
+            self.unread += 1;
+            self.evictable.insert((self.uses, page));
         }
-        left
+        let kept = known.unwrap_or(page);
+        self.read(kept);
+        kept
     }
 
     /// Gives up the page that was used longest ago; none if all are read.
@@ -152,6 +147,15 @@ impl PrefixCache {
             self.change(parent, |node| node.children -= 1);
         }
         Some(page)
+    }
+
+    /// One reader more.
+    fn read(&mut self, page: u32) {
+        let last_use = self.uses;
+        self.change(page, |node| {
+            node.readers += 1;
+            node.last_use = last_use;
+        });
     }
 
     /// Changes a node, and what is counted of it.
@@ -167,47 +171,73 @@ impl PrefixCache {
             self.evictable.insert((node.last_use, page));
         }
     }
+
+    /// All pages in it.
+    #[cfg(test)]
+    pub(crate) fn pages(&self) -> impl Iterator<Item = u32> {
+        self.nodes.keys().copied()
+    }
+
+    /// Running sequences that read a page.
+    #[cfg(test)]
+    pub(crate) fn readers(&self, page: u32) -> usize {
+        self.nodes[&page].readers
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SHORT: RopeRegime = RopeRegime::Short;
+    const SHORT: Kind = Kind { regime: RopeRegime::Short, adapter: None };
 
-    /// Three pages of two: `[1 2] [3 4] [5 6]`, and one token more.
+    /// Publishes the whole pages of a sequence that begins with `tokens`; returns those to read.
+    fn publish(cache: &mut PrefixCache, tokens: &[u32], pages: &[u32]) -> Vec<u32> {
+        let mut read: Vec<u32> = Vec::new();
+        for (tokens, &page) in tokens.chunks_exact(2).zip(pages) {
+            read.push(cache.publish(read.last().copied(), page, tokens, SHORT));
+        }
+        read
+    }
+
+    /// Three pages of two without a reader: `[1 2] [3 4] [5 6]`.
     fn filled() -> PrefixCache {
         let mut cache = PrefixCache::new(2);
-        assert_eq!(cache.keep(&[1, 2, 3, 4, 5, 6, 7], &[10, 11, 12, 13], 0, SHORT), [13]);
+        let read = publish(&mut cache, &[1, 2, 3, 4, 5, 6, 7], &[10, 11, 12, 13]);
+        assert_eq!((read.as_slice(), cache.unread()), ([10, 11, 12].as_slice(), 0));
+        cache.release(&read);
         cache
     }
 
     #[test]
     fn pages_are_found_by_all_tokens_before_their_end() {
         let mut cache = filled();
-        assert_eq!(cache.take(&[1, 2, 3, 4, 9], 5, SHORT), [10, 11]);
-        assert_eq!(cache.take(&[1, 2, 3, 4, 5, 6], 5, SHORT), [10, 11], "only so far as was asked");
-        assert!(cache.take(&[3, 4], 2, SHORT).is_empty(), "known, but not at this place");
-        assert!(cache.take(&[1, 2], 2, RopeRegime::Long).is_empty(), "keys of another regime");
+        assert_eq!(cache.take(None, &[1, 2, 3, 4, 9], SHORT), [10, 11]);
+        assert_eq!(cache.take(None, &[1, 2, 3, 4, 5], SHORT), [10, 11], "only whole ones");
+        assert_eq!(cache.take(Some(11), &[5, 6, 7, 8], SHORT), [12], "what follows a page");
+        assert!(cache.take(None, &[3, 4], SHORT).is_empty(), "known, but not at this place");
+        assert!(cache.take(None, &[1, 2], Kind { regime: RopeRegime::Long, ..SHORT }).is_empty());
+        assert!(cache.take(None, &[1, 2], Kind { adapter: Some(AdapterId(0)), ..SHORT }).is_empty());
     }
 
     #[test]
     fn what_is_known_already_is_not_kept_twice() {
         let mut cache = filled();
-        assert_eq!(cache.keep(&[1, 2, 3, 4, 8, 8], &[20, 21, 22], 0, SHORT), [20, 21]);
-        assert_eq!(cache.take(&[1, 2, 3, 4, 8, 8], 6, SHORT), [10, 11, 22]);
+        assert_eq!(publish(&mut cache, &[1, 2, 3, 4, 8, 8], &[20, 21, 22]), [10, 11, 22]);
+        assert_eq!((cache.len(), cache.unread()), (4, 1));
+        assert_eq!([10, 11, 12, 22].map(|page| cache.readers(page)), [1, 1, 0, 1]);
+        assert_eq!(cache.take(None, &[1, 2, 3, 4, 8, 8], SHORT), [10, 11, 22]);
         cache.release(&[10, 11, 22]);
-        // A sequence that read two pages and made one.
-        assert_eq!(cache.take(&[1, 2, 3, 4], 4, SHORT), [10, 11]);
-        assert!(cache.keep(&[1, 2, 3, 4, 9, 9], &[10, 11, 30], 2, SHORT).is_empty());
-        assert_eq!((cache.len(), cache.unread()), (5, 5));
+        cache.release(&[10, 11, 22]);
+        assert_eq!((cache.len(), cache.unread()), (4, 4));
     }
 
     #[test]
     fn the_longest_unused_goes_first_and_nothing_that_is_read_or_followed() {
         let mut cache = filled();
-        cache.keep(&[8, 8], &[20], 0, SHORT);
-        let read = cache.take(&[1, 2], 2, SHORT);
+        let other = publish(&mut cache, &[8, 8], &[20]);
+        cache.release(&other);
+        let read = cache.take(None, &[1, 2], SHORT);
         assert_eq!(cache.unread(), 3);
         assert_eq!([cache.evict(), cache.evict(), cache.evict(), cache.evict()], [Some(12), Some(11), Some(20), None]);
         cache.release(&read);

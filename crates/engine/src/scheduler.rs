@@ -1,25 +1,46 @@
-//! Who computes what in the next step.
+//! Who computes what in the next step, and who gives up pages for it.
 //!
 //! ```text
-//! admit:  while the head of the queue fits (a free place, pages for prompt + max_tokens): it starts to run, behind the
-//!         pages that the prefix cache has of its tokens; pages that the cache alone holds count as free
-//! plan:   every decoding sequence one token, those served longest ago first, and a few drafted ones where few decode;
-//!         what is left of the budget goes to prompts, oldest first, in pieces
+//! admit:    while the head of the queue has a place and pages for the tokens that it knows, beside what the running ones
+//!           will want soon: it starts to run, behind the pages that the prefix cache has of its tokens
+//! plan:     every decoding sequence one token, those served longest ago first, and a few drafted ones where few decode;
+//!           what is left of the budget goes to prompts, oldest first, in pieces, each behind what the prefix cache has by
+//!           now; a prompt whose next page an older one is reading in this step waits for that page
+//! pages:    each turn takes the pages that it fills; where there are none, the youngest sequence is preempted
+//! preempt:  its pages are given up and it waits again, at the head of the queue; it will read all its tokens once more,
+//!           those that it generated too
 //! ```
 //!
-//! Sequences are admitted strictly in the order of submission: a large one at the head of the queue is never passed by
-//! a small one behind it, so nobody starves there. Among the running, a prompt is always left one token of the budget
-//! and decoding sequences take turns, so nobody starves here either. Pages for everything that a sequence may come to
-//! use are taken when it is admitted; a running sequence can therefore always go on (preemption comes with serving).
+//! Sequences are admitted strictly in the order of submission, and only the youngest is preempted: whatever runs was
+//! submitted before whatever waits. So a large one at the head of the queue is never passed by a small one behind it, and
+//! the oldest can always have all pages, which suffice for it alone, or it would have been refused: it goes on, ends, and
+//! another one is the oldest. Among the running, decoding sequences take turns, and a prompt is left one token of the
+//! budget at least, unless the caller gave prompts none.
 //!
-//! Read next: `engine`, which turns a plan into a batch.
+//! Read next: `kv_memory` for the pages, `engine`, which turns a plan into a batch.
 
-use crate::kv_pool::KvPool;
-use crate::prefix_cache::PrefixCache;
-use crate::sequence::{FinishReason, PromptScores, Sequence};
+use crate::kv_memory::KvMemory;
+use crate::sequence::Sequence;
 use crate::speculation::{self, MOST_ROWS, Prices};
 use model::{LogitRows, RopeRegime};
 use std::collections::VecDeque;
+
+/// How much a step may compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Budget {
+    /// Most tokens of the step.
+    pub tokens: usize,
+    /// Most of them that prompts may have while others generate. Where it is 0, prompts wait; who gives that in every step
+    /// starves them.
+    pub prompt_tokens: usize,
+}
+
+impl Budget {
+    /// So many tokens for whatever there is to compute.
+    pub fn of(tokens: usize) -> Budget {
+        Budget { tokens, prompt_tokens: tokens }
+    }
+}
 
 /// The part of a step that one running sequence has.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -36,25 +57,37 @@ pub(crate) struct Turn {
     pub(crate) rows: LogitRows,
 }
 
+/// What was counted since the engine was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    /// Tokens of prompts that were looked up in the prefix cache.
+    pub(crate) prefix_queries: u64,
+    /// Those of them that were found.
+    pub(crate) prefix_hits: u64,
+    /// Times that a sequence was preempted.
+    pub(crate) preemptions: u64,
+}
+
 /// The sequences that wait and that run, and the pages.
 pub(crate) struct Scheduler {
+    /// In the order of submission; all were submitted after those that run.
     pub(crate) waiting: VecDeque<Sequence>,
     /// In the order of submission.
     pub(crate) running: Vec<Sequence>,
-    pub(crate) pool: KvPool,
-    pub(crate) prefixes: PrefixCache,
+    pub(crate) memory: KvMemory,
+    pub(crate) totals: Totals,
     /// What steps cost; none if nothing is to be drafted.
     pub(crate) prices: Option<Prices>,
-    page_len: usize,
     max_sequences: usize,
     long_rope_after: Option<usize>,
     step: u64,
+    /// Whether the head of the queue lacked pages when it was last looked at.
+    is_short_of_pages: bool,
 }
 
 impl Scheduler {
     pub(crate) fn new(
-        pages: usize,
-        page_len: usize,
+        memory: KvMemory,
         max_sequences: usize,
         long_rope_after: Option<usize>,
         speculate: bool,
@@ -62,19 +95,14 @@ impl Scheduler {
         Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
-            pool: KvPool::new(pages),
-            prefixes: PrefixCache::new(page_len),
+            memory,
+            totals: Totals::default(),
             prices: speculate.then(Prices::default),
-            page_len,
             max_sequences,
             long_rope_after,
             step: 0,
+            is_short_of_pages: false,
         }
-    }
-
-    /// Pages that hold `positions` positions.
-    pub(crate) fn pages_for(&self, positions: usize) -> usize {
-        positions.div_ceil(self.page_len)
     }
 
     /// The RoPE regime of a sequence of `len` tokens: long once the whole of it exceeds the original context.
@@ -85,90 +113,77 @@ impl Scheduler {
         }
     }
 
+    /// Places that the next step can give to who waits, as far as the pages are no obstacle.
+    pub(crate) fn open_places(&self) -> usize {
+        if self.is_short_of_pages { 0 } else { self.max_sequences - self.running.len() }
+    }
+
     /// Lets waiting sequences run, in order, while they fit.
     fn admit(&mut self) {
+        self.is_short_of_pages = false;
         while self.running.len() < self.max_sequences {
             let Some(mut sequence) = self.waiting.pop_front() else { return };
-            let mut pages = self.known_prefix(&sequence);
-            let needed = self.pages_for(sequence.positions()) - pages.len();
-            let Some(own) = self.take_pages(needed) else {
-                self.prefixes.release(&pages);
+            sequence.regime = self.regime(sequence.tokens.len());
+            let found = self.memory.look_up(&mut sequence);
+            if !self.has_room_for(&sequence) {
+                self.memory.give_up(&mut sequence);
                 self.waiting.push_front(sequence);
+                self.is_short_of_pages = true;
                 return;
-            };
-            sequence.shared = pages.len();
-            sequence.computed = pages.len() * self.page_len;
-            sequence.counts.cached_tokens = sequence.computed.min(sequence.prompt_len);
-            pages.extend(own);
-            sequence.pages = pages;
+            }
+            if !sequence.has_run && sequence.may_skip() > 0 {
+                self.totals.prefix_queries += sequence.prompt_len as u64;
+            }
+            note_found(&mut self.totals, &mut sequence, found);
+            sequence.has_run = true;
             sequence.last_step = self.step;
             self.running.push(sequence);
         }
     }
 
-    /// The pages that the prefix cache has of a sequence's tokens, taken; one token at least is left to compute. None where
-    /// rows of the prompt are wanted, and none where the sequence may outgrow the original context: then it computes all
-    /// positions again, which it can do only on pages of its own.
-    fn known_prefix(&mut self, sequence: &Sequence) -> Vec<u32> {
-        let may_cross = self.regime(sequence.positions()) != sequence.regime;
-        if sequence.prompt_scores != PromptScores::None || may_cross {
-            return Vec::new();
-        }
-        self.prefixes.take(&sequence.tokens, sequence.tokens.len() - 1, sequence.regime)
+    /// Whether there are pages for all tokens that a sequence knows and for as many more as a page holds, beside the same for
+    /// each that runs: with less it would soon be preempted, and have read for nothing. Alone it has room.
+    fn has_room_for(&self, sequence: &Sequence) -> bool {
+        let wanted = |sequence: &Sequence| {
+            let soon = (sequence.tokens.len() + self.memory.page_len()).min(sequence.positions());
+            self.memory.pages_for(soon).saturating_sub(sequence.pages.len())
+        };
+        let running: usize = self.running.iter().map(wanted).sum();
+        self.running.is_empty() || running + wanted(sequence) <= self.memory.available()
     }
 
-    /// Takes `count` pages, of the prefix cache's where too few are free; none if there are not so many.
-    fn take_pages(&mut self, count: usize) -> Option<Vec<u32>> {
-        if self.pool.free() + self.prefixes.unread() < count {
-            return None;
-        }
-        while self.pool.free() < count {
-            let page = self.prefixes.evict().expect("unread pages can be evicted; this is a bug");
-            self.pool.give(vec![page]);
-        }
-        self.pool.take(count)
-    }
-
-    /// Takes back the pages of a sequence that has ended: those that are whole and computed stay in the prefix cache, but
-    /// for a long text that was scored once, which would push out what is asked again, and for what ended in broken logits,
-    /// which would break who reads it.
-    pub(crate) fn retire(&mut self, sequence: Sequence, reason: &FinishReason) {
-        let Sequence { tokens, computed, pages, shared, regime, prompt_scores, .. } = sequence;
-        let is_kept = prompt_scores == PromptScores::None && !matches!(reason, FinishReason::BrokenLogits { .. });
-        let computed = if is_kept { &tokens[..computed] } else { &[] };
-        let left = self.prefixes.keep(computed, &pages, shared, regime);
-        self.pool.give(left);
-    }
-
-    /// Empties the prefix cache of all that no running sequence reads.
-    pub(crate) fn forget_prefixes(&mut self) {
-        while let Some(page) = self.prefixes.evict() {
-            self.pool.give(vec![page]);
-        }
-    }
-
-    /// Sends sequences that outgrew the original context back to the start of their prompt: their keys were rotated
-    /// with the short frequencies.
+    /// Sends sequences that outgrew the original context back to the start of their tokens: their keys were rotated with
+    /// the short frequencies.
     fn cross_regimes(&mut self) {
         for index in 0..self.running.len() {
             let regime = self.regime(self.running[index].tokens.len());
             let sequence = &mut self.running[index];
             if sequence.regime != regime {
-                assert_eq!(sequence.shared, 0, "a sequence would write pages that others read; this is a bug");
+                self.memory.give_up(sequence);
                 sequence.regime = regime;
-                sequence.computed = 0;
+                sequence.is_read_again = true;
             }
         }
     }
 
-    /// Plans a step of at most `token_budget` tokens of which at most `row_budget` need logits.
-    pub(crate) fn plan(&mut self, token_budget: usize, row_budget: usize) -> Vec<Turn> {
-        if token_budget == 0 || row_budget == 0 {
+    /// Lets sequences that read go on behind what others have computed by now.
+    fn look_up(&mut self) {
+        for sequence in self.running.iter_mut().filter(|sequence| sequence.pending() > 1) {
+            let found = self.memory.look_up(sequence);
+            note_found(&mut self.totals, sequence, found);
+        }
+    }
+
+    /// Plans a step of which at most `row_budget` tokens need logits.
+    pub(crate) fn plan(&mut self, budget: Budget, row_budget: usize) -> Vec<Turn> {
+        if budget.tokens == 0 || row_budget == 0 {
             return Vec::new();
         }
         self.step += 1;
-        self.admit();
         self.cross_regimes();
+        // Whoever finds its next pages wants fewer, which may let others in.
+        self.look_up();
+        self.admit();
 
         let mut decodes: Vec<usize> = Vec::new();
         let mut prompts: Vec<usize> = Vec::new();
@@ -177,102 +192,188 @@ impl Scheduler {
         }
         decodes.sort_by_key(|&index| (self.running[index].last_step, index));
 
-        let promised = self.promised_to_prompts(&decodes, &prompts, token_budget.min(row_budget));
-        let mut tokens_left = token_budget;
-        let mut rows_left = row_budget;
-        // What nobody else needs may go to drafts, in equal shares.
-        let mut spare = tokens_left.min(rows_left).saturating_sub(promised + decodes.len());
-        let sequences = decodes.len();
-        let mut turns = Vec::new();
-        for index in decodes {
-            if tokens_left <= promised || rows_left <= promised {
-                break;
+        let promised = match budget.prompt_tokens {
+            0 => 0,
+            _ => self.promised_to_prompts(&decodes, &prompts, budget.tokens.min(row_budget)),
+        };
+        let mut plan = Plan { turns: Vec::new(), tokens_left: budget.tokens, rows_left: row_budget };
+        self.plan_decodes(&decodes, promised, &mut plan);
+        // Where all that decode lack pages, it is the prompts that can go on.
+        if !plan.turns.is_empty() {
+            plan.tokens_left = plan.tokens_left.min(budget.prompt_tokens);
+        }
+        for index in prompts {
+            // The last ones may have been preempted in the meantime.
+            if index < self.running.len() && !self.is_being_read(index, &plan.turns) {
+                let turn = self.turn_with_pages(index, &mut plan);
+                plan.add(turn);
             }
-            let Some(mut turn) = self.turn(index, 1, rows_left) else { continue };
+        }
+        for turn in &plan.turns {
+            self.running[turn.index].last_step = self.step;
+        }
+        plan.turns
+    }
+
+    /// Gives a turn to each of these sequences, in this order, as long as the budget leaves what is promised to prompts.
+    fn plan_decodes(&mut self, decodes: &[usize], promised: usize, plan: &mut Plan) {
+        // What nobody else needs may go to drafts, in equal shares.
+        let mut spare = plan.tokens_left.min(plan.rows_left).saturating_sub(promised + decodes.len());
+        for &index in decodes {
+            if plan.tokens_left <= promised || plan.rows_left <= promised {
+                return;
+            }
+            if index >= self.running.len() {
+                continue;
+            }
+            let Some(mut turn) = self.turn_with_pages(index, plan) else { continue };
             if turn.rows == LogitRows::Last {
-                turn.drafted = self.draft(index, sequences, spare);
+                turn.drafted = self.draft(index, decodes.len(), spare);
                 spare -= turn.drafted;
             }
             if turn.drafted > 0 {
                 (turn.len, turn.rows) = (1 + turn.drafted, LogitRows::All);
             }
-            tokens_left -= turn.len;
-            rows_left -= row_count(turn.rows, turn.len);
-            turns.push(turn);
+            plan.add(Some(turn));
         }
-        for index in prompts {
-            let Some(turn) = self.turn(index, tokens_left, rows_left) else { continue };
-            tokens_left -= turn.len;
-            rows_left -= row_count(turn.rows, turn.len);
-            turns.push(turn);
-        }
-        for turn in &turns {
-            self.running[turn.index].last_step = self.step;
-        }
-        turns
     }
 
     /// Drafts for a decoding sequence, one of `sequences`, at most `spare` tokens; returns how many.
     fn draft(&mut self, index: usize, sequences: usize, spare: usize) -> usize {
         let Some(prices) = &self.prices else { return 0 };
-        let sequence = &self.running[index];
+        let sequence = &mut self.running[index];
         // Each token of the draft is followed by one that is chosen, and every token must be one that may be generated.
         let room = sequence.max_tokens - sequence.generated().len() - 1;
         let until_crossing = match (sequence.regime, self.long_rope_after) {
             (RopeRegime::Short, Some(original)) => original.saturating_sub(sequence.tokens.len()),
             _ => usize::MAX,
         };
+        // Nobody is preempted for a guess.
+        let reach = self.memory.reach(sequence) - 1;
         let share = (MOST_ROWS / sequences).saturating_sub(1);
-        let most = share.min(spare).min(room).min(until_crossing);
-        let sequence = &mut self.running[index];
+        let most = share.min(spare).min(room).min(until_crossing).min(reach);
         let length = if most == 0 { 0 } else { sequence.pace.length(prices, sequences, most) };
         sequence.draft = if length == 0 { Vec::new() } else { speculation::draft(&sequence.tokens, length) };
         // Nothing follows a token that ends the sequence.
         let end = sequence.draft.iter().position(|token| sequence.stop_ids.contains(token));
         sequence.draft.truncate(end.unwrap_or(length));
+        let positions = sequence.tokens.len() + sequence.draft.len();
+        assert!(self.memory.take(sequence, positions), "a draft is longer than the pages reach; this is a bug");
         sequence.draft.len()
     }
 
     /// 1 if the first prompt is to be left a token (and a row) whatever the decoding sequences want: always where the
-    /// budget has two, and where it has one if the prompt was served longer ago.
+    /// budget has two, and where it has one if the prompt was served longer ago. Nothing is left to one that could not use
+    /// it, for want of a page.
     fn promised_to_prompts(&self, decodes: &[usize], prompts: &[usize], slots: usize) -> usize {
         let (Some(&prompt), Some(&decode)) = (prompts.first(), decodes.first()) else { return 0 };
         let is_older = self.running[prompt].last_step <= self.running[decode].last_step;
-        usize::from(slots >= 2 || is_older)
+        let is_youngest = prompt + 1 == self.running.len();
+        let can_go_on = !is_youngest || self.memory.reach(&self.running[prompt]) > 0;
+        usize::from(can_go_on && (slots >= 2 || is_older))
     }
 
-    /// The turn of one sequence within what is left of the budgets; none if nothing is left for it.
-    fn turn(&self, index: usize, tokens_left: usize, rows_left: usize) -> Option<Turn> {
+    /// Whether the page that a sequence has to read next is being read in a turn of an older one, for both.
+    fn is_being_read(&self, index: usize, turns: &[Turn]) -> bool {
         let sequence = &self.running[index];
-        let pending = sequence.pending();
-        let mut len = pending.min(tokens_left);
-        let rows = if sequence.is_scoring() && sequence.computed < sequence.scored {
-            // Reported before a rebuild, computed once more.
-            len = len.min(sequence.scored - sequence.computed);
-            LogitRows::None
-        } else if sequence.is_scoring() {
-            len = len.min(rows_left);
-            LogitRows::All
-        } else if len == pending && sequence.generated().len() < sequence.max_tokens {
-            if rows_left == 0 {
-                // The last token of a prompt waits for a row.
-                len -= 1;
-                LogitRows::None
-            } else {
-                LogitRows::Last
+        let page_len = self.memory.page_len();
+        let page = sequence.computed / page_len;
+        let end = (page + 1) * page_len;
+        if end > sequence.may_skip() {
+            return false;
+        }
+        turns.iter().any(|turn| {
+            let other = &self.running[turn.index];
+            // One that decodes would take a step for each token.
+            other.pending() > 1
+                && turn.position / page_len == page
+                && turn.position >= sequence.computed
+                && end <= other.publishable().min(other.tokens.len())
+                && other.kind() == sequence.kind()
+                && other.tokens[..end] == sequence.tokens[..end]
+        })
+    }
+
+    /// The turn of one sequence within what is left of the budgets, with pages for it, for which younger ones may be
+    /// preempted; none if nothing is left for it. The youngest makes do with the pages that are there.
+    fn turn_with_pages(&mut self, index: usize, plan: &mut Plan) -> Option<Turn> {
+        loop {
+            let is_youngest = index + 1 == self.running.len();
+            let sequence = &mut self.running[index];
+            let most = if is_youngest { self.memory.reach(sequence) } else { usize::MAX };
+            let turn = turn(index, sequence, plan.tokens_left.min(most), plan.rows_left)?;
+            if self.memory.take(sequence, turn.position + turn.len) {
+                return Some(turn);
             }
-        } else {
-            LogitRows::None
-        };
-        (len > 0).then_some(Turn { index, position: sequence.computed, len, drafted: 0, rows })
+            self.preempt_youngest(plan);
+        }
+    }
+
+    /// Takes the pages and the turn of the youngest running sequence, which waits again.
+    fn preempt_youngest(&mut self, plan: &mut Plan) {
+        let mut sequence = self.running.pop().expect("there is a younger one; this is a bug");
+        let index = self.running.len();
+        plan.turns.retain(|turn| turn.index != index);
+        self.memory.give_up(&mut sequence);
+        sequence.is_read_again = true;
+        self.totals.preemptions += 1;
+        self.waiting.push_front(sequence);
+        self.is_short_of_pages = true;
     }
 
     /// Sums up who owns what.
     pub(crate) fn assert_pages_conserved(&self) {
-        let owned: usize = self.running.iter().map(|sequence| sequence.pages.len() - sequence.shared).sum();
-        let known = self.pool.free() + owned + self.prefixes.len();
-        assert_eq!(known, self.pool.total(), "KV pages were lost or made; this is a bug");
+        self.memory.assert_conserved(&self.running);
     }
+}
+
+/// A step as far as it is planned.
+struct Plan {
+    turns: Vec<Turn>,
+    tokens_left: usize,
+    rows_left: usize,
+}
+
+impl Plan {
+    fn add(&mut self, turn: Option<Turn>) {
+        let Some(turn) = turn else { return };
+        self.tokens_left -= turn.len;
+        self.rows_left -= row_count(turn.rows, turn.len);
+        self.turns.push(turn);
+    }
+}
+
+/// Counts tokens that a sequence found computed, as far as others computed them.
+fn note_found(totals: &mut Totals, sequence: &mut Sequence, found: usize) {
+    if !sequence.is_read_again {
+        sequence.counts.cached_tokens += found;
+        totals.prefix_hits += found as u64;
+    }
+}
+
+/// The turn of one sequence within what is left of the budgets; none if nothing is left for it.
+fn turn(index: usize, sequence: &Sequence, tokens_left: usize, rows_left: usize) -> Option<Turn> {
+    let pending = sequence.pending();
+    let mut len = pending.min(tokens_left);
+    let rows = if sequence.is_scoring() && sequence.computed < sequence.scored {
+        // Not asked for, or reported before and computed once more.
+        len = len.min(sequence.scored - sequence.computed);
+        LogitRows::None
+    } else if sequence.is_scoring() {
+        len = len.min(rows_left);
+        LogitRows::All
+    } else if len == pending && sequence.generated().len() < sequence.max_tokens {
+        if rows_left == 0 {
+            // The last token of a prompt waits for a row.
+            len = len.saturating_sub(1);
+            LogitRows::None
+        } else {
+            LogitRows::Last
+        }
+    } else {
+        LogitRows::None
+    };
+    (len > 0).then_some(Turn { index, position: sequence.computed, len, drafted: 0, rows })
 }
 
 /// Logit rows of a turn of `len` tokens.

@@ -3,9 +3,11 @@
 //! Read next: `scheduler`, which decides when a sequence runs.
 
 use crate::constraint::Constraint;
+use crate::prefix_cache::Kind;
 use crate::sampler::Sampling;
 use crate::speculation::Pace;
-use model::RopeRegime;
+use model::{AdapterId, RopeRegime};
+use std::fmt::{Debug, Formatter};
 
 /// Names a sequence for as long as its engine lives; ids grow in the order of submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,10 +19,27 @@ pub enum PromptScores {
     /// None: only the last position of the prompt needs logits.
     #[default]
     None,
-    /// Of each prompt token but the first.
-    Tokens,
+    /// Of each prompt token at position `from` or later, but never of the first, which has nothing before it. What is
+    /// before `from - 1` may come from the prefix cache.
+    Tokens {
+        /// The first position to report.
+        from: usize,
+        /// So many of the most likely tokens in the place of each.
+        top: usize,
+    },
     /// Of each prompt token but the first, and the whole distribution after every position.
     Distributions,
+}
+
+impl PromptScores {
+    /// The first position whose row is wanted: that before the first token to report. None if no row is.
+    fn first_row(self) -> Option<usize> {
+        match self {
+            PromptScores::None => None,
+            PromptScores::Tokens { from, .. } => Some(from.saturating_sub(1)),
+            PromptScores::Distributions => Some(0),
+        }
+    }
 }
 
 /// What is asked.
@@ -39,6 +58,8 @@ pub struct SequenceRequest {
     pub prompt_scores: PromptScores,
     /// Restricts what may be generated.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// The adapter that its tokens go through.
+    pub adapter: Option<AdapterId>,
 }
 
 /// A token with the natural logarithm of its probability, before temperature, penalties, bias and mask.
@@ -74,7 +95,7 @@ pub enum EngineEvent {
         /// Tokens to be read before one is generated.
         total: usize,
     },
-    /// Some tokens of a prompt were scored. These come in order and together cover the prompt.
+    /// Some tokens of a prompt were scored. These come in order and together cover what was asked for, once.
     PromptLogprobs {
         /// Whose.
         id: SequenceId,
@@ -82,6 +103,8 @@ pub enum EngineEvent {
         first_position: usize,
         /// The prompt tokens at `first_position + 1 ..`; one fewer than rows where the last row ends the prompt.
         logprobs: Vec<TokenLogprob>,
+        /// For each of them the most likely tokens in its place, best first, as many as were asked for.
+        top: Vec<Vec<TokenLogprob>>,
         /// `[rows, V]` log-probabilities of what follows each row's position, where asked for; else empty.
         distributions: Vec<f32>,
     },
@@ -110,7 +133,7 @@ impl EngineEvent {
 /// What a sequence was spared. None of it changes a token.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Tokens of the prompt whose keys and values an earlier sequence had left.
+    /// Tokens of the prompt whose keys and values another sequence had computed.
     pub cached_tokens: usize,
     /// Tokens that were guessed and computed on trial.
     pub drafted_tokens: usize,
@@ -152,13 +175,21 @@ pub enum Refused {
         /// Positions that one sequence may use.
         context: usize,
     },
-    /// Prompt and answer need more pages than exist.
+    /// Prompt and answer, as long as they may become within the context, need more pages than exist.
     #[error("prompt and answer need {pages_needed} pages of KV memory, there are {pages_total}")]
     NeverFits {
         /// Pages for the prompt and `max_tokens`.
         pages_needed: usize,
         /// Pages that exist.
         pages_total: usize,
+    },
+    /// So many wait already that another one would wait too long.
+    #[error("{waiting} requests wait already, the queue holds {limit}")]
+    QueueFull {
+        /// Requests that wait.
+        waiting: usize,
+        /// Most that may wait.
+        limit: usize,
     },
     /// A token id, in the prompt or in the bias, that the model does not know.
     #[error("token {token} is outside the vocabulary of {vocabulary} tokens")]
@@ -181,6 +212,7 @@ pub enum Refused {
 }
 
 /// A sequence that was taken: waiting (no pages) or running.
+#[derive(Debug)]
 pub(crate) struct Sequence {
     pub(crate) id: SequenceId,
     /// The prompt, then what was generated.
@@ -192,19 +224,24 @@ pub(crate) struct Sequence {
     pub(crate) stop_ids: Vec<u32>,
     pub(crate) top_logprobs: Option<usize>,
     pub(crate) prompt_scores: PromptScores,
-    pub(crate) constraint: Option<Box<dyn Constraint>>,
-    /// Its pages from position 0 on: none while waiting, all that it can ever need while running.
+    pub(crate) constraint: Option<HeldConstraint>,
+    pub(crate) adapter: Option<AdapterId>,
+    /// Its pages from position 0 on: none while waiting; while running, what it computed and what its turn computes.
     pub(crate) pages: Vec<u32>,
     /// So many of them, the first, are the prefix cache's and only read; the others are its own.
     pub(crate) shared: usize,
     /// Positions whose keys and values are in the pages.
     pub(crate) computed: usize,
-    /// Positions of the prompt whose row was reported; a re-prefill does not report them again.
+    /// The first position of the prompt whose row is still to be reported; what is read again is not reported again.
     pub(crate) scored: usize,
     /// Which RoPE frequencies its keys were made with.
     pub(crate) regime: RopeRegime,
     /// The step in which it last had a turn.
     pub(crate) last_step: u64,
+    /// Whether it lost its pages: what it finds in the prefix cache from then on it may have computed itself.
+    pub(crate) is_read_again: bool,
+    /// Whether it ever ran.
+    pub(crate) has_run: bool,
     pub(crate) cancelled: bool,
     /// The tokens guessed to follow, while the step that tries them is under way.
     pub(crate) draft: Vec<u32>,
@@ -212,7 +249,44 @@ pub(crate) struct Sequence {
     pub(crate) counts: Counts,
 }
 
+/// A constraint, which has nothing to show of itself.
+pub(crate) struct HeldConstraint(pub(crate) Box<dyn Constraint>);
+
+impl Debug for HeldConstraint {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Constraint")
+    }
+}
+
 impl Sequence {
+    /// A sequence that waits. `room` is what the context leaves for its answer.
+    pub(crate) fn new(id: SequenceId, request: SequenceRequest, room: usize, regime: RopeRegime) -> Sequence {
+        Sequence {
+            id,
+            prompt_len: request.prompt.len(),
+            max_tokens: request.max_tokens.unwrap_or(room).min(room),
+            sampling: request.sampling,
+            stop_ids: request.stop_ids,
+            top_logprobs: request.top_logprobs,
+            prompt_scores: request.prompt_scores,
+            constraint: request.constraint.map(HeldConstraint),
+            adapter: request.adapter,
+            pages: Vec::new(),
+            shared: 0,
+            computed: 0,
+            scored: request.prompt_scores.first_row().unwrap_or(0),
+            regime,
+            last_step: 0,
+            is_read_again: false,
+            has_run: false,
+            cancelled: false,
+            draft: Vec::new(),
+            pace: Pace::default(),
+            counts: Counts::default(),
+            tokens: request.prompt,
+        }
+    }
+
     /// Tokens that are known but not yet computed; 1 while decoding.
     pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
@@ -231,5 +305,30 @@ impl Sequence {
     /// Whether rows of the prompt are still to be reported.
     pub(crate) fn is_scoring(&self) -> bool {
         self.prompt_scores != PromptScores::None && self.scored < self.prompt_len
+    }
+
+    /// What its keys and values follow from beside its tokens.
+    pub(crate) fn kind(&self) -> Kind {
+        Kind { regime: self.regime, adapter: self.adapter }
+    }
+
+    /// Positions, from the first on, that others may compute for it: all but the last known one, whose row it needs, and
+    /// all before the first row that it still has to report.
+    pub(crate) fn may_skip(&self) -> usize {
+        let known = self.tokens.len() - 1;
+        if self.is_scoring() { known.min(self.scored) } else { known }
+    }
+
+    /// Positions, from the first on, that it computes for others too. A long text that is scored once would push out what is
+    /// asked again.
+    pub(crate) fn publishable(&self) -> usize {
+        self.prompt_scores.first_row().unwrap_or(usize::MAX)
+    }
+
+    /// Notes that it has no pages any more, and so has everything to compute again.
+    pub(crate) fn forget_pages(&mut self) {
+        self.pages.clear();
+        self.draft.clear();
+        (self.shared, self.computed) = (0, 0);
     }
 }

@@ -8,6 +8,7 @@ use crate::{FormatError, Gguf, SafetensorsDir, Tensors};
 
 /// A model that lies on this machine.
 #[derive(Debug, Clone)]
+#[expect(clippy::large_enum_variant, reason = "one is opened for each model, and none is kept in a list")]
 pub enum Checkpoint {
     /// A GGUF file, or all shards of one.
     Gguf(Gguf),

@@ -24,14 +24,28 @@ pub(crate) fn read_object(path: &Path) -> Result<Value, FormatError> {
     parse_object(&bytes, &path.display().to_string())
 }
 
+/// Reads a file as one JSON value, a list at its top.
+pub(crate) fn read_list(path: &Path) -> Result<Vec<Value>, FormatError> {
+    let bytes = Bytes::from_mapping(Mapping::open(path)?);
+    let file = path.display().to_string();
+    match parse(&bytes, &file)? {
+        Value::Array(list) => Ok(list),
+        _ => Err(FormatError::damaged(&file, "JSON", "a list", "another value")),
+    }
+}
+
 pub(crate) fn parse_object(text: &[u8], file: &str) -> Result<Value, FormatError> {
+    let value = parse(text, file)?;
+    if value.is_object() { Ok(value) } else { Err(FormatError::damaged(file, "JSON", "an object", "another value")) }
+}
+
+fn parse(text: &[u8], file: &str) -> Result<Value, FormatError> {
     if text.len() > TEXT_BYTES_MAX {
         let got = format!("{} bytes", text.len());
         return Err(FormatError::damaged(file, "size", format!("at most {TEXT_BYTES_MAX} bytes of JSON"), got));
     }
     let left = Cell::new(VALUES_MAX);
-    let value = parse_with(text, Bounded { left: &left }).map_err(|error| invalid(file, &error))?;
-    if value.is_object() { Ok(value) } else { Err(FormatError::damaged(file, "JSON", "an object", "another value")) }
+    parse_with(text, Bounded { left: &left }).map_err(|error| invalid(file, &error))
 }
 
 /// Reads a whole text with a seed: nothing but white space may follow.

@@ -8,6 +8,7 @@
 
 mod mapping;
 
+mod adapter;
 mod bytes;
 mod checkpoint;
 mod element;
@@ -19,11 +20,12 @@ mod safetensors;
 mod sniff;
 mod tensor;
 
+pub use adapter::{AdapterCheckpoint, PeftDir};
 pub use bytes::Bytes;
 pub use checkpoint::Checkpoint;
 pub use element::{ELEMENT_TYPES, ElementType};
 pub use error::FormatError;
 pub use gguf::{Array, ArrayError, Gguf, GgufWriter, Metadata, ShardName, Strings, TensorPlan, Value, ValueKind};
 pub use mapping::Mapping;
-pub use safetensors::{SafetensorsDir, parse_weights};
+pub use safetensors::{SafetensorsDir, SentenceFiles, parse_weights};
 pub use tensor::{Tensor, Tensors};

@@ -6,10 +6,13 @@
 
 mod header;
 mod index;
+mod sentence;
 
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+
+pub use sentence::SentenceFiles;
 
 use crate::error::quoted;
 use crate::{Bytes, FormatError, Mapping, Tensor, Tensors, json};
@@ -34,6 +37,8 @@ pub struct SafetensorsDir {
     /// `chat_template.jinja`, or else the entry `chat_template` of `tokenizer_config.json`; of several named templates
     /// there, the one named `default`.
     pub chat_template: Option<String>,
+    /// What sentence-transformers keeps beside an encoder, if anything of it is there.
+    pub sentence: SentenceFiles,
     /// The weights, mapped: file after file, in each by position.
     pub tensors: Tensors,
 }
@@ -58,8 +63,17 @@ impl SafetensorsDir {
             Some(template) => Some(template),
             None => template_entry(tokenizer_config.as_ref(), folder)?,
         };
+        let sentence = SentenceFiles::open(folder)?;
         let tensors = open_weights(folder)?;
-        Ok(SafetensorsDir { config, generation_config, tokenizer_json, tokenizer_config, chat_template, tensors })
+        Ok(SafetensorsDir {
+            config,
+            generation_config,
+            tokenizer_json,
+            tokenizer_config,
+            chat_template,
+            sentence,
+            tensors,
+        })
     }
 }
 
@@ -175,11 +189,11 @@ fn files_ending(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, FormatError
     Ok(files)
 }
 
-fn open_file(path: &Path) -> Result<Vec<Tensor>, FormatError> {
+pub(crate) fn open_file(path: &Path) -> Result<Vec<Tensor>, FormatError> {
     header::parse(&Bytes::from_mapping(Mapping::open(path)?), &path.display().to_string())
 }
 
-fn collect(tensors: Vec<Tensor>, folder: &Path) -> Result<Tensors, FormatError> {
+pub(crate) fn collect(tensors: Vec<Tensor>, folder: &Path) -> Result<Tensors, FormatError> {
     Tensors::new(tensors).map_err(|name| {
         let field = format!("tensor {}", quoted(&name));
         FormatError::damaged(&folder.display().to_string(), field, "each name once", "the name a second time")

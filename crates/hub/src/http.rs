@@ -106,6 +106,11 @@ impl From<HubError> for Trouble {
     }
 }
 
+/// Has this process's TLS be ring, as ours is everywhere. Whoever installed a provider first keeps it; any will do.
+pub fn use_our_tls() {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
 /// An HTTP client.
 pub(crate) struct Http {
     client: Client,
@@ -115,8 +120,7 @@ pub(crate) struct Http {
 impl Http {
     /// `proxies`: whether the environment's proxies are used.
     pub(crate) fn new(policy: RetryPolicy, proxies: bool) -> Result<Http, HubError> {
-        // Whoever installed a provider first keeps it; any will do.
-        let _ = rustls::crypto::ring::default_provider().install_default();
+        use_our_tls();
         let mut builder = Client::builder()
             .user_agent(concat!("bantam/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())

@@ -154,11 +154,17 @@ impl Hub {
     /// Refuses a name that a model which is yet to be made cannot get: no name at all, one that stands for other bytes,
     /// or one that is taken. Ask before long work.
     pub fn check_new_name(&self, name: &str) -> Result<(), HubError> {
-        self.check_unprefixed(name)?;
-        if let Some(model) = self.meant_by(name)? {
-            return Err(reserved(name, model));
-        }
+        self.check_own_name(name)?;
         self.store.check_free(name)
+    }
+
+    /// The same for a name that may be taken, by a model that is then replaced.
+    pub fn check_own_name(&self, name: &str) -> Result<(), HubError> {
+        self.check_unprefixed(name)?;
+        match self.meant_by(name)? {
+            Some(model) => Err(reserved(name, model)),
+            None => Ok(()),
+        }
     }
 
     /// The catalog's model that a name in the store must be, if it is one of the catalog's. Aliases, other spellings and

@@ -11,10 +11,10 @@ mod ollama;
 use crate::digest::{Checksum, Sha256};
 use crate::hub::reserved;
 use crate::lock::Lock;
-use crate::manifest::{DigestOrigin, FileRole, ManifestFile, OllamaSettings, UnknownFields};
+use crate::manifest::{DigestOrigin, ManifestFile, Settings, UnknownFields};
 use crate::model_ref::check_name;
 use crate::pull::copy_hashed;
-use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, Store, partial};
+use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, Store, adapter, partial};
 use formats::ShardName;
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ pub struct Found {
     /// The licence, where that store has it.
     pub license: Option<String>,
     /// What that store keeps beside the weights.
-    pub settings: Option<OllamaSettings>,
+    pub settings: Option<Settings>,
     /// What is to be told of it: parts that are left out, or kept without effect.
     pub notes: Vec<String>,
 }
@@ -120,8 +120,13 @@ impl Hub {
     /// files stay where they are; whoever changes them changes the model.
     pub fn import(&self, path: &Path, name: &str, link: bool, progress: &dyn Progress) -> Result<Manifest, HubError> {
         self.check_unprefixed(name)?;
-        formats::Checkpoint::open(path)?;
-        let files = if path.is_dir() { folder_files(path)? } else { shards(path) };
+        let files = match adapter::files_at(path)? {
+            Some(files) => files,
+            None => {
+                formats::Checkpoint::open(path)?;
+                model_files(path)?
+            }
+        };
         let bytes = total_bytes(&files);
         let found = Found { name: name.to_string(), files, bytes, ..Found::default() };
         let source = format!("file {}", path.display());
@@ -156,7 +161,7 @@ impl Hub {
         };
         let files = vec![(file.to_path_buf(), "model.gguf".to_string())];
         // What was set for the base, such as its parameters, is meant for what is made out of it.
-        let (license, settings) = manifest.map(|manifest| (manifest.license, manifest.ollama)).unwrap_or_default();
+        let (license, settings) = manifest.map(|manifest| (manifest.license, manifest.settings)).unwrap_or_default();
         let bytes = total_bytes(&files);
         let found = Found { name: name.to_string(), bytes, files, license, settings, ..Found::default() };
         self.take_over(&found, name, format!("{how} from {base} (sha256 {digest})"), Way::Move, progress)
@@ -212,7 +217,8 @@ impl Hub {
             license,
             source,
             files,
-            ollama: found.settings.clone(),
+            base: None,
+            settings: found.settings.clone(),
             unknown: UnknownFields::new(),
         };
         self.store.add(&manifest, false)?;
@@ -233,7 +239,7 @@ impl Hub {
 /// # Errors
 /// The folder cannot be listed.
 pub fn bytes_at(path: &Path) -> Result<u64, HubError> {
-    Ok(total_bytes(&if path.is_dir() { folder_files(path)? } else { shards(path) }))
+    Ok(total_bytes(&model_files(path)?))
 }
 
 /// One model's files being taken into the store.
@@ -258,7 +264,7 @@ impl Importing<'_> {
             Way::Link => self.take(path, promised, Store::adopt_link)?,
             Way::Move => self.take(path, promised, Store::adopt)?,
         };
-        let (role, pinned, unknown) = (FileRole::of(file_name), self.meant.is_some(), UnknownFields::new());
+        let (role, pinned, unknown) = (adapter::role_of(file_name), self.meant.is_some(), UnknownFields::new());
         Ok(ManifestFile { role, file_name: file_name.to_string(), sha256, bytes, pinned, digest_origin, unknown })
     }
 
@@ -301,6 +307,11 @@ impl Importing<'_> {
             _ => Ok(()),
         }
     }
+}
+
+/// The files of a model at a path, and the name of each for a reader of the format; the one to open first.
+pub(crate) fn model_files(path: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
+    if path.is_dir() { folder_files(path) } else { Ok(shards(path)) }
 }
 
 /// The files of a safetensors folder that a reader of the format looks at, weights first.

@@ -24,6 +24,10 @@ mod http;
 mod partial;
 mod space;
 
+mod adapter;
+mod create;
+mod upload;
+
 mod digest;
 mod home;
 mod import;
@@ -36,17 +40,20 @@ mod error;
 mod prepared;
 mod progress;
 
+pub use adapter::is_adapter;
 pub use catalog::{Catalog, CatalogModel, Shape};
+pub use create::{CreatedFrom, NewModel};
 pub use digest::{Checksum, NotSha256, Sha256};
 pub use download::Pieces;
 pub use error::HubError;
 pub use home::Home;
-pub use http::RetryPolicy;
+pub use http::{RetryPolicy, use_our_tls};
 pub use hub::{Hub, HubOptions};
 pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped, bytes_at};
-pub use manifest::{DigestOrigin, FileRole, Manifest, ManifestFile, OllamaSettings, UnknownFields};
+pub use manifest::{DigestOrigin, FileRole, Manifest, ManifestFile, OpeningMessage, Settings, UnknownFields};
 pub use model_ref::{Lookup, ModelRef};
 pub use progress::{Progress, Silent};
 pub use sources::Servers;
 pub use space::FreeSpace;
 pub use store::{Listing, Removed, Store, Unreadable};
+pub use upload::Upload;

@@ -21,7 +21,7 @@ pub enum FileRole {
     Tokenizer,
     /// A chat template of its own.
     Template,
-    /// Weights that are added to a model's (kept, not yet used).
+    /// Weights that are added to a model's, or what describes them.
     Adapter,
     /// Anything else that came along.
     Other,
@@ -29,7 +29,7 @@ pub enum FileRole {
 
 impl FileRole {
     /// What a file of that name is, folders before it left aside.
-    pub(crate) fn of(path: &str) -> FileRole {
+    pub fn of_name(path: &str) -> FileRole {
         let name = path.rsplit('/').next().unwrap_or(path).to_ascii_lowercase();
         let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| name.starts_with(beginning));
         match name.rsplit('.').next().unwrap_or_default() {
@@ -74,24 +74,55 @@ pub struct ManifestFile {
     pub unknown: UnknownFields,
 }
 
-/// What an Ollama registry adds to a model, kept as it was sent.
+/// A message that stands before every conversation with a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpeningMessage {
+    /// `system`, `user` or `assistant`.
+    pub role: String,
+    /// What is said.
+    pub content: String,
+}
+
+/// What came along with the weights: from a registry that keeps such things, or from whoever made the model out of
+/// another one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OllamaSettings {
-    /// The template, in Go's template language.
+pub struct Settings {
+    /// The template of an Ollama registry, in Go's template language: kept as it was sent, without effect.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,
-    /// The system prompt.
+    /// The chat template, Jinja; it goes before that of the weights' file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_template: Option<String>,
+    /// The system text of conversations that have none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub system: Option<String>,
+    /// Messages that stand before every conversation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<OpeningMessage>,
     /// Sampling parameters and stop texts, a JSON object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub params: Option<serde_json::Value>,
-    /// The licence's text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub license: Option<String>,
+    /// Texts of licences. Manifests of older versions have one text.
+    #[serde(default, alias = "license", deserialize_with = "one_or_several", skip_serializing_if = "Vec::is_empty")]
+    pub licenses: Vec<String>,
     /// What this version does not know.
     #[serde(flatten)]
     pub unknown: UnknownFields,
+}
+
+/// A text, or a list of them.
+fn one_or_several<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Texts {
+        One(String),
+        Several(Vec<String>),
+    }
+    Ok(match Texts::deserialize(deserializer)? {
+        Texts::One(text) => vec![text],
+        Texts::Several(texts) => texts,
+    })
 }
 
 /// A model in the store.
@@ -108,9 +139,12 @@ pub struct Manifest {
     pub source: String,
     /// The files; the first is the one to open.
     pub files: Vec<ManifestFile>,
-    /// What came from an Ollama registry besides weights.
+    /// The model that it was made from, by name or path, where it is another one's weights with other settings.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ollama: Option<OllamaSettings>,
+    pub base: Option<String>,
+    /// What came along besides weights. Older versions called it `ollama`.
+    #[serde(default, alias = "ollama", skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Settings>,
     /// What this version does not know.
     #[serde(flatten)]
     pub unknown: UnknownFields,
@@ -136,13 +170,23 @@ impl Manifest {
 
     /// Sampling parameters and stop texts that came along with the weights, a JSON object.
     pub fn parameters(&self) -> Option<&serde_json::Value> {
-        self.ollama.as_ref()?.params.as_ref()
+        self.settings.as_ref()?.params.as_ref()
+    }
+
+    /// Its adapter's files; none where it has no adapter.
+    pub fn adapter_files(&self) -> impl Iterator<Item = &ManifestFile> {
+        self.files.iter().filter(|file| file.role == FileRole::Adapter)
+    }
+
+    /// Whether it is an adapter alone, which runs only together with a model.
+    pub fn is_adapter(&self) -> bool {
+        self.adapter_files().next().is_some() && !self.files.iter().any(|file| file.role == FileRole::Model)
     }
 
     /// Names of the fields, at whatever place, that a newer version wrote and this one does not know.
     pub fn unknown_fields(&self) -> Vec<&str> {
         let files = self.files.iter().map(|file| &file.unknown);
-        let places = std::iter::once(&self.unknown).chain(files).chain(self.ollama.iter().map(|own| &own.unknown));
+        let places = std::iter::once(&self.unknown).chain(files).chain(self.settings.iter().map(|own| &own.unknown));
         let mut names: Vec<&str> = places.flat_map(BTreeMap::keys).map(String::as_str).collect();
         names.sort_unstable();
         names.dedup();
@@ -179,7 +223,7 @@ mod tests {
             ("README.md", Other),
         ];
         for (name, role) in roles {
-            assert_eq!(FileRole::of(name), role, "{name}");
+            assert_eq!(FileRole::of_name(name), role, "{name}");
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::sources::huggingface::{HuggingFace, gated};
 use crate::sources::ollama::Ollama;
 use crate::sources::{ArchivePlace, Context, Fetch, Offer, OfferedFile, PackageArchive, Source};
 use crate::{CatalogModel, Hub, HubError, Manifest, ModelRef, Progress, Silent, partial, space};
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -187,9 +188,12 @@ impl Hub {
         };
         let offer = source.offer(&context).map_err(|error| visit(error, plan.page.as_ref()))?;
         let page = plan.page.as_ref().or(offer.page.as_ref());
-        let taken = Taking { hub: self, plan, source, progress, whole: self.whole(plan, source, &offer)? };
+        let whole = self.whole(plan, source, &offer)?;
+        let taken = Taking { hub: self, plan, source, progress, whole, archives_needed: Cell::new(false) };
         let mut files = Vec::new();
-        for file in &offer.files {
+        for (index, file) in offer.files.iter().enumerate() {
+            let is_archived = |file: &OfferedFile| matches!(file.fetch, Fetch::Archives { .. });
+            taken.archives_needed.set(offer.files[index + 1..].iter().any(is_archived));
             files.push(taken.file(file).map_err(|error| visit(error, page))?);
         }
         let family = match &plan.family {
@@ -202,7 +206,8 @@ impl Hub {
             license: plan.license.clone().or(offer.license),
             source: offer.origin,
             files,
-            ollama: offer.ollama,
+            base: None,
+            settings: offer.settings,
             unknown: UnknownFields::new(),
         };
         self.store.add(&manifest, true)?;
@@ -255,6 +260,8 @@ struct Taking<'a> {
     progress: &'a dyn Progress,
     /// Whether the plan's digest and length are those of the weights.
     whole: bool,
+    /// Whether archives are kept for files that follow.
+    archives_needed: Cell<bool>,
 }
 
 impl Taking<'_> {
@@ -400,7 +407,7 @@ impl Taking<'_> {
             self.take_scratch(&scratch, file, what, expected, bytes, got)
         });
         // A full disk is no fault of the archives: they are kept for the next try.
-        let keep = matches!(&taken, Err(error) if error.is_local());
+        let keep = matches!(&taken, Err(error) if error.is_local()) || (taken.is_ok() && self.archives_needed.get());
         if taken.is_err() {
             partial::discard(&scratch);
         }

@@ -14,7 +14,7 @@ mod url;
 
 use crate::digest::{Checksum, Sha256};
 use crate::http::{Http, Request};
-use crate::manifest::{FileRole, OllamaSettings};
+use crate::manifest::{FileRole, Settings};
 use crate::model_ref::ModelRef;
 use crate::{HubError, Progress};
 use std::ffi::OsString;
@@ -80,7 +80,7 @@ pub(crate) struct Offer {
     pub(crate) license: Option<String>,
     /// The page to visit if the server refuses the files.
     pub(crate) page: Option<String>,
-    pub(crate) ollama: Option<OllamaSettings>,
+    pub(crate) settings: Option<Settings>,
 }
 
 /// One file of an offer.

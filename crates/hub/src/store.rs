@@ -6,12 +6,13 @@
 
 use crate::digest::Sha256;
 use crate::lock::Lock;
-use crate::manifest::Manifest;
+use crate::manifest::{FileRole, Manifest, ManifestFile};
 use crate::model_ref::{check_name, valid_segment};
 use crate::{Home, HubError, nearest};
 use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// More than any honest manifest; a limit on what is read into memory.
 const LONGEST_MANIFEST: u64 = 8 << 20;
@@ -154,17 +155,15 @@ impl Store {
         let path = damaged.into_iter().next().map_or_else(|| self.manifest_path(name), |damaged| damaged.path);
         std::fs::remove_file(&path).map_err(HubError::io("remove", &path))?;
         remove_folder(&self.folder_path(name))?;
+        remove_folder(&self.adapter_folder_path(name))?;
         let kept_for: Vec<String> = unreadable.into_iter().map(|model| model.name).collect();
         let mut removed = Removed { kept_for, ..Removed::default() };
         if !removed.kept_for.is_empty() {
             removed.left_over_bytes_freed = self.sweep(None)?;
             return Ok(removed);
         }
-        let digests = |models: Vec<Manifest>| -> HashSet<Sha256> {
-            models.into_iter().flat_map(|model| model.files).map(|file| file.sha256).collect()
-        };
-        let used = digests(others);
-        for sha256 in digests(mine).difference(&used) {
+        let used = digests(&others);
+        for sha256 in digests(&mine).difference(&used).filter(|sha256| !self.is_held(sha256)) {
             let freed = exclusive_bytes(&self.blob_path(sha256));
             if self.discard_blob(sha256)? {
                 removed.blobs_freed += 1;
@@ -187,16 +186,35 @@ impl Store {
     }
 
     /// A path that a reader of the format can open: the blob of a model of one file, else a folder of links with the
-    /// right names (for shards of a GGUF file, the first of them in that folder).
+    /// right names (for shards of a GGUF file, the first of them in that folder). An adapter that came along is elsewhere:
+    /// see [`Store::locate_adapter`].
     pub fn locate(&self, manifest: &Manifest) -> Result<PathBuf, HubError> {
-        match manifest.files.as_slice() {
-            [only] => Ok(self.blob_path(&only.sha256)),
-            files => {
-                let folder = self.link_folder(manifest)?;
-                let first = files.first().filter(|file| file.file_name.to_ascii_lowercase().ends_with(".gguf"));
-                Ok(first.map_or(folder.clone(), |file| folder.join(&file.file_name)))
-            }
+        let of_model = |file: &&ManifestFile| manifest.is_adapter() || file.role != FileRole::Adapter;
+        self.locate_files(self.folder_path(&manifest.name), manifest.files.iter().filter(of_model).collect())
+    }
+
+    /// The same for the adapter of a model, or for one that is kept alone; none where there is none.
+    pub fn locate_adapter(&self, manifest: &Manifest) -> Result<Option<PathBuf>, HubError> {
+        let files: Vec<&ManifestFile> = manifest.adapter_files().collect();
+        if files.is_empty() {
+            return Ok(None);
         }
+        self.locate_files(self.adapter_folder_path(&manifest.name), files).map(Some)
+    }
+
+    pub(crate) fn locate_files(&self, folder: PathBuf, files: Vec<&ManifestFile>) -> Result<PathBuf, HubError> {
+        if let [only] = files.as_slice() {
+            return Ok(self.blob_path(&only.sha256));
+        }
+        let folder = self.link_folder(folder, &files)?;
+        let first = files.first().filter(|file| file.file_name.to_ascii_lowercase().ends_with(".gguf"));
+        Ok(first.map_or(folder.clone(), |file| folder.join(&file.file_name)))
+    }
+
+    /// When the manifest of a name was written last: it came into the store, or was replaced. None if it is not there.
+    pub fn modified(&self, name: &str) -> Option<SystemTime> {
+        check_name(name).ok()?;
+        std::fs::metadata(self.manifest_path(name)).and_then(|data| data.modified()).ok()
     }
 
     /// Writes a manifest in one step. Its blobs must be in the store. Without `replace`, the name must be free.
@@ -208,15 +226,42 @@ impl Store {
         if !replace {
             self.check_free(&manifest.name)?;
         }
+        self.write_manifest(&path, manifest)
+    }
+
+    /// As `add`, in the place of the model that has the name now, whose blobs are freed where no other uses them and
+    /// nobody asked for them a moment ago.
+    pub(crate) fn replace(&self, manifest: &Manifest) -> Result<(), HubError> {
+        check_name(&manifest.name)?;
+        let path = self.manifest_path(&manifest.name);
+        check_files(&path, manifest)?;
+        let _lock = self.lock()?;
+        let before = read_manifest(&path).map(|before| before.files).unwrap_or_default();
+        self.write_manifest(&path, manifest)?;
+        let listing = self.list()?;
+        if !listing.unreadable.is_empty() {
+            // Nobody can tell which blobs those use.
+            return Ok(());
+        }
+        let used = digests(&listing.models);
+        for file in before.iter().filter(|file| !used.contains(&file.sha256) && !self.is_held(&file.sha256)) {
+            self.discard_blob(&file.sha256)?;
+            self.discard_prepared(&file.sha256)?;
+        }
+        Ok(())
+    }
+
+    /// Under the store's lock.
+    fn write_manifest(&self, path: &Path, manifest: &Manifest) -> Result<(), HubError> {
         // Under the lock: a `remove` of another name may have freed a blob since it was found here.
         for file in &manifest.files {
             if !self.has_blob(&file.sha256) {
                 let reason = format!("{} was removed while the model was added", file.file_name);
-                return Err(HubError::Manifest { path, reason });
+                return Err(HubError::Manifest { path: path.to_path_buf(), reason });
             }
         }
         let text = serde_json::to_string_pretty(manifest).expect("a manifest has only string keys; this is a bug");
-        write_whole(&path, text.as_bytes())
+        write_whole(path, text.as_bytes())
     }
 
     /// Whether a blob is here and is what its name says: its length is compared, then all of it is read.
@@ -283,26 +328,34 @@ impl Store {
         self.home.folders().join(encode(name))
     }
 
-    /// The folder of links of a model of several files, made anew if it is not what the manifest says.
-    fn link_folder(&self, manifest: &Manifest) -> Result<PathBuf, HubError> {
-        let folder = self.folder_path(&manifest.name);
+    /// Beside that of the model: no name is encoded so.
+    fn adapter_folder_path(&self, name: &str) -> PathBuf {
+        self.home.folders().join(format!("{}%adapter", encode(name)))
+    }
+
+    /// A folder of links to files, made anew if it is not what the manifest says.
+    fn link_folder(&self, folder: PathBuf, files: &[&ManifestFile]) -> Result<PathBuf, HubError> {
         let _lock = self.lock()?;
-        let whole = manifest.files.iter().all(|file| {
+        let whole = files.iter().all(|file| {
             let stands_for = std::fs::canonicalize(folder.join(&file.file_name));
             let blob = std::fs::canonicalize(self.blob_path(&file.sha256));
             matches!((stands_for, blob), (Ok(a), Ok(b)) if a == b)
         });
         let count = std::fs::read_dir(&folder).map(Iterator::count).unwrap_or(0);
-        if whole && count == manifest.files.len() {
+        if whole && count == files.len() {
             return Ok(folder);
         }
         remove_folder(&folder)?;
         std::fs::create_dir_all(&folder).map_err(HubError::io("create", &folder))?;
-        for file in &manifest.files {
+        for file in files {
             symbolic_or_hard_link(&self.blob_path(&file.sha256), &folder.join(&file.file_name))?;
         }
         Ok(folder)
     }
+}
+
+fn digests(models: &[Manifest]) -> HashSet<Sha256> {
+    models.iter().flat_map(|model| &model.files).map(|file| file.sha256).collect()
 }
 
 /// A name as a file name that no file system folds, splits or misreads: all but lower-case letters, digits, `.`, `_`
@@ -449,7 +502,7 @@ fn symbolic_link(target: &Path, place: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manifest::{DigestOrigin, FileRole, ManifestFile};
+    use crate::manifest::DigestOrigin;
 
     fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
@@ -476,7 +529,7 @@ mod tests {
     fn manifest(name: &str, files: Vec<ManifestFile>) -> Manifest {
         let (name, source) = (name.to_string(), "test".to_string());
         let unknown = Default::default();
-        Manifest { name, family: "llama".into(), license: None, source, files, ollama: None, unknown }
+        Manifest { name, family: "llama".into(), license: None, source, files, base: None, settings: None, unknown }
     }
 
     #[test]

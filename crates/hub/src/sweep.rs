@@ -1,5 +1,7 @@
 //! What broken-off work leaves in the store: blobs that no manifest names, and downloads that nobody goes on with.
 //!
+//! What was put into the store without a name a moment ago is about to get one, and stays: see `upload.rs`.
+//!
 //! A blob lies in the store before the manifest that names it, so nothing is swept while a pull or an import is under
 //! way: each holds a share of one lock, and who sweeps needs all of it. Read next: `store.rs`.
 
@@ -15,7 +17,7 @@ use std::time::{Duration, SystemTime};
 const ABANDONED_AFTER: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// Files of work that cannot be gone on with.
-const SCRATCH: [&str; 2] = ["scratch-", "import-"];
+const SCRATCH: [&str; 4] = ["scratch-", "import-", "upload-", "create-"];
 
 impl Store {
     /// Held by whoever adds blobs, from before the first until after the manifest; there may be many.
@@ -33,7 +35,8 @@ impl Store {
             for path in entries(&self.home().blobs())? {
                 let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
                 let sha256 = name.strip_prefix("sha256-").and_then(|digits| digits.parse::<Sha256>().ok());
-                let Some(sha256) = sha256.filter(|sha256| !used.contains(sha256)) else { continue };
+                let is_free = |sha256: &Sha256| !used.contains(sha256) && !self.is_held(sha256);
+                let Some(sha256) = sha256.filter(is_free) else { continue };
                 let bytes = exclusive_bytes(&path);
                 if self.discard_blob(&sha256)? {
                     freed += bytes;
@@ -42,6 +45,11 @@ impl Store {
         }
         for path in entries(&self.partial_folder())?.into_iter().filter(|path| is_abandoned(path)) {
             let bytes = exclusive_bytes(&path);
+            if path.is_dir() {
+                // What was being made in it cannot be gone on with; the next sweep tries again.
+                drop(std::fs::remove_dir_all(&path));
+                continue;
+            }
             // Whatever cannot be deleted now is tried again next time.
             if std::fs::remove_file(&path).is_ok() {
                 freed += bytes;

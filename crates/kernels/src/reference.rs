@@ -1,7 +1,7 @@
 //! What each op means, in plain loops over whole arrays with sums in f64: the oracle that every fast path is tested
 //! against. Nothing here is fast, threaded or paged, and nothing outside of tests and benchmarks should call it.
 
-use crate::{Activation, AttentionShape, RopePairing, RopeTable};
+use crate::{Activation, AttentionShape, BidirectionalShape, Gelu, RopePairing, RopeTable};
 
 /// `x` `[T, K]` times `weights` `[N, K]`: the products `[T, N]`, and beside them the sums of magnitudes `Σ |x * w|` that
 /// bound the rounding of any order of additions.
@@ -26,6 +26,38 @@ pub fn rms_norm(x: &[f32], weight: &[f32], eps: f32) -> Vec<f32> {
         out.extend(row.iter().zip(weight).map(|(&x, &w)| (f64::from(x) * scale * f64::from(w)) as f32));
     }
     out
+}
+
+/// Rows of `x` `[R, D]` less their mean, over their standard deviation, times `weight` plus `bias`, both `[D]`.
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f32) -> Vec<f32> {
+    let mut out = Vec::with_capacity(x.len());
+    for row in x.chunks_exact(weight.len()) {
+        let mean = row.iter().map(|&x| f64::from(x)).sum::<f64>() / row.len() as f64;
+        let variance = row.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / row.len() as f64;
+        let scale = 1.0 / (variance + f64::from(eps)).sqrt();
+        let normed = row.iter().map(|&x| (f64::from(x) - mean) * scale);
+        out.extend(normed.zip(weight).zip(bias).map(|((x, &w), &b)| (x * f64::from(w) + f64::from(b)) as f32));
+    }
+    out
+}
+
+/// x times the integral of the normal distribution up to x, or its tanh form.
+pub fn gelu(kind: Gelu, x: &[f32]) -> Vec<f32> {
+    match kind {
+        Gelu::Tanh => gated(Activation::GeluTanh, x, &vec![1.0; x.len()]),
+        Gelu::Erf => x.iter().map(|&x| (f64::from(x) * normal_integral(f64::from(x))) as f32).collect(),
+    }
+}
+
+/// (1 + erf(x / sqrt(2))) / 2 by Simpson's rule over the density from 0 to x, from where its tail is below 1e-30.
+fn normal_integral(x: f64) -> f64 {
+    const STEPS: usize = 2000;
+    let end = x.abs().min(12.0);
+    let density = |z: f64| (-0.5 * z * z).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let step = end / STEPS as f64;
+    let inner: f64 = (1..STEPS).map(|i| if i % 2 == 1 { 4.0 } else { 2.0 } * density(i as f64 * step)).sum();
+    let half = (density(0.0) + inner + density(end)) * step / 3.0;
+    if x < 0.0 { 0.5 - half } else { 0.5 + half }
 }
 
 /// cap * tanh(x / cap)
@@ -115,6 +147,33 @@ pub fn attention(shape: &AttentionShape, q: &[f32], k: &[f32], v: &[f32], positi
                 .map(|(score, position)| (score - max).exp() * f64::from(v[row(position)][d]));
             *out = (weighted.sum::<f64>() / total) as f32;
         }
+    }
+    out
+}
+
+/// Attention in which each position of a text sees all of it: `q`, `k`, `v` `[T, H, Dh]` hold texts of `lens` one behind
+/// the other; returns `[T, H, Dh]`.
+pub fn attention_bidirectional(shape: &BidirectionalShape, [q, k, v]: [&[f32]; 3], lens: &[usize]) -> Vec<f32> {
+    let BidirectionalShape { heads, head_dim, scale } = *shape;
+    let at = |row: usize, head: usize, d: usize| (row * heads + head) * head_dim + d;
+    let mut out = vec![0.0; q.len()];
+    let mut start = 0;
+    for &len in lens {
+        for (query, head) in (start..start + len).flat_map(|query| (0..heads).map(move |head| (query, head))) {
+            let score = |key: usize| {
+                let products = (0..head_dim).map(|d| f64::from(q[at(query, head, d)]) * f64::from(k[at(key, head, d)]));
+                products.sum::<f64>() * f64::from(scale)
+            };
+            let scores: Vec<f64> = (start..start + len).map(score).collect();
+            let max = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            let total: f64 = scores.iter().map(|score| (score - max).exp()).sum();
+            for d in 0..head_dim {
+                let weighted =
+                    scores.iter().zip(start..).map(|(s, key)| (s - max).exp() * f64::from(v[at(key, head, d)]));
+                out[at(query, head, d)] = (weighted.sum::<f64>() / total) as f32;
+            }
+        }
+        start += len;
     }
     out
 }

@@ -9,7 +9,7 @@ use crate::worker::Decoder;
 use chat::{ChatError, ChatModel};
 use futures::channel::oneshot;
 use kernels::PAGE_LEN;
-use model::{Batch, LogitRows, RopeRegime, Segment};
+use model::{AdapterId, Batch, LogitRows, RopeRegime, Segment};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -94,8 +94,12 @@ impl LocalModel {
             )));
         }
         let (reply, outcome) = oneshot::channel();
-        let run =
-            Run { request, vocabulary: self.info().vocabulary, long_rope_after: self.engine_config().long_rope_after };
+        let run = Run {
+            request,
+            vocabulary: self.info().vocabulary,
+            long_rope_after: self.engine_config().long_rope_after,
+            adapter: self.adapter_id(),
+        };
         self.lend(Box::new(move |decoder| {
             let sample = decoder.map(|decoder| run.time(decoder));
             // Whoever asked may have gone.
@@ -112,6 +116,7 @@ struct Run {
     request: BenchRequest,
     vocabulary: usize,
     long_rope_after: Option<usize>,
+    adapter: Option<AdapterId>,
 }
 
 impl Run {
@@ -159,6 +164,7 @@ impl Run {
                 pages: (sequence * pages..(sequence + 1) * pages).map(|page| page as u32).collect(),
                 regime,
                 logits: rows,
+                adapter: self.adapter,
             });
         }
         batch

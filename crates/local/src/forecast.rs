@@ -73,10 +73,10 @@ impl Forecast {
     /// `bandwidth` is the rate of [`ReadRates`] for them, `None` to leave the speed out.
     pub fn of(shape: &ModelShape, weight_bytes: u64, options: &LoadOptions, bandwidth: Option<f64>) -> Forecast {
         let context = options.context_for(shape.context);
-        let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
-        let positions = pages.saturating_mul(PAGE_LEN) as u64;
         let row_bytes = options.kv_element.row_bytes(shape.head_dim).unwrap_or(usize::MAX) as u64;
         let per_position = row_bytes.saturating_mul(2 * (shape.layers * shape.kv_heads) as u64);
+        let pages = options.kv_pages(context, per_position.saturating_mul(PAGE_LEN as u64));
+        let positions = pages.saturating_mul(PAGE_LEN) as u64;
         let heads = (shape.heads + 2 * shape.kv_heads) * shape.head_dim;
         let memory = MemoryPlan {
             weights: weight_bytes,

@@ -9,7 +9,7 @@
 //! stand in no file, only in a parameter layer. A parameter without effect here is told by name, never passed over.
 //! Read next: `answer`, which runs with the result.
 
-use chat::GenerationOptions;
+use chat::{ChatError, GenerationOptions};
 use engine::{Bound, Sampling};
 use formats::{FormatError, Gguf};
 use serde_json::Value;
@@ -156,6 +156,22 @@ impl Parameters {
 /// What to tell of a parameter layer: each parameter that has no effect here, with the reason where its value is wrong.
 pub fn parameters_not_applied(layer: &Value) -> Vec<String> {
     Parameters::of(layer).not_applied
+}
+
+/// Refuses parameters that have no effect here, each by its name.
+///
+/// # Errors
+/// [`ChatError::InvalidRequest`] with the reasons, and the names that are known.
+pub fn check_parameters(layer: &Value) -> Result<(), ChatError> {
+    let wrong = parameters_not_applied(layer);
+    if wrong.is_empty() {
+        return Ok(());
+    }
+    let known: Vec<&str> = PARAMETERS.iter().map(|parameter| parameter.key).collect();
+    let (wrong, known) = (wrong.join(", "), known.join(", "));
+    Err(ChatError::InvalidRequest(format!(
+        "parameters that have no effect here: {wrong}\nhint: leave them out; known are {known}"
+    )))
 }
 
 /// The context that a parameter layer asks for.

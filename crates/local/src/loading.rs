@@ -4,11 +4,16 @@
 
 use crate::forecast::{Forecast, ModelShape};
 use crate::generation::{Parameters, or_else, recommended_by_config, recommended_by_gguf, usable};
+use crate::insert::InsertTokens;
+use crate::memory::human_bytes;
+use crate::opening::Opening;
 use crate::options::{LoadOptions, is_context_of};
 use crate::quantize_mix::file_type_name;
 use crate::thought::CLOSE;
+use crate::tools::Format;
 use chat::{Capabilities, ChatError, GenerationOptions, ModelInfo};
 use formats::{Checkpoint, Gguf, SafetensorsDir, Tensors};
+use kernels::PAGE_LEN;
 use model::Model;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -17,7 +22,7 @@ use std::path::{Path, PathBuf};
 use tokenizer::{ChatTemplate, Tokenizer, TokenizerError};
 
 /// Which model to load.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct ModelSource {
     /// The name to know it by.
     pub name: String,
@@ -27,6 +32,10 @@ pub struct ModelSource {
     pub parameters: Option<Value>,
     /// Where its prepared weights are kept, if they are; see [`crate::LocalHost::prepare`].
     pub prepared: Option<PathBuf>,
+    /// A chat template, Jinja, that goes before that of its files.
+    pub template: Option<String>,
+    /// What stands before every conversation with it.
+    pub opening: Opening,
 }
 
 /// A model's chat template, or why there is none.
@@ -34,18 +43,28 @@ pub struct ModelSource {
 pub(crate) enum Template {
     /// The file has none.
     Missing,
-    /// The file's cannot be used, for this reason.
+    /// The one that there is cannot be used, for this reason.
     Broken(String),
     /// The template.
     Ready(Box<ChatTemplate>),
 }
 
 impl Template {
-    fn source(&self) -> &str {
+    pub(crate) fn source(&self) -> &str {
         match self {
             Template::Ready(template) => template.source(),
             Template::Missing | Template::Broken(_) => "",
         }
+    }
+
+    /// The format in which it teaches calls of tools; none if it takes none, or in a format that is not known here.
+    pub(crate) fn tool_format(&self) -> Option<&'static Format> {
+        Format::of(self.source())
+    }
+
+    /// Whether it takes tools at all.
+    pub(crate) fn takes_tools(&self) -> bool {
+        self.source().contains("tools")
     }
 
     /// Whether the template can be told to think or not.
@@ -66,6 +85,8 @@ pub(crate) struct Parts {
     /// error of opening.
     pub(crate) tokenizer: Result<Tokenizer, ChatError>,
     pub(crate) template: Template,
+    /// The tokens to fill in the middle with, where the model has them.
+    pub(crate) insert: Option<InsertTokens>,
     pub(crate) recommended: GenerationOptions,
     /// What of it was left out, for people.
     pub(crate) notes: Vec<String>,
@@ -73,7 +94,7 @@ pub(crate) struct Parts {
 }
 
 /// An error of a load, with the model's name.
-fn unloadable(name: &str) -> impl Fn(&dyn Display) -> ChatError + '_ {
+pub(crate) fn unloadable(name: &str) -> impl Fn(&dyn Display) -> ChatError + '_ {
     move |error| ChatError::Unloadable(format!("cannot load {name}: {error}"))
 }
 
@@ -90,9 +111,17 @@ impl Parts {
             Err(NoTokenizer::Unusable(reason)) => return Err(refuse(&reason)),
         };
         let template = match &tokenizer {
-            Ok(tokenizer) => template_of(&checkpoint, tokenizer),
+            Ok(tokenizer) => template_of(&checkpoint, source.template.as_deref(), tokenizer),
             // What a template writes could not be read.
             Err(_) => Template::Missing,
+        };
+        let metadata = match &checkpoint {
+            Checkpoint::Gguf(gguf) => Some(&gguf.metadata),
+            Checkpoint::Safetensors(_) => None,
+        };
+        let insert = match &tokenizer {
+            Ok(tokenizer) => InsertTokens::of(tokenizer, metadata).map_err(|error| refuse(&error))?,
+            Err(_) => None,
         };
         let recommended = match &checkpoint {
             Checkpoint::Gguf(gguf) => recommended_by_gguf(gguf).map_err(|error| refuse(&error))?,
@@ -100,7 +129,7 @@ impl Parts {
                 folder.generation_config.as_ref().map(recommended_by_config).unwrap_or_default()
             }
         };
-        let (recommended, notes) = usable(recommended);
+        let (recommended, mut notes) = usable(recommended);
         let parameters = source.parameters.as_ref().map(Parameters::of).unwrap_or_default();
         let recommended = or_else(parameters.options, &recommended);
         let spec = model.spec();
@@ -114,6 +143,7 @@ impl Parts {
                 source.name, spec.context
             )));
         }
+        let context = held_context(&source.name, context, &model, options, &mut notes)?;
         let info = ModelInfo {
             name: source.name.clone(),
             family: spec.family.to_owned(),
@@ -128,11 +158,45 @@ impl Parts {
                 complete: tokenizer.is_ok(),
                 score: tokenizer.is_ok(),
                 think: template.thinks(),
-                tools: template.source().contains("tools"),
+                tools: template.tool_format().is_some(),
+                insert: insert.is_some(),
+                embed: false,
+                relevance: false,
             },
         };
-        Ok(Parts { model, tokenizer, template, recommended, notes, info })
+        Ok(Parts { model, tokenizer, template, insert, recommended, notes, info })
     }
+}
+
+/// The context that the memory for keys and values holds: all of `context`, or, where nobody asked for so much, what there is
+/// room for, with a note.
+fn held_context(
+    name: &str,
+    context: usize,
+    model: &Model,
+    options: &LoadOptions,
+    notes: &mut Vec<String>,
+) -> Result<usize, ChatError> {
+    let page_bytes = model.kv_bytes_per_position(options.kv_element).saturating_mul(PAGE_LEN as u64);
+    let held = options.kv_pages(context, page_bytes).saturating_mul(PAGE_LEN);
+    if context <= held {
+        return Ok(context);
+    }
+    let bytes = human_bytes(options.kv_memory.unwrap_or(0));
+    if held == 0 {
+        return Err(ChatError::InvalidRequest(format!(
+            "{bytes} for keys and values hold no page of {name}, which takes {}\nhint: give it more (--kv-memory)",
+            human_bytes(page_bytes)
+        )));
+    }
+    if options.context.is_some() {
+        return Err(ChatError::InvalidRequest(format!(
+            "context {context} does not fit: {bytes} for keys and values hold {held} positions of {name}\n\
+             hint: choose a context of {held} or less, or give it more (--kv-memory)"
+        )));
+    }
+    notes.push(format!("context {held} instead of {context}: {bytes} for keys and values hold no more (--kv-memory)"));
+    Ok(held)
 }
 
 /// What can be known of a model from its files alone.
@@ -175,6 +239,15 @@ pub fn describe(source: &ModelSource, options: &LoadOptions) -> Result<Descripti
     Ok(Description { info: parts.info, spec, has_tokenizer: parts.tokenizer.is_ok() })
 }
 
+/// Number of weights and how they are stored, from the headers of a model's files.
+///
+/// # Errors
+/// Files that are no model.
+pub(crate) fn glance(path: &Path) -> Result<(u64, String), ChatError> {
+    let checkpoint = Checkpoint::open(path).map_err(|error| ChatError::Unloadable(error.to_string()))?;
+    Ok((parameter_count(checkpoint.tensors()), quantization_of(&checkpoint)))
+}
+
 /// The tokenizer of a model's file alone, for who needs no weights.
 ///
 /// # Errors
@@ -187,7 +260,7 @@ pub fn open_tokenizer(path: &Path) -> Result<Tokenizer, ChatError> {
 }
 
 /// Why there is no tokenizer to work with, in words.
-enum NoTokenizer {
+pub(crate) enum NoTokenizer {
     /// The files hold none.
     Absent(String),
     /// The one that they hold cannot be used.
@@ -204,7 +277,7 @@ impl From<TokenizerError> for NoTokenizer {
 }
 
 /// The tokenizer, with every id that the model's files name as an end.
-fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer, NoTokenizer> {
+pub(crate) fn tokenizer_of(checkpoint: &Checkpoint) -> Result<Tokenizer, NoTokenizer> {
     match checkpoint {
         Checkpoint::Gguf(gguf) => Ok(Tokenizer::from_gguf(&gguf.metadata)?),
         Checkpoint::Safetensors(folder) => tokenizer_of_folder(folder),
@@ -232,8 +305,10 @@ fn end_ids(config: &Value) -> Vec<u32> {
     }
 }
 
-fn template_of(checkpoint: &Checkpoint, tokenizer: &Tokenizer) -> Template {
+/// The template of the files, or the one that was chosen instead.
+fn template_of(checkpoint: &Checkpoint, chosen: Option<&str>, tokenizer: &Tokenizer) -> Template {
     let source = match checkpoint {
+        _ if chosen.is_some() => chosen.map(str::to_owned),
         Checkpoint::Gguf(gguf) => match gguf_template(gguf) {
             Ok(source) => source,
             Err(error) => return Template::Broken(error),
@@ -255,12 +330,12 @@ fn gguf_template(gguf: &Gguf) -> Result<Option<String>, String> {
     }
 }
 
-fn parameter_count(tensors: &Tensors) -> u64 {
+pub(crate) fn parameter_count(tensors: &Tensors) -> u64 {
     tensors.iter().map(|tensor| tensor.shape.iter().map(|&len| len as u64).product::<u64>()).sum()
 }
 
 /// How the weights are stored: the name that the file gives itself, else the type of most of its bytes.
-fn quantization_of(checkpoint: &Checkpoint) -> String {
+pub(crate) fn quantization_of(checkpoint: &Checkpoint) -> String {
     if let Checkpoint::Gguf(gguf) = checkpoint
         && let Ok(Some(file_type)) = gguf.metadata.u32("general.file_type")
         && let Some(name) = file_type_name(file_type)

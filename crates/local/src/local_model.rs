@@ -2,34 +2,47 @@
 //!
 //! Read next: `loading` for where the parts come from, `worker` for the thread, `answer` for the way back.
 
-use crate::answer::Answer;
-use crate::generation::{or_else, sampling};
+use crate::adapters::{Adaptations, InUse};
+use crate::answer::{Answer, Filters};
+use crate::generation::{or_else, random_seed, sampling};
+use crate::insert::InsertTokens;
 use crate::loading::{ModelSource, Parts, Template};
 use crate::memory::{MemoryPlan, STEP_LOGIT_ROWS};
+use crate::opening::Opening;
 use crate::options::LoadOptions;
 use crate::prepared::{self, Prepared};
+use crate::prompt_report::PromptReport;
 use crate::scoring::{ScoreProgress, Scoring};
-use crate::thought::{OPEN, ThoughtSplitter};
-use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, Worker};
+use crate::script::{Beginning, Script};
+use crate::thought::{CLOSE, OPEN, ThoughtSplitter};
+use crate::tools::{Calls, Format, calls_of, names_of};
+use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, SharedActivity, Worker};
 use chat::{
-    ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest, GenerationOptions,
-    Message, ModelInfo, Role, ScoreInput, ScoreRequest, ScoreResponse, ScoredToken,
+    Activity, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
+    GenerationOptions, Message, ModelInfo, Prompt, RankRequest, RankResponse, Role, ScoreRequest, ScoreResponse,
+    ScoredToken, ToolCall, ToolChoice,
 };
-use engine::{Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequest};
+use engine::{Constraint, Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequest};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use kernels::{KvArena, PAGE_LEN, Runtime};
-use model::{PassCost, Workspace};
+use model::{AdapterId, Adapters, Model, PassCost, Workspace};
 use serde_json::{Map, Value, json};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
-use tokenizer::{Encode, TemplateInput, Tokenizer};
+use tokenizer::{Encode, Prompt as TemplatePrompt, TemplateInput, Tokenizer};
 
-/// A loaded model. Dropping it ends its thread and frees its memory once the last answer has ended.
+/// Decides whether a model may take its memory: given the plan, and a check of it against what is free.
+pub(crate) type Admit<'a> = dyn FnMut(&MemoryPlan, &dyn Fn() -> Result<(), ChatError>) -> Result<(), ChatError> + 'a;
+
+/// A loaded model. Dropping it and all views on it ends its thread and frees its memory once the last answer has ended.
 pub struct LocalModel {
-    info: ModelInfo,
+    pub(crate) info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
-    template: Template,
+    template: Arc<Template>,
+    /// What [`Template::tool_format`] found, once.
+    tool_format: Option<&'static Format>,
+    insert: Option<InsertTokens>,
     recommended: GenerationOptions,
     notes: Vec<String>,
     memory: MemoryPlan,
@@ -37,7 +50,14 @@ pub struct LocalModel {
     pass_cost: PassCost,
     prepared: Prepared,
     load_time: Duration,
-    commands: std::sync::mpsc::Sender<Command>,
+    activity: SharedActivity,
+    opening: Opening,
+    /// What the engine's thread computes with: there as long as the thread is.
+    weights: Weak<Model>,
+    pub(crate) adaptations: Arc<Adaptations>,
+    /// The adapter that all its requests go through.
+    pub(crate) adapter: Option<Arc<InUse>>,
+    pub(crate) commands: std::sync::mpsc::Sender<Command>,
 }
 
 impl LocalModel {
@@ -47,18 +67,34 @@ impl LocalModel {
     /// [`ChatError::Unloadable`] for a file that cannot be used or does not fit, [`ChatError::InvalidRequest`] for a
     /// context that the model was not made for.
     pub fn load(source: &ModelSource, options: &LoadOptions, runtime: Arc<Runtime>) -> Result<LocalModel, ChatError> {
+        LocalModel::load_when(source, options, runtime, &mut |_, check| check())
+    }
+
+    /// The same, where `admit` has the last word before memory is taken: it is told what the model will take, and how to
+    /// check that so much is free.
+    ///
+    /// # Errors
+    /// As [`LocalModel::load`], and what `admit` says.
+    pub(crate) fn load_when(
+        source: &ModelSource,
+        options: &LoadOptions,
+        runtime: Arc<Runtime>,
+        admit: &mut Admit<'_>,
+    ) -> Result<LocalModel, ChatError> {
         let began = Instant::now();
         let mut parts = Parts::open(source, options)?;
         let tokenizer = parts.tokenizer?;
         let context = parts.info.context;
-        let pages = context.div_ceil(PAGE_LEN).saturating_mul(options.sequences.max(1));
+        let page_bytes = parts.model.kv_bytes_per_position(options.kv_element).saturating_mul(PAGE_LEN as u64);
+        let pages = options.kv_pages(context, page_bytes);
         let kv_shape = parts.model.kv_shape(pages, options.kv_element);
         let memory = MemoryPlan::of(parts.model.spec(), parts.model.weight_bytes(), &kv_shape);
-        let advice = match options.context {
-            Some(context) => format!("a smaller --context than {context}"),
-            None => "a smaller --context".to_owned(),
+        let advice = match (options.kv_memory, options.context) {
+            (Some(_), _) => "less memory for keys and values (--kv-memory)".to_owned(),
+            (None, Some(context)) => format!("a smaller --context than {context}"),
+            (None, None) => "a smaller --context".to_owned(),
         };
-        memory.check(&source.name, options, &advice)?;
+        admit(&memory, &|| memory.check(&source.name, options, &advice))?;
         let refuse = |error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name));
         let arena = KvArena::new(kv_shape).map_err(refuse)?;
         let prepared = prepared::arrange(&mut parts.model, source.prepared.as_deref(), &runtime).map_err(refuse)?;
@@ -69,17 +105,25 @@ impl LocalModel {
             vocabulary: parts.info.vocabulary,
             // One row of logits each: every running sequence can have its token in every step.
             max_sequences: STEP_LOGIT_ROWS,
+            max_waiting: options.max_waiting,
             logit_rows: STEP_LOGIT_ROWS,
             long_rope_after: parts.model.spec().long_rope_after(),
             speculate: options.speculate,
         };
         let pass_cost = parts.model.pass_cost(options.kv_element);
-        let decoder = ModelDecoder { model: Arc::new(parts.model), runtime, arena, workspace: Workspace::default() };
-        let commands = start(Engine::new(config.clone()), Box::new(decoder))?;
+        let adaptations = Arc::new(Adaptations::new(parts.model.spec().clone()));
+        let model = Arc::new(parts.model);
+        let weights = Arc::downgrade(&model);
+        let (workspace, adapters) = (Workspace::default(), Adapters::default());
+        let decoder = ModelDecoder { model, runtime, arena, workspace, adapters };
+        let activity = SharedActivity::default();
+        let commands = start(Engine::new(config.clone()), Box::new(decoder), Arc::clone(&activity))?;
         Ok(LocalModel {
             info: parts.info,
             tokenizer: Arc::new(tokenizer),
-            template: parts.template,
+            tool_format: parts.template.tool_format(),
+            template: Arc::new(parts.template),
+            insert: parts.insert,
             recommended: parts.recommended,
             notes: parts.notes,
             memory,
@@ -87,8 +131,49 @@ impl LocalModel {
             pass_cost,
             prepared,
             load_time: began.elapsed(),
+            activity,
+            opening: source.opening.clone(),
+            weights,
+            adaptations,
+            adapter: None,
             commands,
         })
+    }
+
+    /// The same with something else that computes.
+    #[cfg(test)]
+    pub(crate) fn computed_by(mut self, decoder: Box<dyn Decoder>) -> LocalModel {
+        self.commands = start(Engine::new(self.config.clone()), decoder, Arc::clone(&self.activity)).unwrap();
+        self
+    }
+
+    /// Another handle on it.
+    pub(crate) fn view(&self) -> LocalModel {
+        LocalModel {
+            info: self.info.clone(),
+            tokenizer: Arc::clone(&self.tokenizer),
+            template: Arc::clone(&self.template),
+            tool_format: self.tool_format,
+            insert: self.insert.clone(),
+            recommended: self.recommended.clone(),
+            notes: self.notes.clone(),
+            memory: self.memory,
+            config: self.config.clone(),
+            pass_cost: self.pass_cost.clone(),
+            prepared: self.prepared,
+            load_time: self.load_time,
+            activity: Arc::clone(&self.activity),
+            opening: self.opening.clone(),
+            weights: Weak::clone(&self.weights),
+            adaptations: Arc::clone(&self.adaptations),
+            adapter: self.adapter.clone(),
+            commands: self.commands.clone(),
+        }
+    }
+
+    /// The adapter that all its requests go through.
+    pub(crate) fn adapter_id(&self) -> Option<AdapterId> {
+        self.adapter.as_ref().map(|adapter| adapter.id())
     }
 
     /// What it takes of memory.
@@ -121,6 +206,12 @@ impl LocalModel {
         &self.pass_cost
     }
 
+    /// Tells, also once the model was dropped, whether its memory is taken: the last answer may go on for a while.
+    pub(crate) fn is_taken(&self) -> impl Fn() -> bool + Send + Sync + 'static {
+        let weights = self.weights.clone();
+        move || weights.strong_count() > 0
+    }
+
     /// Its tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
@@ -136,14 +227,74 @@ impl LocalModel {
     /// # Errors
     /// As [`ChatModel::chat`].
     pub fn render(&self, request: &ChatRequest) -> Result<(String, Vec<u32>), ChatError> {
-        let (prompt, ids) = self.prompt(request)?;
-        Ok((prompt.text().into_owned(), ids))
+        let turn = self.turn(request)?;
+        Ok((turn.prompt.text().into_owned(), turn.ids))
     }
 
-    fn prompt(&self, request: &ChatRequest) -> Result<(tokenizer::Prompt, Vec<u32>), ChatError> {
+    /// A request as the model reads it, and how its answer is to be read. What a call that is required opens with stands at
+    /// the end of the prompt, unless a thought may come before it.
+    fn turn(&self, request: &ChatRequest) -> Result<Turn, ChatError> {
+        let names = self.tools_of(request)?;
+        let prompt = self.prompt(request, names.is_some())?;
+        let text = prompt.text();
+        if let Some(lost) = names.iter().flatten().find(|name| !text.contains(name.as_str())) {
+            return Err(ChatError::InvalidRequest(format!(
+                "the chat template of {} leaves out the tool {lost:?}\nhint: the template takes tools in another way; use another model",
+                self.info.name
+            )));
+        }
+        let mut beginning = self.beginning(&prompt, request.think);
+        let ids = self.tokenizer.encode_prompt(&prompt);
+        let seed = request.options.seed.or(self.recommended.seed).unwrap_or_else(random_seed);
+        let mut calls = names.zip(self.tool_format).map(|(names, format)| calls_of(format, names, request, seed, &ids));
+        let forced = calls.as_ref().and_then(|calls| calls.forced.as_ref());
+        if forced.is_some() && beginning == Beginning::MayThink && self.tokenizer.id_of(OPEN).is_none() {
+            // Nothing could be masked until the mark is whole.
+            beginning = Beginning::Answer;
+        }
+        let script = Script::new(&self.tokenizer, beginning, request.thought_tokens, forced);
+        let opening = forced.filter(|_| beginning == Beginning::Answer).map(|forced| forced.opening.clone());
+        let (prompt, ids) = match (opening, &mut calls) {
+            (Some(opening), Some(calls)) => {
+                calls.parser.prime(&opening);
+                let prompt = prompt.followed_by(&opening);
+                let ids = self.tokenizer.encode_prompt(&prompt);
+                (prompt, ids)
+            }
+            _ => (prompt, ids),
+        };
+        Ok(Turn { prompt, ids, beginning, calls, script })
+    }
+
+    /// The names of the tools that the prompt is to hold; none where there are none or none may be called.
+    fn tools_of(&self, request: &ChatRequest) -> Result<Option<Vec<String>>, ChatError> {
+        let names = names_of(request)?;
+        if names.is_empty() || request.tool_choice == ToolChoice::None {
+            return Ok(None);
+        }
+        let what = match (self.tool_format, self.template.takes_tools()) {
+            (Some(_), _) => return Ok(Some(names)),
+            (None, true) => "tools: the format in which its chat template has them called is not known here",
+            (None, false) => "tools",
+        };
+        Err(ChatError::Unsupported { model: self.info.name.clone(), what })
+    }
+
+    /// Whether the answer to a prompt begins with a thought.
+    fn beginning(&self, prompt: &TemplatePrompt, think: Option<bool>) -> Beginning {
+        let text = prompt.text();
+        match text.trim_end() {
+            _ if !self.template.thinks() => Beginning::Answer,
+            text if text.ends_with(OPEN) => Beginning::Thinking,
+            text if think == Some(false) || text.ends_with(CLOSE) => Beginning::Answer,
+            _ => Beginning::MayThink,
+        }
+    }
+
+    fn prompt(&self, request: &ChatRequest, with_tools: bool) -> Result<TemplatePrompt, ChatError> {
         let name = &self.info.name;
         let hint = "hint: ask for a plain completion (--raw) instead";
-        let template = match &self.template {
+        let template = match &*self.template {
             Template::Ready(template) => template,
             Template::Missing => {
                 return Err(ChatError::InvalidRequest(format!("{name} has no chat template\n{hint}")));
@@ -164,20 +315,22 @@ impl LocalModel {
             self.check_think(think)?;
             variables.insert("enable_thinking".to_owned(), Value::Bool(think));
         }
-        if !request.tools.is_empty() && !self.info.capabilities.tools {
-            return Err(ChatError::Unsupported { model: name.clone(), what: "tools" });
+        if request.thought_tokens.is_some() && !self.template.thinks() {
+            return Err(ChatError::Unsupported { model: name.clone(), what: "thinking" });
         }
-        let messages: Vec<Value> = request.messages.iter().map(message_value).collect();
-        let input =
-            TemplateInput { messages: &messages, tools: &request.tools, add_generation_prompt: true, variables };
+        let conversation = self.opening.before(&request.messages);
+        let messages: Vec<Value> =
+            conversation.iter().map(|message| message_value(message, self.tool_format)).collect();
+        let tools = request.tools.iter().filter(|_| with_tools);
+        let tools: Vec<Value> = tools.map(|tool| tool.definition.clone()).collect();
+        let input = TemplateInput { messages: &messages, tools: &tools, add_generation_prompt: true, variables };
         let prompt = template
             .render(&input, &self.tokenizer)
             .map_err(|error| ChatError::InvalidRequest(format!("the chat template of {name} refuses: {error}")))?;
         if let Some(lost) = self.tokenizer.unencodable_in_prompt(&prompt) {
             return Err(unencodable(name, lost, &prompt.text()));
         }
-        let ids = self.tokenizer.encode_prompt(&prompt);
-        Ok((prompt, ids))
+        Ok(prompt)
     }
 
     fn check_think(&self, think: bool) -> Result<(), ChatError> {
@@ -191,7 +344,7 @@ impl LocalModel {
     }
 
     /// The ids of text that is no conversation: BOS where the model wants one, never an end.
-    fn plain_ids(&self, text: &str) -> Result<Vec<u32>, ChatError> {
+    pub(crate) fn plain_ids(&self, text: &str) -> Result<Vec<u32>, ChatError> {
         let ids = text_ids(&self.info.name, &self.tokenizer, text)?;
         let bos = self.tokenizer.bos().filter(|_| self.tokenizer.adds_bos());
         Ok(bos.into_iter().chain(ids).collect())
@@ -202,21 +355,26 @@ impl LocalModel {
         &self,
         prompt: Vec<u32>,
         options: GenerationOptions,
-        thoughts: Option<ThoughtSplitter>,
+        way: Way<'_>,
     ) -> Result<ChatStream, ChatError> {
         let options = or_else(options, &self.recommended);
         let (events, stream) = mpsc::unbounded();
         let prompt_tokens = prompt.len();
-        let answer =
-            Answer::new(Arc::clone(&self.tokenizer), thoughts, options.stop.clone(), prompt_tokens, events.clone());
+        let filters = Filters { stops: options.stop.clone(), ..way.filters };
+        let report = way.prompt_logprobs.map(|_| PromptReport::new(Arc::clone(&self.tokenizer), prompt.clone()));
+        let answer = Answer::new(Arc::clone(&self.tokenizer), filters, prompt_tokens, events.clone()).reporting(report);
         let request = SequenceRequest {
             prompt,
             max_tokens: options.max_tokens,
             sampling: sampling(&options),
-            stop_ids: self.tokenizer.stop_ids().to_vec(),
+            stop_ids: [self.tokenizer.stop_ids(), way.stop_ids].concat(),
             top_logprobs: options.top_logprobs,
-            prompt_scores: PromptScores::None,
-            constraint: None,
+            prompt_scores: match way.prompt_logprobs {
+                Some(top) => PromptScores::Tokens { from: 1, top },
+                None => PromptScores::None,
+            },
+            constraint: way.script.map(|script| -> Box<dyn Constraint> { Box::new(script) }),
+            adapter: None,
         };
         // Before the sequence is submitted, so that it is the first event whatever the thread does.
         let _ = events.unbounded_send(Ok(ChatEvent::Started { prompt_tokens }));
@@ -225,7 +383,8 @@ impl LocalModel {
         Ok(stream.boxed())
     }
 
-    async fn submit(&self, request: SequenceRequest, listener: Box<dyn Listener>) -> Result<(), ChatError> {
+    pub(crate) async fn submit(&self, request: SequenceRequest, listener: Box<dyn Listener>) -> Result<(), ChatError> {
+        let request = SequenceRequest { adapter: self.adapter_id(), ..request };
         let (admitted, outcome) = oneshot::channel();
         let command = Command::Run { request: Box::new(request), listener, admitted };
         self.commands.send(command).map_err(|_| thread_gone())?;
@@ -242,15 +401,16 @@ impl LocalModel {
             Refused::PromptTooLong { tokens, context } => {
                 ChatError::ContextTooLong { prompt_tokens: tokens, context, maximum_context: self.info.maximum_context }
             }
+            Refused::QueueFull { .. } => ChatError::Overloaded(refused.to_string()),
             other => ChatError::InvalidRequest(other.to_string()),
         }
     }
 
-    /// The ids that a text is scored by.
-    pub(crate) fn score_ids(&self, input: ScoreInput) -> Result<Vec<u32>, ChatError> {
+    /// The ids of a prompt without a template.
+    pub(crate) fn prompt_ids(&self, input: Prompt) -> Result<Vec<u32>, ChatError> {
         match input {
-            ScoreInput::Text(text) => self.plain_ids(&text),
-            ScoreInput::Ids(ids) => Ok(ids),
+            Prompt::Text(text) => self.plain_ids(&text),
+            Prompt::Ids(ids) => Ok(ids),
         }
     }
 
@@ -264,6 +424,7 @@ impl LocalModel {
             top_logprobs: None,
             prompt_scores,
             constraint: None,
+            adapter: None,
         }
     }
 
@@ -283,9 +444,9 @@ impl LocalModel {
         request: ScoreRequest,
         begin: impl FnOnce(usize) -> ScoreProgress,
     ) -> Result<ScoreResponse, ChatError> {
-        let ids = self.score_ids(request.input)?;
+        let ids = self.prompt_ids(request.input)?;
         let (reply, outcome) = oneshot::channel();
-        let sequence = Self::score_request(ids.clone(), PromptScores::Tokens);
+        let sequence = Self::score_request(ids.clone(), PromptScores::Tokens { from: 1, top: 0 });
         self.submit(sequence, Box::new(Scoring::new(begin(ids.len()), reply))).await?;
         let logprobs = outcome.await.map_err(|_| thread_gone())??;
         Ok(ScoreResponse { tokens: self.scored_tokens(&ids, &logprobs) })
@@ -315,9 +476,13 @@ fn unencodable(model: &str, lost: char, text: &str) -> ChatError {
 }
 
 /// Starts the engine's thread; it ends when the sender is dropped.
-fn start(engine: Engine, decoder: Box<dyn Decoder>) -> Result<std::sync::mpsc::Sender<Command>, ChatError> {
+fn start(
+    engine: Engine,
+    decoder: Box<dyn Decoder>,
+    activity: SharedActivity,
+) -> Result<std::sync::mpsc::Sender<Command>, ChatError> {
     let (commands, received) = std::sync::mpsc::channel();
-    let worker = Worker::new(engine, decoder, received);
+    let worker = Worker::new(engine, decoder, received, activity);
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(move || worker.run());
     match thread {
         Ok(_) => Ok(commands),
@@ -325,12 +490,33 @@ fn start(engine: Engine, decoder: Box<dyn Decoder>) -> Result<std::sync::mpsc::S
     }
 }
 
-fn thread_gone() -> ChatError {
+pub(crate) fn thread_gone() -> ChatError {
     ChatError::Internal("the engine's thread has ended".to_owned())
 }
 
+/// A conversation that is ready to be answered.
+struct Turn {
+    prompt: TemplatePrompt,
+    ids: Vec<u32>,
+    beginning: Beginning,
+    calls: Option<Calls>,
+    script: Option<Script>,
+}
+
+/// How an answer is made and read.
+#[derive(Default)]
+struct Way<'a> {
+    filters: Filters,
+    script: Option<Script>,
+    /// Tokens that end it, beside the model's own.
+    stop_ids: &'a [u32],
+    /// Report the prompt, with so many alternatives for each of its tokens.
+    prompt_logprobs: Option<usize>,
+}
+
 /// A message as templates read it.
-fn message_value(message: &Message) -> Value {
+fn message_value(message: &Message, tool_format: Option<&Format>) -> Value {
+    let id = |id: &str| tool_format.map_or_else(|| id.to_owned(), |format| format.id_for_template(id));
     let role = match message.role {
         Role::System => "system",
         Role::User => "user",
@@ -343,7 +529,21 @@ fn message_value(message: &Message) -> Value {
     if let Some(thought) = &message.thought {
         object.insert("reasoning_content".to_owned(), json!(thought));
     }
+    if !message.tool_calls.is_empty() {
+        object.insert(
+            "tool_calls".to_owned(),
+            message.tool_calls.iter().map(|call| tool_call_value(call, &id(&call.id))).collect(),
+        );
+    }
+    if let Some(result_of) = &message.tool_call_id {
+        object.insert("tool_call_id".to_owned(), json!(id(result_of)));
+    }
     Value::Object(object)
+}
+
+/// A call as templates read it: the arguments as an object, not as text.
+fn tool_call_value(call: &ToolCall, id: &str) -> Value {
+    json!({"id": id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}})
 }
 
 impl ChatModel for LocalModel {
@@ -353,15 +553,42 @@ impl ChatModel for LocalModel {
 
     fn chat(&self, request: ChatRequest) -> ChatFuture<'_, ChatStream> {
         Box::pin(async move {
-            let (prompt, ids) = self.prompt(&request)?;
-            let is_open = prompt.text().trim_end().ends_with(OPEN);
-            let thoughts = self.template.thinks().then(|| ThoughtSplitter::on(is_open));
-            self.answer(ids, request.options, thoughts).await
+            let Turn { ids, beginning, calls, script, .. } = self.turn(&request)?;
+            // A call that the prompt opened has no thought before it.
+            let is_in_call = calls.as_ref().is_some_and(|calls| calls.parser.is_primed());
+            let thinks = self.template.thinks() && !is_in_call;
+            let thoughts = thinks.then(|| ThoughtSplitter::on(beginning == Beginning::Thinking));
+            let filters = Filters { thoughts, calls: calls.map(|calls| calls.parser), ..Filters::default() };
+            self.answer(ids, request.options, Way { filters, script, ..Way::default() }).await
         })
     }
 
     fn complete(&self, request: CompletionRequest) -> ChatFuture<'_, ChatStream> {
-        Box::pin(async move { self.answer(self.plain_ids(&request.prompt)?, request.options, None).await })
+        Box::pin(async move {
+            let ids = self.prompt_ids(request.prompt)?;
+            let way = Way { prompt_logprobs: request.prompt_logprobs, ..Way::default() };
+            let Some(suffix) = request.suffix else {
+                return self.answer(ids, request.options, way).await;
+            };
+            let what = "a suffix (fill in the middle)";
+            let insert = self.insert.as_ref();
+            let insert = insert.ok_or_else(|| ChatError::Unsupported { model: self.info.name.clone(), what })?;
+            let suffix = text_ids(&self.info.name, &self.tokenizer, &suffix)?;
+            let ids = insert.prompt(self.tokenizer.bos(), &ids, &suffix);
+            self.answer(ids, request.options, Way { stop_ids: &insert.stop_ids, ..way }).await
+        })
+    }
+
+    fn rank(&self, request: RankRequest) -> ChatFuture<'_, RankResponse> {
+        Box::pin(self.rank_continuations(request))
+    }
+
+    fn count_tokens<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, usize> {
+        Box::pin(async move { Ok(self.turn(request)?.ids.len()) })
+    }
+
+    fn activity(&self) -> Activity {
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {

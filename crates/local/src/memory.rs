@@ -21,7 +21,7 @@ pub(crate) const STEP_LOGIT_ROWS: usize = 64;
 pub struct MemoryPlan {
     /// The weights as stored: mapped from the file, and in memory while they are used.
     pub weights: u64,
-    /// Keys and values of all sequences at the full context.
+    /// Keys and values of all sequences, as pages that they share.
     pub kv: u64,
     /// Buffers of a step, logits included.
     pub workspace: u64,
@@ -47,9 +47,10 @@ impl MemoryPlan {
         if self.total() <= free {
             return Ok(());
         }
-        let context = match options.sequences {
-            0 | 1 => "context".to_owned(),
-            sequences => format!("context of {sequences} sequences"),
+        let context = match (options.kv_memory, options.sequences) {
+            (Some(_), _) => "keys and values".to_owned(),
+            (None, 0 | 1) => "context".to_owned(),
+            (None, sequences) => format!("context of {sequences} sequences"),
         };
         Err(ChatError::Unloadable(format!(
             "{name} needs {} of memory (weights {}, {context} {}, buffers {}), free are {}\n\

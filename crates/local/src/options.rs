@@ -3,7 +3,7 @@
 //! Read next: `loading`.
 
 use crate::memory::free_memory;
-use kernels::{Isa, KernelError, KvElement, Runtime};
+use kernels::{Isa, KernelError, KvElement, PAGE_LEN, Runtime};
 use std::sync::Arc;
 
 /// Positions of a sequence where the caller names none and the model allows as many: enough for a long conversation,
@@ -24,6 +24,11 @@ pub struct LoadOptions {
     /// How many sequences of the full context have a place in memory at once; default 1. Shorter ones share the same
     /// memory, so more of them run together.
     pub sequences: usize,
+    /// Bytes of memory for keys and values, shared by all sequences; default: what `sequences` of the full context take.
+    pub kv_memory: Option<u64>,
+    /// Most requests that wait while others are answered; more are refused as [`chat::ChatError::Overloaded`]. Default: any
+    /// number.
+    pub max_waiting: Option<usize>,
     /// Whether to guess tokens and try several in a step, where few sequences are answered at once. It changes no token.
     pub speculate: bool,
     /// Stretch the context by this factor with YaRN, where the model's family knows it.
@@ -45,6 +50,8 @@ impl Default for LoadOptions {
             isa: None,
             kv_element: KvElement::F16,
             sequences: 1,
+            kv_memory: None,
+            max_waiting: None,
             speculate: true,
             yarn: None,
             memory: None,
@@ -70,5 +77,13 @@ impl LoadOptions {
     /// The context for a model that was made for `maximum` positions.
     pub(crate) fn context_for(&self, maximum: usize) -> usize {
         self.context.unwrap_or(maximum.min(DEFAULT_CONTEXT))
+    }
+
+    /// Pages of KV memory for this context, where a page takes `page_bytes` bytes.
+    pub(crate) fn kv_pages(&self, context: usize, page_bytes: u64) -> usize {
+        match self.kv_memory {
+            Some(bytes) => usize::try_from(bytes / page_bytes.max(1)).unwrap_or(usize::MAX),
+            None => context.div_ceil(PAGE_LEN).saturating_mul(self.sequences.max(1)),
+        }
     }
 }

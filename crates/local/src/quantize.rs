@@ -333,6 +333,7 @@ fn importance(
                 pages: (0..pages as u32).collect(),
                 regime: RopeRegime::Short,
                 logits: LogitRows::All,
+                adapter: None,
             };
             let batch = Batch { tokens: piece.to_vec(), segments: vec![segment] };
             let rows = piece.len();

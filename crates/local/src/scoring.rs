@@ -16,15 +16,15 @@ use crate::LocalModel;
 use crate::answer::broken;
 use crate::memory::{STEP_LOGIT_ROWS, STEP_TOKENS};
 use crate::worker::{Decoder, Listener, Next};
-use chat::{ChatError, ScoreInput};
-use engine::{Counts, Engine, EngineEvent, FinishReason, PromptScores};
+use chat::{ChatError, Prompt};
+use engine::{Budget, Counts, Engine, EngineEvent, FinishReason, PromptScores};
 use futures::channel::oneshot;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 /// Listens to the scoring of one text.
 pub(crate) struct Scoring {
-    /// Of each token but the first.
+    /// Of each token that was asked for.
     logprobs: Vec<f32>,
     progress: ScoreProgress,
     reply: Option<oneshot::Sender<Result<Vec<f32>, ChatError>>>,
@@ -34,7 +34,7 @@ pub(crate) struct Scoring {
 pub type ScoreProgress = Box<dyn FnMut(usize) + Send>;
 
 impl Scoring {
-    /// The reply gets the log-probability of each token but the first.
+    /// The reply gets the log-probability of each token that was asked for, in order.
     pub(crate) fn new(progress: ScoreProgress, reply: oneshot::Sender<Result<Vec<f32>, ChatError>>) -> Scoring {
         Scoring { logprobs: Vec::new(), progress, reply: Some(reply) }
     }
@@ -49,7 +49,7 @@ impl Listener for Scoring {
 
     fn reading(&mut self, _: usize, _: usize) {}
 
-    fn scored(&mut self, logprobs: &[engine::TokenLogprob], _: Vec<f32>) {
+    fn scored(&mut self, logprobs: &[engine::TokenLogprob], _: &[Vec<engine::TokenLogprob>]) {
         (self.progress)(logprobs.len());
         self.logprobs.extend(logprobs.iter().map(|one| one.logprob));
     }
@@ -125,10 +125,11 @@ impl LocalModel {
     ///
     /// # Errors
     /// As scoring; [`ChatError::Unavailable`] comes as the first piece while the model answers somebody.
-    pub fn score_pieces(&self, input: ScoreInput) -> Result<ScoredPieces, ChatError> {
-        let ids = self.score_ids(input)?;
+    pub fn score_pieces(&self, input: Prompt) -> Result<ScoredPieces, ChatError> {
+        let ids = self.prompt_ids(input)?;
         let mut engine = Engine::new(self.engine_config().clone());
-        let request = Self::score_request(ids.clone(), PromptScores::Distributions);
+        let mut request = Self::score_request(ids.clone(), PromptScores::Distributions);
+        request.adapter = self.adapter_id();
         engine.submit(request).map_err(|refused| self.refusal(refused))?;
         let (ask, asked) = channel();
         let (reply, pieces) = channel();
@@ -154,7 +155,7 @@ impl LocalModel {
 /// The next piece of the one text of an engine; `None` after the last.
 fn next_piece(engine: &mut Engine, decoder: &mut dyn Decoder) -> Result<Option<ScoredPiece>, ChatError> {
     let mut events = Vec::new();
-    while let Some(batch) = engine.begin(STEP_TOKENS) {
+    while let Some(batch) = engine.begin(Budget::of(STEP_TOKENS)) {
         engine.finish(decoder.forward(&batch), &mut events);
         let mut piece = None;
         for event in events.drain(..) {

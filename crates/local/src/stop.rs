@@ -17,24 +17,38 @@ pub(crate) struct Scanned {
 pub(crate) struct StopScanner {
     stops: Vec<String>,
     held: String,
+    /// Which of the strings came.
+    found: Option<usize>,
 }
 
 impl StopScanner {
     /// A scanner for these strings; empty ones never match.
     pub(crate) fn new(stops: Vec<String>) -> StopScanner {
-        StopScanner { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), held: String::new() }
+        StopScanner { stops, held: String::new(), found: None }
     }
 
     /// Takes the next piece.
     pub(crate) fn push(&mut self, piece: &str) -> Scanned {
         self.held.push_str(piece);
-        if let Some(start) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
+        let starts = self.stops().filter_map(|(index, stop)| self.held.find(stop).map(|start| (start, index)));
+        if let Some((start, index)) = starts.min() {
+            self.found = Some(index);
             self.held.truncate(start);
             return Scanned { text: std::mem::take(&mut self.held), stopped: true };
         }
         let held_from = self.first_possible_start();
         let kept = self.held.split_off(held_from);
         Scanned { text: std::mem::replace(&mut self.held, kept), stopped: false }
+    }
+
+    /// Which of the strings came, as an index; none where none did.
+    pub(crate) fn found(&self) -> Option<usize> {
+        self.found
+    }
+
+    /// The strings that can match, with their indices.
+    fn stops(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.stops.iter().map(String::as_str).enumerate().filter(|(_, stop)| !stop.is_empty())
     }
 
     /// The stream has ended: what was held back was no stop string.
@@ -47,7 +61,7 @@ impl StopScanner {
         let longest = self.stops.iter().map(String::len).max().unwrap_or(0);
         let earliest = self.held.len().saturating_sub(longest.saturating_sub(1));
         let starts = self.held.char_indices().map(|(start, _)| start).filter(|&start| start >= earliest);
-        let mut possible = starts.filter(|&start| self.stops.iter().any(|stop| stop.starts_with(&self.held[start..])));
+        let mut possible = starts.filter(|&start| self.stops().any(|(_, stop)| stop.starts_with(&self.held[start..])));
         possible.next().unwrap_or(self.held.len())
     }
 }
@@ -78,6 +92,15 @@ mod tests {
         assert_eq!(scan(&["aab"], &["aa", "a", "b"]), ("a".to_owned(), true));
         assert_eq!(scan(&["。終", "\n\n"], &["はい", "。", "終"]), ("はい".to_owned(), true));
         assert_eq!(scan(&[""], &["x"]), ("x".to_owned(), false));
+    }
+
+    #[test]
+    fn the_string_that_came_is_known_by_its_index() {
+        let mut scanner = StopScanner::new(["", "xyz", "b", "bc"].map(str::to_owned).to_vec());
+        assert!(!scanner.push("a").stopped);
+        assert_eq!(scanner.found(), None);
+        assert!(scanner.push("bcxyz").stopped);
+        assert_eq!(scanner.found(), Some(2));
     }
 
     proptest! {

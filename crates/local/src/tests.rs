@@ -13,12 +13,14 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+mod serving;
+
 fn runtime(threads: usize) -> Arc<Runtime> {
     Arc::new(Runtime::new(Isa::detect(), threads).unwrap())
 }
 
 fn source(path: &Path) -> ModelSource {
-    ModelSource { name: "tiny".to_owned(), path: path.to_owned(), parameters: None, prepared: None }
+    ModelSource { name: "tiny".to_owned(), path: path.to_owned(), ..ModelSource::default() }
 }
 
 fn load(tiny: &Tiny) -> (TempDir, LocalModel) {
@@ -55,7 +57,7 @@ fn greedy(max_tokens: usize) -> GenerationOptions {
 }
 
 fn completion(prompt: &str, options: GenerationOptions) -> CompletionRequest {
-    CompletionRequest { prompt: prompt.to_owned(), options }
+    CompletionRequest::new(Prompt::Text(prompt.to_owned()), options)
 }
 
 fn conversation(text: &str) -> ChatRequest {
@@ -83,7 +85,7 @@ fn end_of(events: &[ChatEvent]) -> (FinishReason, Usage) {
 }
 
 /// `[T, V]` log-probabilities of what may come after each position of a text.
-fn distributions(model: &LocalModel, input: ScoreInput) -> Vec<f32> {
+fn distributions(model: &LocalModel, input: Prompt) -> Vec<f32> {
     model.score_pieces(input).unwrap().flat_map(|piece| piece.unwrap().distributions).collect()
 }
 
@@ -199,7 +201,7 @@ fn a_long_prompt_tells_how_far_it_is_read_and_a_text_how_far_it_is_scored() {
     assert_eq!(told, steps.collect::<Vec<_>>());
 
     let (counts, heard) = std::sync::mpsc::channel();
-    let request = ScoreRequest { input: ScoreInput::Text(long) };
+    let request = ScoreRequest { input: Prompt::Text(long) };
     let scored = block_on(model.score_watched(request, |tokens| {
         counts.send(tokens).unwrap();
         Box::new(move |count| counts.send(count).unwrap())
@@ -216,7 +218,7 @@ fn text_that_the_vocabulary_cannot_express_is_refused() {
     assert!(model.render(&conversation("ab")).is_ok());
     let refused = refusal(model.render(&conversation("a\u{4}b")));
     assert!(refused.contains("U+0004 at byte 18 of the text\nhint: "), "{refused}");
-    let score = |text: &str| ScoreRequest { input: ScoreInput::Text(text.to_owned()) };
+    let score = |text: &str| ScoreRequest { input: Prompt::Text(text.to_owned()) };
     assert!(block_on(model.score(score("ab"))).is_ok());
     let refused = refusal(block_on(model.score(score("ab\u{4}"))));
     assert!(refused.contains("U+0004 at byte 2 of the text"), "{refused}");
@@ -321,7 +323,7 @@ fn keys_and_values_in_bytes_take_less_memory_and_change_little() {
         LocalModel::load(&source(&path), &options, runtime(2)).unwrap()
     };
     let models = [KvElement::F32, KvElement::Q8_0].map(load);
-    let input = ScoreInput::Text("ab yes 語 ".repeat(8));
+    let input = Prompt::Text("ab yes 語 ".repeat(8));
     let [exact, bytes] = [0, 1].map(|index| distributions(&models[index], input.clone()));
     let mean = exact.iter().zip(&bytes).map(|(a, b)| f64::from(a - b).abs()).sum::<f64>() / exact.len() as f64;
     assert!(mean > 0.0 && mean < 0.1, "log-probabilities differ by {mean} on average");
@@ -383,9 +385,9 @@ fn log_probabilities_agree_with_scores() {
     let prompt = model.tokenizer().encode("abab", tokenizer::Encode::default());
     let ids: Vec<u32> =
         [bos].into_iter().chain(prompt.iter().copied()).chain(said.iter().map(|token| token.id)).collect();
-    let request = ScoreRequest { input: ScoreInput::Ids(ids.clone()) };
+    let request = ScoreRequest { input: Prompt::Ids(ids.clone()) };
     let response = block_on(model.score(request)).unwrap();
-    let distributions = distributions(&model, ScoreInput::Ids(ids.clone()));
+    let distributions = distributions(&model, Prompt::Ids(ids.clone()));
     assert_eq!(response.tokens.len(), ids.len());
     assert_eq!(response.tokens[0].logprob, None);
     assert_eq!(distributions.len(), ids.len() * VOCABULARY);
@@ -401,23 +403,23 @@ fn log_probabilities_agree_with_scores() {
 fn a_long_text_is_scored_in_pieces() {
     let (_folder, model) = load(&Tiny::default());
     let score = |input| block_on(model.score(ScoreRequest { input }));
-    let response = score(ScoreInput::Text("ab".repeat(100))).unwrap();
+    let response = score(Prompt::Text("ab".repeat(100))).unwrap();
     assert_eq!(response.tokens.len(), 201, "the letters and the beginning of the sequence");
     assert!(response.tokens[1..].iter().all(|token| token.logprob.is_some_and(|logprob| logprob < 0.0)));
     assert_eq!(
-        refusal(score(ScoreInput::Text("a".repeat(300)))),
+        refusal(score(Prompt::Text("a".repeat(300)))),
         "the prompt has 301 tokens, the context holds 256\n\
          hint: shorten it: the model's own context is no larger"
     );
-    assert_eq!(refusal(score(ScoreInput::Ids(vec![]))), "the prompt is empty, expected at least one token");
+    assert_eq!(refusal(score(Prompt::Ids(vec![]))), "the prompt is empty, expected at least one token");
     let unknown = format!("token 5000 is outside the vocabulary of {VOCABULARY} tokens");
-    assert_eq!(refusal(score(ScoreInput::Ids(vec![5000]))), unknown);
+    assert_eq!(refusal(score(Prompt::Ids(vec![5000]))), unknown);
 }
 
 #[test]
 fn distributions_come_in_bounded_pieces_and_agree_with_the_whole() {
     let (_folder, model) = load(&Tiny::default());
-    let input = || ScoreInput::Text("ab".repeat(100));
+    let input = || Prompt::Text("ab".repeat(100));
     let whole = block_on(model.score(ScoreRequest { input: input() })).unwrap();
     let (mut logprobs, mut positions) = (Vec::new(), 0);
     for piece in model.score_pieces(input()).unwrap() {
@@ -436,9 +438,9 @@ fn distributions_come_in_bounded_pieces_and_agree_with_the_whole() {
 fn two_models_are_scored_in_turns_and_a_text_left_halfway_is_in_nobodys_way() {
     let (_folder, one) = load(&Tiny::default());
     let (_folder, other) = load(&Tiny::default());
-    let input = ScoreInput::Text("ab".repeat(100));
+    let input = Prompt::Text("ab".repeat(100));
     let mut pieces = one.score_pieces(input.clone()).unwrap();
-    let mut others = other.score_pieces(ScoreInput::Ids(pieces.ids().to_vec())).unwrap();
+    let mut others = other.score_pieces(Prompt::Ids(pieces.ids().to_vec())).unwrap();
     for _ in 0..2 {
         assert_eq!(pieces.next().unwrap().unwrap(), others.next().unwrap().unwrap());
     }
@@ -446,7 +448,7 @@ fn two_models_are_scored_in_turns_and_a_text_left_halfway_is_in_nobodys_way() {
     assert_eq!(block_on(one.score(ScoreRequest { input: input.clone() })).unwrap().tokens.len(), 201);
     assert_eq!(others.by_ref().count(), 2, "201 positions are four pieces");
     assert!(others.next().is_none(), "the end stays the end");
-    let refused = refusal(one.score_pieces(ScoreInput::Ids(vec![5; 300])));
+    let refused = refusal(one.score_pieces(Prompt::Ids(vec![5; 300])));
     assert!(refused.starts_with("the prompt has 300 tokens, the context holds 256"), "{refused}");
     let (_folder, broken) = load(&Tiny { is_broken: true, ..Tiny::default() });
     let ends: Vec<_> = broken.score_pieces(input).unwrap().collect();
@@ -479,7 +481,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
     assert_eq!(chat(ChatRequest { think: Some(true), ..conversation("a") }), "tiny does not support thinking");
     let options = GenerationOptions { top_p: Some(2.0), ..greedy(1) };
     assert_eq!(chat(ChatRequest { options, ..conversation("a") }), "top_p is 2, expected a number above 0, at most 1");
-    let tools = vec![serde_json::json!({})];
+    let tools = vec![Tool { name: "f".to_owned(), definition: serde_json::json!({}) }];
     assert_eq!(chat(ChatRequest { tools, ..conversation("a") }), "tiny does not support tools");
     assert!(chat(conversation(&"a".repeat(400))).starts_with("the prompt has 4"));
 }
@@ -600,7 +602,7 @@ fn a_model_is_quantized_and_still_runs() {
     let folder = TempDir::new().unwrap();
     let path = Tiny::default().write(folder.path());
     let base = LocalModel::load(&source(&path), &LoadOptions::default(), runtime(1)).unwrap();
-    let input = ScoreInput::Text("ab yes 語".to_owned());
+    let input = Prompt::Text("ab yes 語".to_owned());
     let expected = distributions(&base, input.clone());
     let run = runtime(1);
     let text = "ab ab yes yes 語 ab ".repeat(8);

@@ -24,6 +24,8 @@ pub(crate) struct Tiny {
     pub(crate) is_broken: bool,
     /// A byte-level vocabulary without merges, in which `U+0004` has no token.
     pub(crate) lacks_a_byte: bool,
+    /// Control tokens in the places of the last three [`WORDS`].
+    pub(crate) controls: [&'static str; 3],
 }
 
 /// A template of ChatML's form.
@@ -32,7 +34,13 @@ pub(crate) const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ m
 
 impl Default for Tiny {
     fn default() -> Tiny {
-        Tiny { template: Some(TEMPLATE), context: 256, is_broken: false, lacks_a_byte: false }
+        Tiny {
+            template: Some(TEMPLATE),
+            context: 256,
+            is_broken: false,
+            lacks_a_byte: false,
+            controls: [WORDS[5], WORDS[6], WORDS[7]],
+        }
     }
 }
 
@@ -90,12 +98,13 @@ impl Tiny {
             _ => format!("<0x{byte:02X}>"),
         });
         let tokens = ["<unk>", "<s>", "</s>"].map(str::to_owned).into_iter().chain(bytes);
-        let tokens: Vec<String> = tokens.chain(WORDS.map(str::to_owned)).collect();
+        let words = WORDS[..5].iter().chain(&self.controls).map(|&word| word.to_owned());
+        let tokens: Vec<String> = tokens.chain(words).collect();
         let kind = |token: &String| match token.as_str() {
             "<unk>" => 2,
             "<s>" | "</s>" => 3,
             text if text.starts_with("<0x") => 6,
-            text if text.starts_with("<|") => 3,
+            text if self.controls.contains(&text) => 3,
             _ => 1,
         };
         let kinds: Vec<i32> = tokens.iter().map(kind).collect();

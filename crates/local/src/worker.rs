@@ -3,31 +3,35 @@
 //! ```text
 //! loop:  take commands (waiting for one only while there is nothing to compute)
 //!        cancel the sequences whose listener has gone
-//!        begin -> forward -> finish; hand the events to the listeners
+//!        begin (within what the pace allows) -> forward -> finish; hand the events to the listeners
+//!        tell what the model is doing
 //! ```
 //!
 //! A panic inside a step ends the sequences of that step with an internal error; the engine's state is rebuilt and all
 //! others go on. A panic in a listener ends its request alone. The thread ends when its model was dropped and the last
 //! answer has ended. Read next: `answer` and `scoring`, the listeners.
 
-use chat::{ChatError, TokenLogprob};
-use engine::{Counts, Engine, EngineEvent, FinishReason, Refused, SequenceId, SequenceRequest};
+use chat::{Activity, ChatError, TokenLogprob};
+use engine::{Counts, Engine, EngineEvent, FinishReason, Refused, SequenceId, SequenceRequest, Status};
 use futures::channel::oneshot;
 use kernels::{KvArena, Runtime};
-use model::{Batch, Model, Workspace};
+use model::{Adapter, AdapterId, Adapters, Batch, Model, Workspace};
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::memory::STEP_TOKENS;
+use crate::memory::{STEP_LOGIT_ROWS, STEP_TOKENS};
+use crate::pace::Pace;
 
 /// What runs a batch: the model with its memory, or a scripted one in tests.
 pub(crate) trait Decoder: Send {
     /// The logits of the batch's rows, `[rows, V]`.
     fn forward(&mut self, batch: &Batch) -> &[f32];
+    /// Gives an adapter its id, or forgets the one of this id.
+    fn adapt(&mut self, id: AdapterId, adapter: Option<Arc<Adapter>>);
     /// Makes buffers anew after a pass that did not end.
     fn reset(&mut self);
 }
@@ -38,11 +42,19 @@ pub(crate) struct ModelDecoder {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) arena: KvArena,
     pub(crate) workspace: Workspace,
+    pub(crate) adapters: Adapters,
 }
 
 impl Decoder for ModelDecoder {
     fn forward(&mut self, batch: &Batch) -> &[f32] {
-        self.model.forward(&self.runtime, batch, &mut self.arena, &mut self.workspace)
+        self.model.forward_adapted(&self.runtime, batch, &self.adapters, &mut self.arena, &mut self.workspace)
+    }
+
+    fn adapt(&mut self, id: AdapterId, adapter: Option<Arc<Adapter>>) {
+        match adapter {
+            Some(adapter) => self.adapters.insert(id, adapter),
+            None => self.adapters.remove(id),
+        }
     }
 
     fn reset(&mut self) {
@@ -66,8 +78,8 @@ pub(crate) trait Listener: Send {
     fn token(&mut self, token: u32, logprob: Option<f32>, top: &[engine::TokenLogprob]) -> Next;
     /// So many tokens are read, of so many that are to be read before one is generated.
     fn reading(&mut self, read: usize, total: usize);
-    /// A piece of the prompt was scored.
-    fn scored(&mut self, logprobs: &[engine::TokenLogprob], distributions: Vec<f32>);
+    /// A piece of the prompt was scored: its tokens, and the most likely ones in the place of each.
+    fn scored(&mut self, logprobs: &[engine::TokenLogprob], top: &[Vec<engine::TokenLogprob>]);
     /// It has ended; nothing follows. After [`Next::Stop`] this comes too, as [`FinishReason::Cancelled`] or with the reason
     /// for which it had ended in that very step.
     fn finished(&mut self, end: Result<FinishReason, ChatError>, counts: Counts);
@@ -89,6 +101,10 @@ pub(crate) enum Command {
     },
     /// Lend the decoder.
     Lend(Exclusive),
+    /// From now on sequences may name this adapter.
+    Adapt(AdapterId, Arc<Adapter>),
+    /// No sequence that comes after this will name it; forget it once those that do have ended.
+    Retire(AdapterId),
 }
 
 struct Listening {
@@ -96,6 +112,7 @@ struct Listening {
     is_started: bool,
     /// It wants no more tokens.
     is_stopped: bool,
+    adapter: Option<AdapterId>,
 }
 
 /// The state of the thread.
@@ -105,11 +122,38 @@ pub(crate) struct Worker {
     commands: Receiver<Command>,
     listening: BTreeMap<SequenceId, Listening>,
     events: Vec<EngineEvent>,
+    pace: Pace,
+    /// Steps and tokens so far; the rest of it is the engine's to know.
+    done: Activity,
+    /// What others are told.
+    activity: SharedActivity,
+    /// Adapters to be forgotten.
+    retired: Vec<AdapterId>,
 }
 
+/// What the model is doing, for whoever asks from another thread; written once a step.
+pub(crate) type SharedActivity = Arc<Mutex<Activity>>;
+
 impl Worker {
-    pub(crate) fn new(engine: Engine, decoder: Box<dyn Decoder>, commands: Receiver<Command>) -> Worker {
-        Worker { engine, decoder, commands, listening: BTreeMap::new(), events: Vec::new() }
+    pub(crate) fn new(
+        engine: Engine,
+        decoder: Box<dyn Decoder>,
+        commands: Receiver<Command>,
+        activity: SharedActivity,
+    ) -> Worker {
+        let mut worker = Worker {
+            engine,
+            decoder,
+            commands,
+            listening: BTreeMap::new(),
+            events: Vec::new(),
+            pace: Pace::new(STEP_TOKENS, STEP_LOGIT_ROWS),
+            done: Activity::default(),
+            activity,
+            retired: Vec::new(),
+        };
+        worker.tell_activity();
+        worker
     }
 
     /// Runs until the model was dropped and everything has ended.
@@ -118,7 +162,41 @@ impl Worker {
             self.cancel_the_gone();
             self.step();
             self.hand_out();
+            self.tell_activity();
+            self.forget_retired();
         }
+    }
+
+    fn tell_activity(&mut self) {
+        let config = self.engine.config();
+        let Status { running, waiting, free_pages, cached_pages, prefix_queries, prefix_hits, preemptions } =
+            self.engine.status();
+        self.done = Activity {
+            running,
+            waiting,
+            pages: config.pages,
+            free_pages,
+            cached_pages,
+            page_len: config.page_len,
+            prefix_queries,
+            prefix_hits,
+            preemptions,
+            ..self.done
+        };
+        // Nobody panics while holding it, and numbers cannot be left half written.
+        *self.activity.lock().unwrap_or_else(PoisonError::into_inner) = self.done;
+    }
+
+    /// Forgets the retired adapters that no sequence uses any more.
+    fn forget_retired(&mut self) {
+        let (listening, decoder) = (&self.listening, &mut self.decoder);
+        self.retired.retain(|&id| {
+            let is_used = listening.values().any(|one| one.adapter == Some(id));
+            if !is_used {
+                decoder.adapt(id, None);
+            }
+            is_used
+        });
     }
 
     /// False when no command can come any more and nothing is left to do.
@@ -140,10 +218,12 @@ impl Worker {
     fn obey(&mut self, command: Command) {
         match command {
             Command::Run { request, listener, admitted } => {
+                let adapter = request.adapter;
                 let outcome = self.engine.submit(*request);
                 let answer = match outcome {
                     Ok(id) => {
-                        self.listening.insert(id, Listening { listener, is_started: false, is_stopped: false });
+                        let (is_started, is_stopped) = (false, false);
+                        self.listening.insert(id, Listening { listener, is_started, is_stopped, adapter });
                         Ok(())
                     }
                     Err(refused) => Err(refused),
@@ -151,6 +231,8 @@ impl Worker {
                 // Whoever no longer waits for the answer has dropped its stream too, which the next step notices.
                 let _ = admitted.send(answer);
             }
+            Command::Adapt(id, adapter) => self.decoder.adapt(id, Some(adapter)),
+            Command::Retire(id) => self.retired.push(id),
             Command::Lend(work) => {
                 let decoder = &mut self.decoder;
                 let is_idle = self.engine.is_idle();
@@ -181,10 +263,16 @@ impl Worker {
     fn step(&mut self) {
         let at = Instant::now();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            if let Some(batch) = self.engine.begin(STEP_TOKENS) {
+            let budget = self.pace.budget(self.engine.demand());
+            if let Some(batch) = self.engine.begin(budget) {
                 let logits = self.decoder.forward(&batch);
                 self.engine.finish(logits, &mut self.events);
-                self.engine.tell_cost(at.elapsed().as_secs_f32());
+                let seconds = at.elapsed().as_secs_f32();
+                self.engine.tell_cost(seconds);
+                self.pace.tell(self.engine.step_shape(), seconds);
+                self.done.steps += 1;
+                self.done.prompt_tokens += self.engine.step_shape().prompt_tokens as u64;
+                self.done.generated_tokens += self.events.iter().filter(|event| is_generated(event)).count() as u64;
             }
         }));
         for (&id, one) in self.listening.iter_mut().filter(|(_, one)| !one.is_started) {
@@ -250,8 +338,8 @@ fn tell(listener: &mut dyn Listener, event: EngineEvent) -> Next {
             listener.reading(read, total);
             Next::GoOn
         }
-        EngineEvent::PromptLogprobs { logprobs, distributions, .. } => {
-            listener.scored(&logprobs, distributions);
+        EngineEvent::PromptLogprobs { logprobs, top, .. } => {
+            listener.scored(&logprobs, &top);
             Next::GoOn
         }
         EngineEvent::Finished { reason, counts, .. } => {
@@ -261,15 +349,26 @@ fn tell(listener: &mut dyn Listener, event: EngineEvent) -> Next {
     }
 }
 
+/// Whether a token was generated, the one that ends an answer among them.
+fn is_generated(event: &EngineEvent) -> bool {
+    matches!(event, EngineEvent::Token { .. } | EngineEvent::Finished { reason: FinishReason::Stop(_), .. })
+}
+
 /// What a panic said.
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a step failed".to_owned())
 }
 
 /// A token with its text, for people.
 pub(crate) fn with_text(tokenizer: &tokenizer::Tokenizer, one: engine::TokenLogprob) -> TokenLogprob {
-    TokenLogprob { id: one.token, text: tokenizer.token_text(one.token), logprob: one.logprob, top: Vec::new() }
+    TokenLogprob {
+        id: one.token,
+        text: tokenizer.token_text(one.token),
+        bytes: tokenizer.token_bytes(one.token).into_owned(),
+        logprob: one.logprob,
+        top: Vec::new(),
+    }
 }
 
 #[cfg(test)]
@@ -282,15 +381,20 @@ mod tests {
     /// A pass that reads this token fails.
     const POISON: u32 = 7;
 
-    /// Says the token after the last one, and fails where it reads poison.
+    /// Says the token after the last one, and fails where it reads poison, or rows of an adapter that it was to forget.
     #[derive(Default)]
     struct Scripted {
         logits: Vec<f32>,
+        forgotten: Arc<Mutex<Vec<AdapterId>>>,
     }
 
     impl Decoder for Scripted {
         fn forward(&mut self, batch: &Batch) -> &[f32] {
             assert!(!batch.tokens.contains(&POISON), "poison was read");
+            let forgotten = self.forgotten.lock().unwrap();
+            for id in batch.segments.iter().filter_map(|segment| segment.adapter) {
+                assert!(!forgotten.contains(&id), "a forgotten adapter");
+            }
             self.logits.clear();
             let mut end = 0;
             for segment in &batch.segments {
@@ -301,6 +405,11 @@ mod tests {
                 }
             }
             &self.logits
+        }
+
+        fn adapt(&mut self, id: AdapterId, adapter: Option<Arc<Adapter>>) {
+            assert!(adapter.is_none(), "none is given");
+            self.forgotten.lock().unwrap().push(id);
         }
 
         fn reset(&mut self) {
@@ -326,7 +435,7 @@ mod tests {
             Next::GoOn
         }
         fn reading(&mut self, _: usize, _: usize) {}
-        fn scored(&mut self, _: &[engine::TokenLogprob], _: Vec<f32>) {}
+        fn scored(&mut self, _: &[engine::TokenLogprob], _: &[Vec<engine::TokenLogprob>]) {}
         fn finished(&mut self, end: Result<FinishReason, ChatError>, _: Counts) {
             self.heard.lock().unwrap().1.push(end.map_err(|error| error.to_string()));
         }
@@ -343,6 +452,7 @@ mod tests {
             context: 16,
             vocabulary: VOCABULARY,
             max_sequences,
+            max_waiting: None,
             logit_rows: 8,
             long_rope_after: None,
             speculate: true,
@@ -359,6 +469,7 @@ mod tests {
                 top_logprobs: None,
                 prompt_scores: PromptScores::None,
                 constraint: None,
+                adapter: None,
             };
             let listener = Box::new(Ear { heard: Arc::clone(&heard), hates });
             let (admitted, _) = oneshot::channel();
@@ -366,8 +477,55 @@ mod tests {
             all.push(heard);
         }
         drop(commands);
-        Worker::new(Engine::new(config), Box::new(Scripted::default()), received).run();
+        let activity = SharedActivity::default();
+        Worker::new(Engine::new(config), Box::new(Scripted::default()), received, Arc::clone(&activity)).run();
+        let Activity { running, waiting, pages, free_pages, cached_pages, .. } = *activity.lock().unwrap();
+        assert_eq!((running, waiting, free_pages + cached_pages), (0, 0, pages), "all have ended");
         all.into_iter().map(|heard| heard.lock().unwrap().clone()).collect()
+    }
+
+    /// One adapter is retired while a sequence uses it, which ends as it would have, one while none does.
+    #[test]
+    fn a_retired_adapter_is_forgotten_after_its_last_sequence() {
+        let config = EngineConfig {
+            pages: 16,
+            page_len: 4,
+            context: 16,
+            vocabulary: VOCABULARY,
+            max_sequences: 1,
+            max_waiting: None,
+            logit_rows: 8,
+            long_rope_after: None,
+            speculate: true,
+        };
+        let (commands, received) = std::sync::mpsc::channel();
+        let used = AdapterId(3);
+        let heard: Vec<Heard> = [0, 1].map(|_| Heard::default()).into();
+        for heard in &heard {
+            let request = SequenceRequest {
+                prompt: vec![0],
+                max_tokens: Some(4),
+                sampling: Sampling::default(),
+                stop_ids: vec![],
+                top_logprobs: None,
+                prompt_scores: PromptScores::None,
+                constraint: None,
+                adapter: Some(used),
+            };
+            let listener = Box::new(Ear { heard: Arc::clone(heard), hates: None });
+            let (admitted, _) = oneshot::channel();
+            commands.send(Command::Run { request: Box::new(request), listener, admitted }).unwrap();
+        }
+        commands.send(Command::Retire(used)).unwrap();
+        commands.send(Command::Retire(AdapterId(4))).unwrap();
+        drop(commands);
+        let decoder = Scripted::default();
+        let forgotten = Arc::clone(&decoder.forgotten);
+        Worker::new(Engine::new(config), Box::new(decoder), received, SharedActivity::default()).run();
+        for heard in heard {
+            assert_eq!(*heard.lock().unwrap(), (vec![1, 2, 3, 4], vec![Ok(FinishReason::Length)]));
+        }
+        assert_eq!(*forgotten.lock().unwrap(), [AdapterId(4), used]);
     }
 
     #[test]

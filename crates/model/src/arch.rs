@@ -12,6 +12,8 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 
+use kernels::RopePairing;
+
 use crate::ModelError;
 use crate::gguf_keys::GgufKeys;
 use crate::hf_config::HfConfig;
@@ -29,6 +31,8 @@ pub struct Family {
     pub yarn_on_request: bool,
     /// Where its safetensors name a layer's tensors otherwise than [`HF_NAMES`].
     hf_names: &'static [(LayerTensor, &'static str)],
+    /// The order of the rows of query and key in its GGUF files; in safetensors it is [`RopePairing::Halves`].
+    pub(crate) gguf_pairing: RopePairing,
     pub(crate) from_gguf: fn(&GgufKeys<'_>) -> Result<DecoderSpec, ModelError>,
     /// The second argument is the class, one of `hf`.
     pub(crate) from_hf: fn(&HfConfig<'_>, &str) -> Result<DecoderSpec, ModelError>,
@@ -53,6 +57,17 @@ impl Family {
     /// [`ModelError::UnknownFamily`], with those that are known.
     pub fn of_hf(class: &str) -> Result<&'static Family, ModelError> {
         find(class, |family| family.hf)
+    }
+
+    /// The family of this name.
+    ///
+    /// # Errors
+    /// [`ModelError::UnknownFamily`], with those that are known.
+    pub(crate) fn named(name: &str) -> Result<&'static Family, ModelError> {
+        FAMILIES.iter().copied().find(|family| family.name == name).ok_or_else(|| ModelError::UnknownFamily {
+            got: name.to_owned(),
+            known: FAMILIES.iter().map(|family| family.name).collect::<Vec<_>>().join(", "),
+        })
     }
 
     pub(crate) fn hf_name(&self, tensor: LayerTensor) -> &'static str {

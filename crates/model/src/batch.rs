@@ -27,6 +27,10 @@ pub enum LogitRows {
     All,
 }
 
+/// Names an adapter among those that a [`Model`](crate::Model) was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AdapterId(pub u32);
+
 /// Adjacent tokens of one sequence.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -40,6 +44,8 @@ pub struct Segment {
     pub regime: RopeRegime,
     /// Which logits are wanted.
     pub logits: LogitRows,
+    /// The adapter that its rows go through beside the model's own weights.
+    pub adapter: Option<AdapterId>,
 }
 
 impl Segment {
@@ -75,7 +81,14 @@ mod tests {
 
     #[test]
     fn logit_rows_add_up() {
-        let segment = |len, logits| Segment { position: 0, len, pages: vec![0], regime: RopeRegime::Short, logits };
+        let segment = |len, logits| Segment {
+            position: 0,
+            len,
+            pages: vec![0],
+            regime: RopeRegime::Short,
+            logits,
+            adapter: None,
+        };
         let segments = vec![segment(3, LogitRows::None), segment(2, LogitRows::Last), segment(4, LogitRows::All)];
         assert_eq!(Batch { tokens: vec![0; 9], segments }.logit_rows(), 5);
     }

@@ -86,6 +86,18 @@ pub enum ModelError {
         /// The type in the file.
         got: String,
     },
+    /// An adapter does not fit the model, or is of a kind that is not built.
+    #[error("{subject}: expected {expected}, got {got}\nhint: {hint}")]
+    Adapter {
+        /// The key or tensor.
+        subject: String,
+        /// What would have been right.
+        expected: String,
+        /// What the adapter has.
+        got: String,
+        /// Where to go from here.
+        hint: &'static str,
+    },
     /// The container itself is at fault.
     #[error(transparent)]
     Format(#[from] FormatError),

@@ -16,9 +16,10 @@ use std::ops::Range;
 
 use kernels::{AttentionShape, Buffer, KvArena, KvSpan, MatMul, RopeTurns, Runtime};
 
+use crate::adapter::{self, AdaptedRows, LowRankWork, Site};
 use crate::spec::{LayerOp, LayerSpec, LayerTensor};
 use crate::weights::{LayerWeights, Weight};
-use crate::{Batch, LogitRows, Model, RopeRegime};
+use crate::{Adapters, Batch, LogitRows, Model, RopeRegime};
 
 /// Buffers of a forward pass, kept from one to the next and grown when a batch is larger than all before.
 #[derive(Debug, Default)]
@@ -37,6 +38,7 @@ pub struct Workspace {
     positions: Vec<u32>,                      // [T]
     regimes: Vec<(Range<usize>, RopeRegime)>, // adjacent rows of one regime
     turns: Vec<RopeTurns>,                    // of each rotary embedding
+    low_rank: LowRankWork,
 }
 
 /// Sees the input of every matrix: the matrix's tensor name in a GGUF file, and `[T, K]` f32.
@@ -59,7 +61,24 @@ impl Model {
         arena: &mut KvArena,
         workspace: &'w mut Workspace,
     ) -> &'w [f32] {
-        self.run(runtime, batch, arena, workspace, None)
+        self.run(runtime, batch, &Adapters::default(), arena, workspace, None)
+    }
+
+    /// As [`Model::forward`], for batches in which segments name adapters. Each row is the same, bit for bit, whatever
+    /// adapters the rows beside it have.
+    ///
+    /// # Panics
+    /// As [`Model::forward`], and when a segment names an adapter that is not among these, or that was loaded for a model
+    /// of another description.
+    pub fn forward_adapted<'w>(
+        &self,
+        runtime: &Runtime,
+        batch: &Batch,
+        adapters: &Adapters,
+        arena: &mut KvArena,
+        workspace: &'w mut Workspace,
+    ) -> &'w [f32] {
+        self.run(runtime, batch, adapters, arena, workspace, None)
     }
 
     /// As [`Model::forward`], and shows the input of every matrix to an observer: what matters to a matrix's rounding is
@@ -72,13 +91,14 @@ impl Model {
         workspace: &'w mut Workspace,
         observer: Observer<'_>,
     ) -> &'w [f32] {
-        self.run(runtime, batch, arena, workspace, Some(observer))
+        self.run(runtime, batch, &Adapters::default(), arena, workspace, Some(observer))
     }
 
     fn run<'w>(
         &self,
         runtime: &Runtime,
         batch: &Batch,
+        adapters: &Adapters,
         arena: &mut KvArena,
         workspace: &'w mut Workspace,
         observer: Option<Observer<'_>>,
@@ -92,13 +112,15 @@ impl Model {
             row += segment.len;
         }
         let rows = batch.logit_rows();
-        let mut pass = Pass { model: self, runtime, arena, spans: &spans, workspace, observer };
+        let adapted = adapter::rows_of(adapters, &batch.segments, self.spec.layers.len());
+        let mut pass = Pass { model: self, runtime, arena, spans: &spans, adapted: &adapted, workspace, observer };
         pass.turns();
         pass.embed(&batch.tokens);
         for (index, (layer, weights)) in self.spec.layers.iter().zip(&self.weights.layers).enumerate() {
             let mut ops = layer.ops.iter().copied().peekable();
             while let Some(op) = ops.next() {
-                let is_fused = op == LayerOp::GateUp && ops.peek() == Some(&LayerOp::Gated) && pass.gated(weights);
+                let is_fused =
+                    op == LayerOp::GateUp && ops.peek() == Some(&LayerOp::Gated) && pass.gated(index, weights);
                 if is_fused {
                     ops.next();
                 } else {
@@ -181,6 +203,7 @@ struct Pass<'a, 'o> {
     runtime: &'a Runtime,
     arena: &'a mut KvArena,
     spans: &'a [KvSpan<'a>],
+    adapted: &'a [AdaptedRows<'a>],
     workspace: &'a mut Workspace,
     observer: Option<Observer<'o>>,
 }
@@ -205,7 +228,10 @@ impl Pass<'_, '_> {
                 kernels::rms_norm_in_place(runtime, &mut work.branch, weights.vector(tensor), eps);
             }
             LayerOp::AddBranch => kernels::add(runtime, &mut work.residual, &work.branch),
-            LayerOp::QueryKeyValue { bias } => self.query_key_value(weights, bias),
+            LayerOp::QueryKeyValue { bias } => {
+                self.query_key_value(weights, bias);
+                self.adapt(index, Site::QueryKeyValue);
+            }
             LayerOp::QueryKeyNorm => {
                 kernels::rms_norm_in_place(runtime, &mut work.query, weights.vector(LayerTensor::QueryNorm), eps);
                 kernels::rms_norm_in_place(runtime, &mut work.key, weights.vector(LayerTensor::KeyNorm), eps);
@@ -227,6 +253,7 @@ impl Pass<'_, '_> {
                 let weight = weights.weight(LayerTensor::AttentionOutput);
                 observe(&mut self.observer, &[weight], &work.heads);
                 multiply(runtime, &work.heads, weight, &mut work.branch);
+                self.adapt(index, Site::AttentionOutput);
             }
             LayerOp::GateUp => {
                 // `gated` has shown their input to the observer.
@@ -236,21 +263,49 @@ impl Pass<'_, '_> {
                     MatMul { weights: up.matrix(), out: &mut work.up },
                 ];
                 kernels::matmul(runtime, &work.branch, &mut jobs);
+                self.adapt(index, Site::GateUp);
             }
             LayerOp::Gated => kernels::gated(runtime, spec.activation, &work.gate, &work.up, &mut work.hidden),
             LayerOp::Down => {
                 let weight = weights.weight(LayerTensor::Down);
                 observe(&mut self.observer, &[weight], &work.hidden);
                 multiply(runtime, &work.hidden, weight, &mut work.branch);
+                self.adapt(index, Site::Down);
             }
         }
     }
 
-    /// [`LayerOp::GateUp`] and [`LayerOp::Gated`] in one go, if the weights allow it; false if nothing was done.
-    fn gated(&mut self, weights: &LayerWeights) -> bool {
+    /// Adds what adapters make of the input of an operation to its outputs, after its biases.
+    fn adapt(&mut self, layer: usize, site: Site) {
+        if self.adapted.is_empty() {
+            return;
+        }
+        let work = &mut *self.workspace;
+        let (x, outs): (&[f32], &mut [(LayerTensor, &mut [f32])]) = match site {
+            Site::QueryKeyValue => (
+                &work.branch,
+                &mut [
+                    (LayerTensor::Query, &mut work.query),
+                    (LayerTensor::Key, &mut work.key),
+                    (LayerTensor::Value, &mut work.value),
+                ],
+            ),
+            Site::AttentionOutput => (&work.heads, &mut [(LayerTensor::AttentionOutput, &mut work.branch)]),
+            Site::GateUp => (&work.branch, &mut [(LayerTensor::Gate, &mut work.gate), (LayerTensor::Up, &mut work.up)]),
+            Site::Down => (&work.hidden, &mut [(LayerTensor::Down, &mut work.branch)]),
+        };
+        adapter::apply(self.runtime, self.adapted, (layer, site), x, outs, &mut work.low_rank);
+    }
+
+    /// [`LayerOp::GateUp`] and [`LayerOp::Gated`] in one go, if the weights allow it and no adapter comes between them; false
+    /// if nothing was done. Either way gives the same bits.
+    fn gated(&mut self, layer: usize, weights: &LayerWeights) -> bool {
         let work = &mut *self.workspace;
         let both = [LayerTensor::Gate, LayerTensor::Up].map(|tensor| weights.weight(tensor));
         observe(&mut self.observer, &both, &work.branch);
+        if self.adapted.iter().any(|rows| rows.touches(layer, Site::GateUp)) {
+            return false;
+        }
         let activation = self.model.spec.activation;
         kernels::matmul_gated(self.runtime, &work.branch, activation, both.map(Weight::matrix), &mut work.hidden)
     }

@@ -35,7 +35,7 @@ impl<'a> GgufKeys<'a> {
         Ok(self.gguf.metadata.f32(&self.key(name))?)
     }
 
-    fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, ModelError> {
+    pub(crate) fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, ModelError> {
         value.ok_or_else(|| field(&self.key(name), "a value".to_owned(), "nothing"))
     }
 
@@ -114,14 +114,19 @@ impl<'a> GgufKeys<'a> {
     }
 
     /// `V`: the rows of the embedding table.
-    fn vocabulary(&self) -> Result<usize, ModelError> {
+    pub(crate) fn vocabulary(&self) -> Result<usize, ModelError> {
         let name = "token_embd.weight";
         let table = self.tensor(name).ok_or_else(|| ModelError::MissingTensors { names: vec![name.to_owned()] })?;
         Ok(table.shape.first().copied().unwrap_or(0))
     }
 
+    /// The rows of an encoder's table of kinds of token; 0 without one.
+    pub(crate) fn token_types(&self) -> usize {
+        self.tensor("token_types.weight").and_then(|table| table.shape.first().copied()).unwrap_or(0)
+    }
+
     /// The rotary embedding by `rope.*` and, where the file has them, the divisors of `rope_freqs.weight`.
-    fn rope(&self, head_dim: usize) -> Result<RopeSpec, ModelError> {
+    pub(crate) fn rope(&self, head_dim: usize) -> Result<RopeSpec, ModelError> {
         let dims = self.usize("rope.dimension_count")?.unwrap_or(head_dim);
         let base = self.f32("rope.freq_base")?.unwrap_or(10_000.0);
         let key = self.key("rope.scaling.type");

@@ -60,7 +60,7 @@ impl<'a> HfConfig<'a> {
         self.read(name, "a truth value", Value::as_bool)
     }
 
-    fn str(&self, name: &str) -> Result<Option<&'a str>, ModelError> {
+    pub(crate) fn str(&self, name: &str) -> Result<Option<&'a str>, ModelError> {
         self.read(name, "a text", Value::as_str)
     }
 
@@ -74,7 +74,7 @@ impl<'a> HfConfig<'a> {
         Ok(self.read(name, "an object", Value::as_object)?.map(|config| HfConfig { config }))
     }
 
-    fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, ModelError> {
+    pub(crate) fn required<T>(&self, name: &str, value: Option<T>) -> Result<T, ModelError> {
         value.ok_or_else(|| field(name, "a value".to_owned(), "nothing"))
     }
 

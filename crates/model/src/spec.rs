@@ -227,10 +227,10 @@ impl LayerStyle {
 
 /// The largest values taken from a file. They lie well above every published model and keep products of any three
 /// within 64 bits.
-const MOST_WIDTH: usize = 1 << 20;
-const MOST_HEADS: usize = 1 << 12;
+pub(crate) const MOST_WIDTH: usize = 1 << 20;
+pub(crate) const MOST_HEADS: usize = 1 << 12;
 const MOST_HEAD_DIM: usize = 1 << 12;
-const MOST_VOCABULARY: usize = 1 << 24;
+pub(crate) const MOST_VOCABULARY: usize = 1 << 24;
 const MOST_CONTEXT: usize = 1 << 30;
 
 impl DecoderSpec {

@@ -42,7 +42,7 @@ impl Weight {
     }
 
     /// The mapped bytes, if the format is multiplied in integers and they are not interleaved yet.
-    fn to_interleave(&self) -> Option<&Bytes> {
+    pub(crate) fn to_interleave(&self) -> Option<&Bytes> {
         match &self.storage {
             Storage::Mapped { format, bytes, .. } if format.can_interleave() => Some(bytes),
             _ => None,
@@ -95,19 +95,19 @@ pub(crate) enum Naming {
 }
 
 /// The prefixes under which checkpoints of transformers hold a language model: alone, or inside a multimodal one.
-const HF_PREFIXES: [(&str, &str); 3] =
+pub(crate) const HF_PREFIXES: [(&str, &str); 3] =
     [("model.", ""), ("language_model.model.", "language_model."), ("model.language_model.", "")];
 
 /// Parts of tensor names that the text path never reads.
 const HARMLESS: [&str; 3] = ["rotary_emb.inv_freq", "vision_tower.", "multi_modal_projector."];
 
 /// Where a weight stands: a tensor, of which it may be some rows.
-struct Place {
-    name: String,
-    gguf_name: String,
-    first_row: usize,
+pub(crate) struct Place {
+    pub(crate) name: String,
+    pub(crate) gguf_name: String,
+    pub(crate) first_row: usize,
     /// The shape of the whole tensor.
-    shape: Vec<usize>,
+    pub(crate) shape: Vec<usize>,
 }
 
 impl Naming {
@@ -139,7 +139,7 @@ impl Naming {
     }
 
     /// Where the weight of this role and layer stands.
-    fn place(&self, spec: &DecoderSpec, layer: usize, tensor: LayerTensor) -> Place {
+    pub(crate) fn place(&self, spec: &DecoderSpec, layer: usize, tensor: LayerTensor) -> Place {
         let (query, key) = (spec.heads * spec.head_dim, spec.kv_heads * spec.head_dim);
         let mut shape = tensor.shape(spec);
         let mut gguf = Family::gguf_name(tensor);
@@ -181,19 +181,7 @@ impl Weights {
     ///
     /// An embedding table that is not the head too stays in the file: of it only the rows of the tokens are read.
     pub(crate) fn interleave(&mut self, runtime: &Runtime) -> Result<(), KernelError> {
-        let mut targets = self.targets();
-        if targets.is_empty() {
-            return Ok(());
-        }
-        let mut weights = InterleavedWeights::for_matrices(targets.iter().map(|weight| weight.matrix()))?;
-        let places: Vec<InterleavedMatrix> = (targets.iter())
-            .map(|weight| {
-                let bytes = weight.to_interleave().expect("only such weights were taken; this is a bug");
-                weights.add(runtime, weight.matrix(), |read| bytes.release(read))
-            })
-            .collect();
-        settle(&mut targets, weights, places);
-        Ok(())
+        interleave_all(self.targets(), runtime)
     }
 
     /// As [`Weights::interleave`], with the bytes that it led to before, for the same weights; false if they cannot be those,
@@ -290,6 +278,22 @@ impl Weights {
     }
 }
 
+/// Moves weights, all of formats that are multiplied in integers, into one piece of memory, interleaved.
+pub(crate) fn interleave_all(mut targets: Vec<&mut Weight>, runtime: &Runtime) -> Result<(), KernelError> {
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let mut weights = InterleavedWeights::for_matrices(targets.iter().map(|weight| weight.matrix()))?;
+    let places: Vec<InterleavedMatrix> = (targets.iter())
+        .map(|weight| {
+            let bytes = weight.to_interleave().expect("only such weights were taken; this is a bug");
+            weights.add(runtime, weight.matrix(), |read| bytes.release(read))
+        })
+        .collect();
+    settle(&mut targets, weights, places);
+    Ok(())
+}
+
 /// Points weights to their interleaved bytes.
 fn settle(targets: &mut [&mut Weight], weights: InterleavedWeights, places: Vec<InterleavedMatrix>) {
     let weights = Arc::new(weights);
@@ -316,7 +320,10 @@ impl Fnv {
 }
 
 /// The names in use, if the file has them all.
-fn require<'p>(tensors: &Tensors, places: impl Iterator<Item = &'p Place>) -> Result<HashSet<&'p str>, ModelError> {
+pub(crate) fn require<'p>(
+    tensors: &Tensors,
+    places: impl Iterator<Item = &'p Place>,
+) -> Result<HashSet<&'p str>, ModelError> {
     let mut used = HashSet::new();
     let mut missing = Vec::new();
     for place in places {
@@ -366,7 +373,7 @@ fn find<'t>(tensors: &'t Tensors, place: &Place) -> Result<&'t Tensor, ModelErro
     Ok(tensor)
 }
 
-fn matrix(tensors: &Tensors, place: &Place, rows: usize) -> Result<Weight, ModelError> {
+pub(crate) fn matrix(tensors: &Tensors, place: &Place, rows: usize) -> Result<Weight, ModelError> {
     let tensor = find(tensors, place)?;
     let format = Format::from_name(tensor.element.name).ok_or_else(|| ModelError::TensorType {
         name: place.name.clone(),
@@ -382,7 +389,7 @@ fn matrix(tensors: &Tensors, place: &Place, rows: usize) -> Result<Weight, Model
     Ok(Weight { gguf_name: place.gguf_name.clone(), storage: Storage::Mapped { format, rows, cols, bytes } })
 }
 
-fn shifted(tensors: &Tensors, place: &Place, shift: f32) -> Result<Vec<f32>, ModelError> {
+pub(crate) fn shifted(tensors: &Tensors, place: &Place, shift: f32) -> Result<Vec<f32>, ModelError> {
     let mut values = vector(find(tensors, place)?)?;
     values.iter_mut().for_each(|value| *value += shift);
     Ok(values)

@@ -75,8 +75,14 @@ fn run(model: &Model, runtime: &Runtime, ids: &[u32], pieces: &[usize], element:
         if len == 0 {
             break;
         }
-        let segment =
-            Segment { position, len, pages: pages.clone(), regime: regime(model, ids.len()), logits: LogitRows::All };
+        let segment = Segment {
+            position,
+            len,
+            pages: pages.clone(),
+            regime: regime(model, ids.len()),
+            logits: LogitRows::All,
+            adapter: None,
+        };
         let batch = Batch { tokens: ids[position..position + len].to_vec(), segments: vec![segment] };
         logits.extend_from_slice(model.forward(runtime, &batch, &mut arena, &mut workspace));
         position += len;
@@ -172,6 +178,7 @@ fn a_batch_equals_its_parts() {
             pages: pages.to_vec(),
             regime: regime(&model, ids.len()),
             logits,
+            adapter: None,
         };
         let rest = first.len() - 30;
         for (step, (from, len)) in [(0, 30), (30, rest)].into_iter().enumerate() {

@@ -59,7 +59,8 @@ fn logits(model: &Model, case: &str, regime: RopeRegime) -> Vec<f32> {
         serde_json::from_slice(&std::fs::read(folder(case).join("texts.json")).unwrap()).unwrap();
     let runtime = Runtime::new(Isa::detect(), 1).unwrap();
     let mut arena = KvArena::new(model.kv_shape(2, KvElement::F32)).unwrap();
-    let segment = Segment { position: 0, len: texts[0].len(), pages: vec![0, 1], regime, logits: LogitRows::All };
+    let segment =
+        Segment { position: 0, len: texts[0].len(), pages: vec![0, 1], regime, logits: LogitRows::All, adapter: None };
     let batch = Batch { tokens: texts[0].clone(), segments: vec![segment] };
     model.forward(&runtime, &batch, &mut arena, &mut Workspace::default()).to_vec()
 }

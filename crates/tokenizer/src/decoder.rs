@@ -13,8 +13,39 @@ pub(crate) struct Decoder {
     pub(crate) replace: Vec<(String, String)>,
     /// Tokens `<0x0A>` are bytes.
     pub(crate) byte_tokens: bool,
+    /// Tokens are words and parts of words.
+    pub(crate) word_piece: Option<WordPieceText>,
     /// The number of these characters that the start of a text loses, because encoding adds one.
     pub(crate) strip: Option<(char, usize)>,
+}
+
+/// How WordPiece's tokens become text: a space before each word, and what goes on within one without its mark.
+#[derive(Debug)]
+pub(crate) struct WordPieceText {
+    /// The mark.
+    pub(crate) prefix: String,
+    /// Whether some punctuation loses the space before it.
+    pub(crate) cleanup: bool,
+}
+
+/// What the `tokenizers` library calls cleanup, as far as it can apply to one token: texts and what they become.
+const CLEANUP: [(&str, &str); 9] = [
+    (" .", "."),
+    (" ?", "?"),
+    (" !", "!"),
+    (" ,", ","),
+    (" n't", "n't"),
+    (" 'm", "'m"),
+    (" 's", "'s"),
+    (" 've", "'ve"),
+    (" 're", "'re"),
+];
+
+impl WordPieceText {
+    fn text(&self, token: &str) -> String {
+        let text = token.strip_prefix(self.prefix.as_str()).map_or_else(|| format!(" {token}"), str::to_owned);
+        if self.cleanup { CLEANUP.iter().fold(text, |text, (from, to)| text.replace(from, to)) } else { text }
+    }
 }
 
 impl Decoder {
@@ -28,8 +59,9 @@ impl Decoder {
         {
             return Cow::Owned(vec![byte]);
         }
-        match std::str::from_utf8(bytes) {
-            Ok(text) if self.replace.iter().any(|(from, _)| text.contains(from.as_str())) => {
+        match (std::str::from_utf8(bytes), &self.word_piece) {
+            (Ok(text), Some(words)) if !text.is_empty() => Cow::Owned(words.text(text).into_bytes()),
+            (Ok(text), None) if self.replace.iter().any(|(from, _)| text.contains(from.as_str())) => {
                 let replaced = self.replace.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to));
                 Cow::Owned(replaced.into_bytes())
             }

@@ -1,6 +1,8 @@
 //! A tokenizer from the metadata of a GGUF file. The keys are those of the GGUF specification (`tokenizer.ggml.*`);
 //! where it is silent, defaults are llama.cpp's, and each is named below. Next: `json.rs`, the other source.
 
+mod word_piece;
+
 use formats::Metadata;
 use std::sync::Arc;
 
@@ -31,11 +33,12 @@ impl Tokenizer {
             "none" | "no_vocab" => return Err(TokenizerError::Absent),
             "gpt2" => byte_level_model(metadata)?,
             "llama" => sentence_piece_model(metadata)?,
+            "bert" => word_piece::word_piece_model(metadata)?,
             other => {
                 return Err(TokenizerError::Unsupported {
                     component: "model",
                     name: other.to_owned(),
-                    supported: "gpt2, llama".into(),
+                    supported: "gpt2, llama, bert".into(),
                 });
             }
         };
@@ -109,8 +112,12 @@ fn sentence_piece_model(metadata: &Metadata) -> Result<Tokenizer, TokenizerError
         normalizers.insert(0, Normalizer::Prepend(mark.clone()));
     }
     let pre_tokenizers = word_starts(&vocabulary).into_iter().collect();
-    let decoder =
-        Decoder { replace: vec![(mark, " ".into())], byte_tokens: true, strip: add_space.then_some((' ', 1)) };
+    let decoder = Decoder {
+        replace: vec![(mark, " ".into())],
+        byte_tokens: true,
+        word_piece: None,
+        strip: add_space.then_some((' ', 1)),
+    };
     assemble(metadata, vocabulary, normalizers, pre_tokenizers, Model::Pieces(pieces), decoder, true)
 }
 
@@ -199,6 +206,7 @@ fn assemble(
     let ends = Ends {
         prefix: bos.filter(|_| adds_bos).into_iter().collect(),
         suffix: eos.filter(|_| adds_eos).into_iter().collect(),
+        between: None,
         bos,
         eos,
         stop_ids: Vec::new(),

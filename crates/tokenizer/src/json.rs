@@ -16,6 +16,7 @@ use crate::json_parts;
 use crate::pretokenizer::word_starts;
 use crate::tokenizer::{Ends, Model, Tokenizer};
 use crate::vocabulary::{TokenKind, Vocabulary};
+use crate::word_piece::{self, WordPiece};
 
 #[derive(Deserialize)]
 struct File<'a> {
@@ -56,8 +57,12 @@ impl Tokenizer {
         let normalizers = json_parts::normalizers(file.normalizer.as_ref())?;
         let decoder = json_parts::decoder(file.decoder.as_ref())?;
         let vocabulary = read_vocabulary(&file, byte_level)?;
-        let model = read_model(&file.model, &vocabulary, byte_level)?;
-        if !byte_level {
+        let model = if file.model.is_word_piece() {
+            Model::WordPiece(read_word_piece(&file.model, &vocabulary)?)
+        } else {
+            Model::Bpe(read_model(&file.model, &vocabulary, byte_level)?)
+        };
+        if !byte_level && matches!(model, Model::Bpe(_)) {
             pre_tokenizers.extend(word_starts(&vocabulary));
         }
         let added = file.added_tokens.iter().map(|token| AddedToken {
@@ -76,7 +81,7 @@ impl Tokenizer {
             added,
             normalizers,
             pre_tokenizers,
-            model: Model::Bpe(model),
+            model,
             decoder: Arc::new(decoder),
             ends,
         };
@@ -134,6 +139,15 @@ fn read_vocabulary(file: &File<'_>, byte_level: bool) -> Result<Vocabulary, Toke
     Ok(vocabulary)
 }
 
+fn read_word_piece(file: &ModelFile<'_>, vocabulary: &Vocabulary) -> Result<WordPiece, TokenizerError> {
+    let text = file.unk_token.as_deref().unwrap_or("[UNK]");
+    let unknown = vocabulary.id(text.as_bytes());
+    let unknown = unknown.ok_or_else(|| invalid("model.unk_token", "a token", format!("{text:?}")))?;
+    let prefix = file.continuing_subword_prefix.as_deref().unwrap_or(word_piece::PREFIX);
+    let longest = file.max_input_chars_per_word.unwrap_or(word_piece::LONGEST_WORD);
+    WordPiece::new(vocabulary, Some(unknown), prefix, longest)
+}
+
 fn read_model(file: &ModelFile<'_>, vocabulary: &Vocabulary, byte_level: bool) -> Result<Bpe, TokenizerError> {
     let mut list = MergeList::new(vocabulary, file.merges.len());
     let (mut left, mut right) = (Vec::new(), Vec::new());
@@ -189,8 +203,10 @@ fn read_ends(
     added: &AddedTokens,
     vocabulary: &Vocabulary,
 ) -> Result<Ends, TokenizerError> {
-    let (mut prefix, suffix) = json_parts::ends(file.post_processor.as_ref())?;
-    if let Some(&id) = prefix.iter().chain(&suffix).find(|&&id| id as usize >= vocabulary.len()) {
+    let (mut prefix, suffix, between) = json_parts::ends(file.post_processor.as_ref())?;
+    if let Some(&id) =
+        prefix.iter().chain(&suffix).chain(between.iter().flatten()).find(|&&id| id as usize >= vocabulary.len())
+    {
         return Err(invalid("post_processor", &format!("ids below {}", vocabulary.len()), id));
     }
     let named = |key: &str| -> Result<Option<u32>, TokenizerError> {
@@ -208,7 +224,7 @@ fn read_ends(
     {
         prefix.push(bos);
     }
-    Ok(Ends { prefix, suffix, bos, eos, stop_ids: Vec::new() })
+    Ok(Ends { prefix, suffix, between, bos, eos, stop_ids: Vec::new() })
 }
 
 /// A token that the configuration names as text, or as an object with its `content`.

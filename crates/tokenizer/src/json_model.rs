@@ -19,7 +19,8 @@ pub(crate) struct ModelFile<'a> {
     pub(crate) merges: Vec<MergesText<'a>>,
     pub(crate) unk_token: Option<String>,
     dropout: Option<f64>,
-    continuing_subword_prefix: Option<String>,
+    pub(crate) continuing_subword_prefix: Option<String>,
+    pub(crate) max_input_chars_per_word: Option<usize>,
     end_of_word_suffix: Option<String>,
     #[serde(default)]
     pub(crate) fuse_unk: bool,
@@ -30,13 +31,24 @@ pub(crate) struct ModelFile<'a> {
 }
 
 impl ModelFile<'_> {
+    /// Whether this is WordPiece; the other kind is BPE. Older files do not name the kind: WordPiece alone bounds words.
+    pub(crate) fn is_word_piece(&self) -> bool {
+        match self.kind.as_deref() {
+            Some(kind) => kind == "WordPiece",
+            None => self.max_input_chars_per_word.is_some(),
+        }
+    }
+
     /// Refuses what is not done here.
     pub(crate) fn check(&self) -> Result<(), TokenizerError> {
         let refuse = |component, name: &str, supported: &str| {
             Err(TokenizerError::Unsupported { component, name: name.to_owned(), supported: supported.to_owned() })
         };
+        if self.is_word_piece() {
+            return Ok(());
+        }
         if let Some(kind) = self.kind.as_deref().filter(|&kind| kind != "BPE") {
-            return refuse("model", kind, "BPE");
+            return refuse("model", kind, "BPE, WordPiece");
         }
         let parts = [&self.continuing_subword_prefix, &self.end_of_word_suffix];
         if let Some(part) = parts.into_iter().flatten().find(|part| !part.is_empty()) {

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::decoder::Decoder;
+use crate::bert::BertNormalizer;
+use crate::decoder::{Decoder, WordPieceText};
 use crate::error::TokenizerError;
 use crate::normalizer::Normalizer;
 use crate::pattern::Pattern;
@@ -76,6 +77,8 @@ pub(crate) fn normalizers(part: Option<&Value>) -> Result<Vec<Normalizer>, Token
             "NFKC" => Normalizer::Nfkc,
             "NFKD" => Normalizer::Nfkd,
             "Lowercase" => Normalizer::Lowercase,
+            "StripAccents" => Normalizer::StripAccents,
+            "BertNormalizer" => Normalizer::Bert(bert_normalizer(part)?),
             "Prepend" => Normalizer::Prepend(field(part, "prepend")?),
             "Strip" => Normalizer::Strip(flag(part, "strip_left", true)?, flag(part, "strip_right", true)?),
             "Replace" => match pattern(part)? {
@@ -88,12 +91,27 @@ pub(crate) fn normalizers(part: Option<&Value>) -> Result<Vec<Normalizer>, Token
                 }
             },
             other => {
-                let supported = "NFC, NFD, NFKC, NFKD, Lowercase, Prepend, Strip, Replace, Sequence";
+                let supported =
+                    "NFC, NFD, NFKC, NFKD, Lowercase, StripAccents, BertNormalizer, Prepend, Strip, Replace, Sequence";
                 return Err(unsupported("normalizer", other, supported));
             }
         })
     };
     flatten(part, "normalizers", 0)?.into_iter().map(step).collect()
+}
+
+fn bert_normalizer(part: &Value) -> Result<BertNormalizer, TokenizerError> {
+    let lowercase = flag(part, "lowercase", true)?;
+    let strip_accents = match part.get("strip_accents") {
+        None | Some(Value::Null) => lowercase,
+        Some(_) => field(part, "strip_accents")?,
+    };
+    Ok(BertNormalizer {
+        clean_text: flag(part, "clean_text", true)?,
+        handle_chinese_chars: flag(part, "handle_chinese_chars", true)?,
+        strip_accents,
+        lowercase,
+    })
 }
 
 /// The steps, and whether words are bytes from there on.
@@ -128,8 +146,9 @@ pub(crate) fn pre_tokenizers(part: Option<&Value>) -> Result<(Vec<PreTokenizer>,
                 steps.push(PreTokenizer::Split { pattern, behavior: Behavior::Isolated, invert: false });
             }
             "Metaspace" => steps.push(metaspace(part)?),
+            "BertPreTokenizer" => steps.push(PreTokenizer::Bert),
             other => {
-                let supported = "ByteLevel, Split, Digits, Metaspace, Sequence";
+                let supported = "ByteLevel, Split, Digits, Metaspace, BertPreTokenizer, Sequence";
                 return Err(unsupported("pre-tokenizer", other, supported));
             }
         }
@@ -156,37 +175,63 @@ fn metaspace(part: &Value) -> Result<PreTokenizer, TokenizerError> {
     Ok(PreTokenizer::Metaspace { mark, prepend, split: flag(part, "split", true)? })
 }
 
-/// The ids before and behind a text.
-pub(crate) fn ends(part: Option<&Value>) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
-    let mut ends = (Vec::new(), Vec::new());
+/// The ids before a text, behind it, and between two texts that are read together.
+type EndIds = (Vec<u32>, Vec<u32>, Option<Vec<u32>>);
+
+pub(crate) fn ends(part: Option<&Value>) -> Result<EndIds, TokenizerError> {
+    let mut ends = (Vec::new(), Vec::new(), None);
     for part in flatten(part, "processors", 0)? {
         match kind(part) {
             // It moves offsets alone.
             "ByteLevel" => {}
             "TemplateProcessing" => ends = template_ends(part)?,
-            other => return Err(unsupported("post-processor", other, "ByteLevel, TemplateProcessing, Sequence")),
+            "BertProcessing" => {
+                let (_, separator): (String, u32) = field(part, "sep")?;
+                let (_, class): (String, u32) = field(part, "cls")?;
+                ends = (vec![class], vec![separator], Some(vec![separator]));
+            }
+            other => {
+                let supported = "ByteLevel, TemplateProcessing, BertProcessing, Sequence";
+                return Err(unsupported("post-processor", other, supported));
+            }
         }
     }
     Ok(ends)
 }
 
-fn template_ends(part: &Value) -> Result<(Vec<u32>, Vec<u32>), TokenizerError> {
-    let single: Vec<Value> = field(part, "single")?;
-    let (mut before, mut behind) = (Vec::new(), Vec::new());
-    let mut seen_text = false;
-    for piece in &single {
+fn template_ends(part: &Value) -> Result<EndIds, TokenizerError> {
+    let single = template_ids(part, field(part, "single")?)?;
+    let Ok([before, behind]) = <[Vec<u32>; 2]>::try_from(single) else {
+        return Err(unsupported("TemplateProcessing.single", "another number of texts", "one text"));
+    };
+    // A pair with other ends is one that nobody here reads.
+    let pair = match part.get("pair") {
+        Some(Value::Array(pair)) => template_ids(part, pair.clone())?,
+        _ => Vec::new(),
+    };
+    let between = <[Vec<u32>; 3]>::try_from(pair).ok().filter(|pair| pair[0] == before && pair[2] == behind);
+    Ok((before, behind, between.map(|[_, between, _]| between)))
+}
+
+/// The ids before, between and behind the texts of a template.
+fn template_ids(part: &Value, pieces: Vec<Value>) -> Result<Vec<Vec<u32>>, TokenizerError> {
+    let mut ids = vec![Vec::new()];
+    for piece in &pieces {
         if piece.get("Sequence").is_some() {
-            seen_text = true;
+            ids.push(Vec::new());
             continue;
         }
         let name = piece.get("SpecialToken").and_then(|token| token.get("id")).and_then(Value::as_str);
-        let name = name.ok_or_else(|| TokenizerError::Missing { field: "TemplateProcessing.single".into() })?;
-        let ids = part.get("special_tokens").and_then(|tokens| tokens.get(name)).and_then(|token| token.get("ids"));
-        let ids = ids.and_then(|ids| Vec::<u32>::deserialize(ids).ok());
-        let ids = ids.ok_or_else(|| TokenizerError::Missing { field: format!("TemplateProcessing: ids of {name}") })?;
-        if seen_text { behind.extend(ids) } else { before.extend(ids) }
+        let name = name.ok_or_else(|| TokenizerError::Missing { field: "TemplateProcessing: id".into() })?;
+        let found = part.get("special_tokens").and_then(|tokens| tokens.get(name)).and_then(|token| token.get("ids"));
+        let found = found.and_then(|ids| Vec::<u32>::deserialize(ids).ok());
+        let found =
+            found.ok_or_else(|| TokenizerError::Missing { field: format!("TemplateProcessing: ids of {name}") })?;
+        if let Some(last) = ids.last_mut() {
+            last.extend(found);
+        }
     }
-    Ok((before, behind))
+    Ok(ids)
 }
 
 pub(crate) fn decoder(part: Option<&Value>) -> Result<Decoder, TokenizerError> {
@@ -210,12 +255,16 @@ pub(crate) fn decoder(part: Option<&Value>) -> Result<Decoder, TokenizerError> {
                 decoder.replace.push((mark.to_string(), " ".into()));
                 decoder.strip = (prepend != Prepend::Never).then_some((' ', 1));
             }
+            "WordPiece" => {
+                decoder.word_piece =
+                    Some(WordPieceText { prefix: field(part, "prefix")?, cleanup: flag(part, "cleanup", true)? });
+                decoder.strip = Some((' ', 1));
+            }
             "Strip" if fused && field::<usize>(part, "stop")? == 0 => {
                 decoder.strip = Some((field(part, "content")?, field(part, "start")?));
             }
             other => {
-                let supported =
-                    "ByteLevel, ByteFallback, Fuse, Replace, Metaspace, Strip at the start behind Fuse, Sequence";
+                let supported = "ByteLevel, ByteFallback, Fuse, Replace, Metaspace, WordPiece, Strip at the start behind Fuse, Sequence";
                 return Err(unsupported("decoder", other, supported));
             }
         }

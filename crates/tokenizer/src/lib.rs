@@ -15,6 +15,7 @@ mod json_model;
 mod json_parts;
 
 mod added;
+mod bert;
 mod families;
 mod normalizer;
 mod pattern;
@@ -28,6 +29,7 @@ mod cache;
 mod merge;
 mod pieces;
 mod vocabulary;
+mod word_piece;
 
 mod decoder;
 

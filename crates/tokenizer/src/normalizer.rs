@@ -2,7 +2,10 @@
 //! `tokenizer.json` that the supported families use; others are refused at load (`json.rs`). Next: `pretokenizer.rs`.
 
 use std::borrow::Cow;
+use unicode_normalization_alignments::char::is_combining_mark;
 use unicode_normalization_alignments::{IsNormalized, UnicodeNormalization, is_nfc_quick, is_nfkc_quick};
+
+use crate::bert::BertNormalizer;
 
 /// One step of normalisation.
 #[derive(Debug)]
@@ -15,6 +18,10 @@ pub(crate) enum Normalizer {
     Nfkc,
     /// Compatibility decomposition.
     Nfkd,
+    /// Combining marks removed.
+    StripAccents,
+    /// Everything that BERT's text is put through.
+    Bert(BertNormalizer),
     /// Each character's lower case.
     Lowercase,
     /// Every occurrence of a text by another.
@@ -38,6 +45,9 @@ impl Normalizer {
             Self::Nfd => Cow::Owned(text.nfd().map(|(character, _)| character).collect()),
             Self::Nfkc => Cow::Owned(text.nfkc().map(|(character, _)| character).collect()),
             Self::Nfkd => Cow::Owned(text.nfkd().map(|(character, _)| character).collect()),
+            Self::StripAccents if text.is_ascii() => text,
+            Self::StripAccents => Cow::Owned(text.chars().filter(|&character| !is_combining_mark(character)).collect()),
+            Self::Bert(bert) => bert.apply(text),
             Self::Lowercase => Cow::Owned(text.chars().flat_map(char::to_lowercase).collect()),
             Self::Replace(from, to) if text.contains(from.as_str()) => Cow::Owned(text.replace(from.as_str(), to)),
             Self::Replace(..) => text,

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 
 use rustc_hash::FxHashSet;
 
+use crate::bert;
 use crate::pattern::Pattern;
 use crate::scanner::Scanner;
 use crate::vocabulary::Vocabulary;
@@ -47,6 +48,8 @@ pub(crate) enum PreTokenizer {
     PrefixSpace,
     /// Spaces become marks; a mark is put in front, and words begin at marks.
     Metaspace { mark: char, prepend: Prepend, split: bool },
+    /// Cut at white space, which is dropped, and around each punctuation mark.
+    Bert,
     /// Cut before marks, but not behind these characters. See [`word_starts`].
     WordStarts { never_after: FxHashSet<char> },
 }
@@ -68,6 +71,7 @@ pub(crate) fn for_each_word(steps: &[PreTokenizer], text: &str, at_start: bool, 
                 for_each_word(rest, piece, at_start && start == 0, word);
             });
         }
+        PreTokenizer::Bert => bert::for_each_word(text, &mut |piece| for_each_word(rest, piece, false, word)),
         PreTokenizer::WordStarts { never_after } => {
             cut_word_starts(never_after, text, &mut |start, piece| {
                 for_each_word(rest, piece, at_start && start == 0, word);

@@ -45,6 +45,14 @@ impl Prompt {
         }
     }
 
+    /// The prompt with more text after it, in which special tokens are these tokens: for what a program itself adds,
+    /// never for text from elsewhere.
+    #[must_use]
+    pub fn followed_by(mut self, trusted: &str) -> Self {
+        self.guarded.push_str(trusted);
+        self
+    }
+
     pub(crate) fn guarded(&self) -> &str {
         &self.guarded
     }

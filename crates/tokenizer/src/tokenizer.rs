@@ -18,6 +18,7 @@ use crate::pieces::Pieces;
 use crate::pretokenizer::{PreTokenizer, for_each_word};
 use crate::prompt::Prompt;
 use crate::vocabulary::Vocabulary;
+use crate::word_piece::WordPiece;
 
 /// How a text is encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +37,8 @@ pub(crate) enum Model {
     Bpe(Bpe),
     /// Merges by score.
     Pieces(Pieces),
+    /// The longest tokens from the left.
+    WordPiece(WordPiece),
 }
 
 /// The tokens around a text and those that end an answer.
@@ -43,6 +46,8 @@ pub(crate) enum Model {
 pub(crate) struct Ends {
     pub(crate) prefix: Vec<u32>,
     pub(crate) suffix: Vec<u32>,
+    /// What stands between two texts that are read together, where the model reads pairs.
+    pub(crate) between: Option<Vec<u32>>,
     pub(crate) bos: Option<u32>,
     pub(crate) eos: Option<u32>,
     pub(crate) stop_ids: Vec<u32>,
@@ -76,6 +81,7 @@ struct Encoding<'t> {
     tokenizer: &'t Tokenizer,
     symbols: Vec<Symbol>,
     buffers: MergeBuffers,
+    bytes: Vec<u8>,
     cache: WordCache,
     out: &'t mut Vec<u32>,
 }
@@ -87,10 +93,11 @@ impl Sink for Encoding<'_> {
 
     #[inline]
     fn word(&mut self, word: &str) {
-        let Self { tokenizer, symbols, buffers, cache, out } = self;
+        let Self { tokenizer, symbols, buffers, bytes, cache, out } = self;
         cache.encode(word.as_bytes(), out, |out| match &tokenizer.model {
             Model::Bpe(bpe) => bpe.encode(&tokenizer.vocabulary, word, symbols, buffers, out),
             Model::Pieces(pieces) => pieces.encode(&tokenizer.vocabulary, word, symbols, buffers, out),
+            Model::WordPiece(pieces) => pieces.encode(&tokenizer.vocabulary, word, bytes, out),
         });
     }
 }
@@ -162,7 +169,7 @@ impl Tokenizer {
         let bpe = match &self.model {
             Model::Bpe(bpe) if !bpe.is_complete() => bpe,
             // Pieces have all bytes or an unknown token.
-            Model::Bpe(_) | Model::Pieces(_) => return None,
+            Model::Bpe(_) | Model::Pieces(_) | Model::WordPiece(_) => return None,
         };
         let mut search = Search { vocabulary: &self.vocabulary, bpe, found: None };
         self.cut(text, special, sentinel, &mut search);
@@ -175,6 +182,7 @@ impl Tokenizer {
             tokenizer: self,
             symbols: Vec::new(),
             buffers: MergeBuffers::default(),
+            bytes: Vec::new(),
             cache: WordCache::for_text(text.len()),
             out,
         };
@@ -260,6 +268,17 @@ impl Tokenizer {
     /// Whether [`Tokenizer::encode`] with `add_bos_eos` begins with BOS.
     pub fn adds_bos(&self) -> bool {
         !self.ends.prefix.is_empty()
+    }
+
+    /// The tokens around a text that [`Encode::add_bos_eos`] puts there: those before it and those behind it.
+    pub fn ends(&self) -> (&[u32], &[u32]) {
+        (&self.ends.prefix, &self.ends.suffix)
+    }
+
+    /// The tokens between two texts that are read together, with [`Tokenizer::ends`] around both; `None` where the model
+    /// reads no pairs.
+    pub fn between_pair(&self) -> Option<&[u32]> {
+        self.ends.between.as_deref()
     }
 
     /// The tokens that end an answer, ascending.

@@ -41,6 +41,7 @@ struct Stored {
     digest: Option<String>,
     pinned: bool,
     source: Option<String>,
+    base: Option<String>,
     prepared_bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unreadable: Option<String>,
@@ -131,6 +132,7 @@ impl Stored {
             family: Some(manifest.family),
             licence: manifest.license,
             source: Some(manifest.source),
+            base: manifest.base,
             prepared_bytes: None,
             unreadable: None,
         }
@@ -145,6 +147,7 @@ impl Stored {
             digest: None,
             pinned: false,
             source: None,
+            base: None,
             prepared_bytes: None,
             unreadable: Some(model.reason),
         }

@@ -5,7 +5,7 @@ use crate::conversation::Conversation;
 use crate::failure::UsedWrongly;
 use crate::generation::{GenerationArgs, LoadArgs};
 use crate::session::{Loaded, Session, load_options};
-use chat::{ChatModel, ChatStream, CompletionRequest, FinishReason, GenerationOptions, Usage};
+use chat::{ChatModel, ChatStream, CompletionRequest, FinishReason, GenerationOptions, Prompt, Usage};
 use futures::executor::block_on;
 use hub::Home;
 use local::LoadOptions;
@@ -161,7 +161,7 @@ fn seed(options: &GenerationOptions, recommended: &GenerationOptions) -> u64 {
 pub fn ask(model: &dyn ChatModel, conversation: &Conversation, prompt: &str) -> anyhow::Result<ChatStream> {
     let options: GenerationOptions = conversation.options.clone();
     Ok(block_on(if conversation.raw {
-        model.complete(CompletionRequest { prompt: prompt.to_owned(), options })
+        model.complete(CompletionRequest::new(Prompt::Text(prompt.to_owned()), options))
     } else {
         model.chat(conversation.request(prompt))
     })?)

@@ -5,7 +5,7 @@ use crate::generation::LoadArgs;
 use crate::input;
 use crate::progress::{Progress, Unit};
 use crate::session::{Session, load_options};
-use chat::{ScoreInput, ScoreRequest, ScoredToken};
+use chat::{Prompt, ScoreRequest, ScoredToken};
 use futures::executor::block_on;
 use local::{Description, ScoredPiece, ScoredPieces};
 use serde::Serialize;
@@ -126,7 +126,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     Ok(session.terminal.data(&text)?)
 }
 
-fn what_to_score(args: &Args) -> anyhow::Result<ScoreInput> {
+fn what_to_score(args: &Args) -> anyhow::Result<Prompt> {
     if let Some(path) = &args.ids {
         let text = input::file(path)?;
         let ids = text.split(|c: char| c.is_whitespace() || "[],".contains(c)).filter(|word| !word.is_empty());
@@ -136,14 +136,14 @@ fn what_to_score(args: &Args) -> anyhow::Result<ScoreInput> {
                     .map_err(|_| UsedWrongly(format!("{}: expected token ids, got {word:?}", path.display())))
             })
             .collect();
-        return Ok(ScoreInput::Ids(ids?));
+        return Ok(Prompt::Ids(ids?));
     }
     let path = args.text.as_ref().ok_or_else(|| UsedWrongly("expected --text or --ids".to_owned()))?;
     let text = if path.as_os_str() == "-" { input::standard()? } else { input::file(path)? };
     if text.is_empty() {
         anyhow::bail!("{}: expected a text of two tokens or more, got nothing", path.display());
     }
-    Ok(ScoreInput::Text(text))
+    Ok(Prompt::Text(text))
 }
 
 struct Summary {
@@ -176,7 +176,7 @@ fn compare(
     session: &Session,
     args: &Args,
     base: &str,
-    input: ScoreInput,
+    input: Prompt,
 ) -> anyhow::Result<(Vec<ScoredToken>, Comparison)> {
     let options = load_options(&args.load)?;
     let host = session.host(options.clone())?;
@@ -205,7 +205,7 @@ fn compare(
     if ids.iter().any(|&id| model.tokenizer().token_text(id) != reference.tokenizer().token_text(id)) {
         return Err(different_vocabularies(&args.model, base));
     }
-    let base_pieces = reference.score_pieces(ScoreInput::Ids(ids.clone()))?;
+    let base_pieces = reference.score_pieces(Prompt::Ids(ids.clone()))?;
     let bar = Progress::new(session.terminal, Unit::Things);
     bar.begin("scoring (tokens)", Some(ids.len() as u64), 0);
     let mut distance = Distance { vocabulary, ..Distance::default() };

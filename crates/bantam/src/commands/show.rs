@@ -3,7 +3,7 @@
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::table::{bytes, parameters};
-use hub::{CatalogModel, Hub, Manifest, ModelRef};
+use hub::{CatalogModel, Hub, ModelRef};
 use local::{Description, Forecast, LoadOptions, ModelSource, ReadRates};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -54,6 +54,11 @@ struct Output {
     tokens_per_second: Option<f64>,
     unsupported: Option<String>,
     cited: Vec<String>,
+    /// The model that it was made from.
+    base: Option<String>,
+    system: Option<String>,
+    /// What requests leave open, as it is kept.
+    options: Option<serde_json::Value>,
     path: Option<PathBuf>,
 }
 
@@ -79,9 +84,7 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     let rates = ReadRates::new(options);
     let forecast;
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
-        let parameters = manifest.as_ref().and_then(Manifest::parameters).cloned();
-        let source =
-            ModelSource { name: reference.store_name(), path: hub.locate(reference)?, parameters, prepared: None };
+        let source = ModelSource::stored(hub, reference.store_name(), hub.locate(reference)?, manifest.as_ref());
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
         let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
         forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
@@ -127,6 +130,9 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         output.digest = manifest.digest().map(|digest| digest.to_string());
         output.sources = vec![manifest.source.clone()];
         output.licence = manifest.license.or(output.licence);
+        output.base = manifest.base;
+        let settings = manifest.settings.unwrap_or_default();
+        (output.system, output.options) = (settings.system, settings.params);
     }
     if let Some(forecast) = forecast {
         output.forecast_context = Some(forecast.context);
@@ -184,6 +190,10 @@ fn lines(output: &Output) -> Vec<(&'static str, String)> {
         (licence, _) => licence.clone(),
     };
     add("licence", licence);
+    add("made from", output.base.clone());
+    // One line of it says which it is.
+    add("system", output.system.as_ref().and_then(|text| Some(text.lines().next()?.to_owned())));
+    add("options", output.options.as_ref().map(ToString::to_string));
     add("stored", Some(if output.stored { "yes" } else { "no" }.to_owned()));
     for source in &output.sources {
         add("source", Some(source.clone()));

@@ -2,7 +2,7 @@
 
 use super::{Found, FoundModels, Skipped, Variable, files, folders};
 use crate::digest::Sha256;
-use crate::manifest::OllamaSettings;
+use crate::manifest::Settings;
 use crate::sources::ollama::{
     ImageManifest, LONGEST_MANIFEST, LONGEST_TEXT, is_setting, keep, left_out, license_line, not_applied,
 };
@@ -44,7 +44,7 @@ fn read(root: &Path, manifest: &Path, name: &str) -> Result<Found, String> {
     let manifest: ImageManifest = serde_json::from_slice(&bounded(manifest, LONGEST_MANIFEST)?)
         .map_err(|error| format!("{}: expected a manifest with layers, got {error}", manifest.display()))?;
     let mut weights = None;
-    let mut settings = OllamaSettings::default();
+    let mut settings = Settings::default();
     let mut notes = Vec::new();
     for layer in &manifest.layers {
         let sha256 = layer.sha256()?;

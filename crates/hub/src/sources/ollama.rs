@@ -8,7 +8,7 @@ use super::{Context, Fetch, Offer, OfferedFile, Prefix, Source, address, keys};
 use crate::HubError;
 use crate::digest::{Checksum, Sha256};
 use crate::http::Request;
-use crate::manifest::{FileRole, OllamaSettings};
+use crate::manifest::{FileRole, Settings};
 use crate::model_ref::{ModelRef, valid_segment};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl Source for Ollama {
         let manifest: ImageManifest = serde_json::from_str(&text)
             .map_err(|error| self.wrong(format!("expected a manifest with layers, got {error}")))?;
         let mut files = Vec::new();
-        let mut settings = OllamaSettings::default();
+        let mut settings = Settings::default();
         for layer in &manifest.layers {
             match layer.kind() {
                 "model" => files.push(self.file(context, layer, FileRole::Model, &files)?),
@@ -115,8 +115,7 @@ impl Source for Ollama {
                 other => context.progress.message(&format!("{}: {}", self.describe(), left_out(other))),
             }
         }
-        let adapter = files.iter().any(|file| file.role == FileRole::Adapter).then_some("adapter");
-        for part in not_applied(&settings).into_iter().chain(adapter) {
+        if let Some(part) = not_applied(&settings) {
             context.progress.message(&format!("{}: kept, but not applied: its {part}", self.describe()));
         }
         if !files.iter().any(|file| file.role == FileRole::Model) {
@@ -125,7 +124,7 @@ impl Source for Ollama {
         // The one to open stands first.
         files.sort_by_key(|file| file.role != FileRole::Model);
         let license = license_line(&settings);
-        Ok(Offer { files, origin: self.describe(), license, page: None, ollama: Some(settings) })
+        Ok(Offer { files, origin: self.describe(), license, page: None, settings: Some(settings) })
     }
 }
 
@@ -180,7 +179,7 @@ pub(crate) fn is_setting(kind: &str) -> bool {
 }
 
 /// Keeps the text of such a layer, or says what is wrong with it.
-pub(crate) fn keep(settings: &mut OllamaSettings, kind: &str, text: String) -> Result<(), String> {
+pub(crate) fn keep(settings: &mut Settings, kind: &str, text: String) -> Result<(), String> {
     match kind {
         "template" => settings.template = Some(text),
         "system" => settings.system = Some(text),
@@ -189,19 +188,14 @@ pub(crate) fn keep(settings: &mut OllamaSettings, kind: &str, text: String) -> R
             settings.params = Some(params.map_err(|error| format!("expected parameters in JSON, got {error}"))?);
         }
         // Several licences may apply to one model.
-        _ => {
-            let first = settings.license.take();
-            settings.license = Some(first.map_or(text.clone(), |first| format!("{first}\n\n{text}")));
-        }
+        _ => settings.licenses.push(text),
     }
     Ok(())
 }
 
-/// What is kept and has no effect yet: told, so that nobody takes the model for what it is elsewhere.
-pub(crate) fn not_applied(settings: &OllamaSettings) -> Vec<&'static str> {
-    let template = settings.template.as_ref().map(|_| "template (it is not Jinja; the file's own is used)");
-    let system = settings.system.as_ref().map(|_| "system text (give it with --system)");
-    template.into_iter().chain(system).collect()
+/// What is kept and has no effect: told, so that nobody takes the model for what it is elsewhere.
+pub(crate) fn not_applied(settings: &Settings) -> Option<&'static str> {
+    settings.template.as_ref().map(|_| "template (it is not Jinja; the file's own is used)")
 }
 
 /// What is told of a layer that is not kept.
@@ -210,7 +204,8 @@ pub(crate) fn left_out(kind: &str) -> String {
 }
 
 /// The first line of the licence.
-pub(crate) fn license_line(settings: &OllamaSettings) -> Option<String> {
-    let line = settings.license.as_ref()?.lines().find(|line| !line.trim().is_empty());
+pub(crate) fn license_line(settings: &Settings) -> Option<String> {
+    let mut lines = settings.licenses.iter().flat_map(|text| text.lines());
+    let line = lines.find(|line| !line.trim().is_empty());
     line.map(|line| line.trim().to_string())
 }

@@ -40,6 +40,6 @@ impl Source for LocalPath {
             sha256: None,
             fetch: Fetch::Local(self.path.clone()),
         };
-        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, ollama: None })
+        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, settings: None })
     }
 }

@@ -77,7 +77,7 @@ impl Source for Python {
             sha256: None,
             fetch: Fetch::Archives { archives, member: self.member.clone() },
         };
-        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, ollama: None })
+        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, settings: None })
     }
 }
 

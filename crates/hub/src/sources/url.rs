@@ -40,6 +40,6 @@ impl Source for Address {
             sha256: None,
             fetch: Fetch::Address(self.0.clone()),
         };
-        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, ollama: None })
+        Ok(Offer { files: vec![file], origin: self.describe(), license: None, page: None, settings: None })
     }
 }

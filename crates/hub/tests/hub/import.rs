@@ -171,10 +171,10 @@ fn ollamas_settings_come_along_as_from_its_registry() {
     let manifest = hub.import_found(&found.models[0], "ollama:tiny:1b", &told).unwrap();
     assert_eq!(manifest.parameters().unwrap()["temperature"], 0.5);
     assert_eq!(manifest.license.as_deref(), Some("Apache License"));
-    let settings = manifest.ollama.unwrap();
+    let settings = manifest.settings.unwrap();
     assert_eq!(settings.template.as_deref(), Some("{{ .Prompt }}"));
     assert_eq!(settings.system.as_deref(), Some("Be brief."));
-    for expected in ["kept, but not applied: its template", "its system text", "left out its layer \"messages\""] {
+    for expected in ["kept, but not applied: its template", "left out its layer \"messages\""] {
         assert!(told.text().contains(expected), "{expected}: {}", told.text());
     }
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
+mod create;
 mod downloads;
 mod huggingface;
 mod import;

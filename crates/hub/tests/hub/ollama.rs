@@ -53,13 +53,13 @@ fn weights_are_fetched_and_settings_kept() {
     assert_eq!(content(&hub, "ollama:smollm2:135m"), weights);
     assert_eq!((pulled.files.len(), pulled.files[0].digest_origin), (1, DigestOrigin::Source));
     assert_eq!(pulled.license.as_deref(), Some("Apache License"));
-    let settings = pulled.ollama.unwrap();
+    let settings = pulled.settings.unwrap();
     assert_eq!(settings.template.as_deref(), Some("{{ .Prompt }}"));
     assert_eq!(settings.system.as_deref(), Some("Be brief."));
-    assert_eq!(settings.license.as_deref(), Some("\nApache License\n2.0\n\nMore terms"));
+    assert_eq!(settings.licenses, ["\nApache License\n2.0", "More terms"]);
     assert_eq!(settings.params.unwrap()["stop"][0], "<|im_end|>");
     assert!(told.text().contains("left out its layer \"messages\""), "{}", told.text());
-    assert!(told.text().contains("kept, but not applied: its system text"), "{}", told.text());
+    assert!(told.text().contains("kept, but not applied: its template"), "{}", told.text());
     assert!(!told.text().contains("adapter"), "{}", told.text());
     let accept = server.asked_for(MANIFEST)[0].accept.clone();
     assert_eq!(accept.as_deref(), Some("application/vnd.docker.distribution.manifest.v2+json"));

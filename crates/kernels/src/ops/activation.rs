@@ -84,7 +84,7 @@ fn gated_vector<S: Simd>(simd: S, activation: Activation, gate: S::F32, up: S::F
 
 /// 2 sqrt(2/pi) (x + 0.044715 x^3)
 #[inline(always)]
-fn doubled_gelu_argument<S: Simd>(simd: S, x: S::F32) -> S::F32 {
+pub(crate) fn doubled_gelu_argument<S: Simd>(simd: S, x: S::F32) -> S::F32 {
     let scaled = simd.mul(simd.splat(1.595_769_2), x);
     let square = simd.mul(x, x);
     simd.mul(scaled, simd.mul_add(simd.splat(0.044_715), square, simd.splat(1.0)))

@@ -3,7 +3,7 @@
 //! Norm weights are stored around 0 in safetensors and around 1 in GGUF files. Sources: `modular_gemma2.py` of
 //! transformers; `src/models/gemma2.cpp` of llama.cpp for what GGUF files leave out.
 
-use kernels::Activation;
+use kernels::{Activation, RopePairing};
 
 use super::Family;
 use crate::ModelError;
@@ -17,6 +17,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["Gemma2ForCausalLM"],
     yarn_on_request: false,
     hf_names: HF_NAMES,
+    gguf_pairing: RopePairing::Halves,
     from_gguf,
     from_hf,
 };

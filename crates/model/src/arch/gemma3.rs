@@ -4,7 +4,7 @@
 //! Norm weights are stored around 0 in safetensors and around 1 in GGUF files. Sources: `modular_gemma3.py` of
 //! transformers; `src/models/gemma3.cpp` of llama.cpp for what GGUF files leave out.
 
-use kernels::Activation;
+use kernels::{Activation, RopePairing};
 
 use super::{Family, gemma2};
 use crate::ModelError;
@@ -19,6 +19,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["Gemma3ForCausalLM", "Gemma3ForConditionalGeneration"],
     yarn_on_request: false,
     hf_names: gemma2::HF_NAMES,
+    gguf_pairing: RopePairing::Halves,
     from_gguf,
     from_hf,
 };

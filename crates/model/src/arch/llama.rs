@@ -17,6 +17,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["LlamaForCausalLM", MISTRAL],
     yarn_on_request: false,
     hf_names: &[],
+    gguf_pairing: RopePairing::Adjacent,
     from_gguf,
     from_hf,
 };
@@ -28,7 +29,7 @@ const WINDOW_V0_1: usize = 4096;
 
 fn from_gguf(keys: &GgufKeys<'_>) -> Result<DecoderSpec, ModelError> {
     let mut spec = keys.decoder(FAMILY.name, LayerStyle::default())?;
-    spec.rope_pairing = RopePairing::Adjacent;
+    spec.rope_pairing = FAMILY.gguf_pairing;
     // Mistral v0.1 needs its window beyond 4096 positions; converters write the key for it alone.
     let window = keys.window()?;
     spec.layers.iter_mut().for_each(|layer| layer.window = window);

@@ -1,5 +1,7 @@
 //! Phi-3 and Phi-3.5: fused projections, a window on every layer, LongRoPE in the 128k variants.
 
+use kernels::RopePairing;
+
 use super::Family;
 use crate::ModelError;
 use crate::gguf_keys::GgufKeys;
@@ -12,6 +14,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["Phi3ForCausalLM"],
     yarn_on_request: false,
     hf_names: &[],
+    gguf_pairing: RopePairing::Halves,
     from_gguf,
     from_hf,
 };

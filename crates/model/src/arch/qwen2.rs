@@ -1,5 +1,7 @@
 //! Qwen 2 and 2.5, Coder included: biases on query, key and value; YaRN on request or where the metadata says so.
 
+use kernels::RopePairing;
+
 use super::Family;
 use crate::ModelError;
 use crate::gguf_keys::GgufKeys;
@@ -12,6 +14,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["Qwen2ForCausalLM"],
     yarn_on_request: true,
     hf_names: &[],
+    gguf_pairing: RopePairing::Halves,
     from_gguf,
     from_hf,
 };

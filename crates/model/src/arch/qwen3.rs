@@ -1,5 +1,7 @@
 //! Qwen 3, the dense sizes: norms on the heads of query and key, no biases, a head width of its own.
 
+use kernels::RopePairing;
+
 use super::{Family, qwen2};
 use crate::ModelError;
 use crate::gguf_keys::GgufKeys;
@@ -12,6 +14,7 @@ pub(super) static FAMILY: Family = Family {
     hf: &["Qwen3ForCausalLM"],
     yarn_on_request: true,
     hf_names: &[],
+    gguf_pairing: RopePairing::Halves,
     from_gguf,
     from_hf,
 };

@@ -74,9 +74,9 @@ fn small_files_work() {
 fn what_is_not_done_is_refused_by_name() {
     for (from, to, named) in [
         ("\"NFC\"", "\"Precompiled\"", "normalizer `Precompiled`"),
-        ("\"Digits\"", "\"BertPreTokenizer\"", "pre-tokenizer `BertPreTokenizer`"),
-        ("\"TemplateProcessing\"", "\"BertProcessing\"", "post-processor `BertProcessing`"),
-        ("\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"WordPiece\"}", "decoder `WordPiece`"),
+        ("\"Digits\"", "\"UnicodeScripts\"", "pre-tokenizer `UnicodeScripts`"),
+        ("\"TemplateProcessing\"", "\"RobertaProcessing\"", "post-processor `RobertaProcessing`"),
+        ("\"decoder\":{\"type\":\"ByteLevel\"}", "\"decoder\":{\"type\":\"CTC\"}", "decoder `CTC`"),
         ("\"BPE\"", "\"Unigram\"", "model `Unigram`"),
         ("\"dropout\":null", "\"dropout\":0.5", "dropout"),
         ("\\\\p{L}+|", "(?<=a)b|", "look-around"),

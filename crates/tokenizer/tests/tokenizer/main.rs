@@ -12,3 +12,4 @@ mod packages;
 mod prompts;
 mod streams;
 mod templates;
+mod word_piece;

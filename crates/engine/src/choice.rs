@@ -1,0 +1,134 @@
+//! What becomes of the logits of one sequence's turn: scores of its prompt, its next token, or as many as its draft had right.
+//!
+//! Read next: `sampler` for how a row of logits becomes a token, `speculation` for where drafts come from.
+
+use crate::constraint::TokenMask;
+use crate::sampler::{self, BrokenLogits, Sampler};
+use crate::scheduler::Turn;
+use crate::sequence::{EngineEvent, FinishReason, PromptScores, Sequence, TokenLogprob};
+use model::LogitRows;
+
+/// What it takes to turn logits into events.
+pub(crate) struct Choice<'a> {
+    pub(crate) sampler: &'a mut Sampler,
+    pub(crate) mask: &'a mut TokenMask,
+    pub(crate) vocabulary: usize,
+    pub(crate) events: &'a mut Vec<EngineEvent>,
+}
+
+impl Choice<'_> {
+    /// Reports and samples from the rows `[rows, V]` of a sequence's turn; returns why it ended, if it did.
+    pub(crate) fn advance(&mut self, sequence: &mut Sequence, turn: &Turn, logits: &[f32]) -> Option<FinishReason> {
+        if turn.drafted > 0 {
+            return self.verify(sequence, logits);
+        }
+        if turn.rows == LogitRows::All {
+            let position = turn.position;
+            if self.score(sequence, position, logits).is_err() {
+                return Some(FinishReason::BrokenLogits { position });
+            }
+        }
+        if sequence.pending() > 0 {
+            let (id, read, total) = (sequence.id, sequence.computed, sequence.tokens.len());
+            self.events.push(EngineEvent::Reading { id, read, total });
+            return None;
+        }
+        if sequence.generated().len() >= sequence.max_tokens {
+            return Some(FinishReason::Length);
+        }
+        let last = &logits[logits.len() - self.vocabulary..];
+        self.generate(sequence, last).err()
+    }
+
+    /// Chooses a token from each row `[rows, V]`, the first of which follows the pending token and the others those of the
+    /// draft, as long as the draft says what is chosen. What is right is computed; the rest will be overwritten.
+    fn verify(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Option<FinishReason> {
+        let draft = std::mem::take(&mut sequence.draft);
+        let mut right = 0;
+        let mut end = None;
+        for row in logits.chunks_exact(self.vocabulary) {
+            let len = sequence.tokens.len();
+            end = self.generate(sequence, row).err();
+            let is_right = sequence.tokens.len() > len && draft.get(right) == sequence.tokens.last();
+            if is_right {
+                right += 1;
+                sequence.computed += 1;
+            }
+            if end.is_some() || !is_right {
+                break;
+            }
+        }
+        sequence.pace.note(draft.len(), right);
+        sequence.counts.drafted_tokens += draft.len();
+        sequence.counts.accepted_tokens += right;
+        end
+    }
+
+    /// Reports the log-probabilities of prompt tokens; `logits` are the rows `[rows, V]` from `first_position` on.
+    fn score(&mut self, sequence: &mut Sequence, first_position: usize, logits: &[f32]) -> Result<(), BrokenLogits> {
+        let (count, wants_distributions) = match sequence.prompt_scores {
+            PromptScores::Tokens { top, .. } => (top, false),
+            PromptScores::Distributions => (0, true),
+            PromptScores::None => (0, false),
+        };
+        let mut logprobs = Vec::new();
+        let mut top = Vec::new();
+        let mut distributions = Vec::new();
+        for (position, row) in (first_position..).zip(logits.chunks_exact(self.vocabulary)) {
+            let normaliser = sampler::log_sum_exp(row)?;
+            if position + 1 < sequence.prompt_len {
+                let token = sequence.tokens[position + 1];
+                let logprob = (f64::from(row[token as usize]) - normaliser) as f32;
+                logprobs.push(TokenLogprob { token, logprob });
+                top.push(sampler::top_logprobs(row, normaliser, count));
+            }
+            if wants_distributions {
+                distributions.extend(row.iter().map(|&logit| (f64::from(logit) - normaliser) as f32));
+            }
+            sequence.scored = position + 1;
+        }
+        self.events.push(EngineEvent::PromptLogprobs { id: sequence.id, first_position, logprobs, top, distributions });
+        Ok(())
+    }
+
+    /// Chooses the next token from `[V]` logits; `Err` is why the sequence ends.
+    fn generate(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
+        let broken = FinishReason::BrokenLogits { position: sequence.tokens.len() };
+        let mask = match &mut sequence.constraint {
+            Some(constraint) => {
+                self.mask.clear();
+                constraint.0.mask(self.mask).map_err(|error| FinishReason::Constraint(error.0))?;
+                Some(&*self.mask)
+            }
+            None => None,
+        };
+        let chosen = self.sampler.choose(logits, &sequence.sampling, mask, &sequence.tokens, sequence.prompt_len);
+        let token = chosen.map_err(|_| match mask {
+            // With healthy logits it was the mask that left nothing.
+            Some(_) if sampler::log_sum_exp(logits).is_ok() => {
+                FinishReason::Constraint("the constraint allows no token".to_owned())
+            }
+            _ => broken.clone(),
+        })?;
+        if sequence.stop_ids.contains(&token) {
+            return Err(FinishReason::Stop(token));
+        }
+        let (logprob, top) = match sequence.top_logprobs {
+            Some(count) => {
+                let normaliser = sampler::log_sum_exp(logits).map_err(|_| broken)?;
+                let logprob = (f64::from(logits[token as usize]) - normaliser) as f32;
+                (Some(logprob), sampler::top_logprobs(logits, normaliser, count))
+            }
+            None => (None, Vec::new()),
+        };
+        sequence.tokens.push(token);
+        self.events.push(EngineEvent::Token { id: sequence.id, token, logprob, top });
+        if let Some(constraint) = &mut sequence.constraint {
+            constraint.0.accept(token).map_err(|error| FinishReason::Constraint(error.0))?;
+        }
+        if sequence.generated().len() >= sequence.max_tokens {
+            return Err(FinishReason::Length);
+        }
+        Ok(())
+    }
+}

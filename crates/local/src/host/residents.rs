@@ -1,0 +1,522 @@
+//! The models in memory: which there are, who goes when another one needs the room, who loads next.
+//!
+//! ```text
+//! ask for a model:  it is here                  -> shared at once
+//!                   somebody loads it already   -> wait for the same outcome
+//!                   else                        -> a place in the queue of loads; one loads at a time
+//! the load at the front, once it knows what it needs:
+//!   while it does not fit:  unload what nobody uses, the longest unused first
+//!                           else let models that answer run dry: they finish, and who asks for them queues behind us
+//! ```
+//!
+//! A model that answers is never ended for another one. What was unloaded counts as taken until the last answer from it
+//! has ended. The lock here is held for moments only, never while a model loads.
+//! This file does not know how a model is loaded, nor where it came from. Read next: `host.rs`.
+
+use crate::local_model::LocalModel;
+use crate::memory::human_bytes;
+use chat::{ChatError, ChatModel, KeepAlive, ModelSummary, RunningModel};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How often a waiting load looks again. An answer that ends tells nobody here.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// How a host keeps models.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostOptions {
+    /// How long a model stays after its last answer where the request leaves it open; default: five minutes.
+    pub keep_alive: KeepAlive,
+    /// How long a load may wait for models that answer to give their memory back; default: five minutes.
+    pub longest_wait: Duration,
+    /// What a name may reach; default: everything.
+    pub reach: Reach,
+}
+
+/// What a name may reach beside the models in the store.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Reach {
+    /// Every file of this machine, and whatever can be fetched: a name is fetched when it is first asked for.
+    #[default]
+    Everything,
+    /// These files alone, as they are written here. Nothing is fetched but by a pull. For names that come from others.
+    Store {
+        /// Files that may be asked for.
+        paths: Vec<String>,
+    },
+}
+
+impl Default for HostOptions {
+    fn default() -> HostOptions {
+        let five_minutes = Duration::from_secs(300);
+        HostOptions { keep_alive: KeepAlive::For(five_minutes), longest_wait: five_minutes, reach: Reach::Everything }
+    }
+}
+
+/// Tells the time.
+pub(crate) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
+
+/// Bytes of memory that all models together may take, as known now; none where nobody knows.
+pub(crate) type MemoryLimit = Box<dyn Fn() -> Option<u64> + Send + Sync>;
+
+/// Which state of its files a model is loaded from: when they, and those of its adapter, were written last.
+pub(crate) type Version = [Option<SystemTime>; 2];
+
+/// A model in memory, as whoever asked for it gets it.
+#[derive(Clone)]
+pub(crate) struct Shared {
+    pub(crate) model: Arc<dyn ChatModel>,
+    /// The same one, where it can do all that a model of this machine can.
+    pub(crate) local: Option<Arc<LocalModel>>,
+}
+
+impl Shared {
+    /// Whether somebody beside the host holds it.
+    fn is_held(&self) -> bool {
+        Arc::strong_count(&self.model) > 1 + usize::from(self.local.is_some())
+    }
+}
+
+/// What a load ends in.
+pub(crate) struct Loaded {
+    pub(crate) shared: Shared,
+    /// Bytes that it takes, without those of its base.
+    pub(crate) memory: u64,
+    /// Whether its memory is taken still, by answers that go on after everybody let go of it.
+    pub(crate) is_taken: Box<dyn Fn() -> bool + Send + Sync>,
+    /// The resident whose weights it uses: that one stays as long as this one does.
+    pub(crate) base: Option<String>,
+    /// As in the list.
+    pub(crate) summary: ModelSummary,
+}
+
+struct Resident {
+    loaded: Loaded,
+    /// Which version of the model's files it was loaded from.
+    version: Version,
+    keep: KeepAlive,
+    /// When it was asked for, or seen answering, last.
+    used: Instant,
+    /// Nobody new gets it: a load waits for its memory.
+    is_running_dry: bool,
+}
+
+impl Resident {
+    fn is_in_use(&self) -> bool {
+        let activity = self.loaded.shared.model.activity();
+        activity.running + activity.waiting > 0 || self.loaded.shared.is_held()
+    }
+}
+
+/// Unloaded, but its memory is not back yet.
+struct Leaving {
+    name: String,
+    memory: u64,
+    /// Nobody used it: its memory comes back in a moment.
+    was_idle: bool,
+    is_taken: Box<dyn Fn() -> bool + Send + Sync>,
+}
+
+/// What a load under way came to, for all who wait for it. None: it was given up before it began.
+#[derive(Default)]
+struct Outcome(Mutex<Option<Option<Result<Shared, ChatError>>>>);
+
+#[derive(Default)]
+struct State {
+    residents: BTreeMap<String, Resident>,
+    leaving: Vec<Leaving>,
+    loading: BTreeMap<String, Arc<Outcome>>,
+    /// Loads in the order in which they came; the first one loads.
+    queue: VecDeque<u64>,
+    next_ticket: u64,
+}
+
+impl State {
+    fn taken(&mut self) -> u64 {
+        self.leaving.retain(|left| (left.is_taken)());
+        let residents = self.residents.values().map(|resident| resident.loaded.memory);
+        residents.chain(self.leaving.iter().map(|left| left.memory)).fold(0, u64::saturating_add)
+    }
+
+    fn has_dependents(&self, name: &str) -> bool {
+        self.residents.values().any(|resident| resident.loaded.base.as_deref() == Some(name))
+    }
+
+    /// Forgets a resident, with those that use its weights; true if it was there.
+    fn retire(&mut self, name: &str) -> bool {
+        let uses = |resident: &Resident| resident.loaded.base.as_deref() == Some(name);
+        let dependents: Vec<String> =
+            self.residents.iter().filter(|(_, resident)| uses(resident)).map(|(name, _)| name.clone()).collect();
+        for dependent in dependents {
+            self.retire(&dependent);
+        }
+        let Some(resident) = self.residents.remove(name) else { return false };
+        let was_idle = !resident.is_in_use();
+        let Loaded { memory, is_taken, .. } = resident.loaded;
+        self.leaving.push(Leaving { name: name.to_owned(), memory, was_idle, is_taken });
+        true
+    }
+
+    /// Residents that may go, the longest unused first; `pinned` may not.
+    fn by_age(&self, pinned: Option<&str>) -> Vec<String> {
+        let mut names: Vec<&String> = self.residents.keys().filter(|name| Some(name.as_str()) != pinned).collect();
+        // One that others use goes after them.
+        names.sort_by_key(|name| (self.residents[*name].used, self.has_dependents(name)));
+        names.into_iter().cloned().collect()
+    }
+
+    fn touch(&mut self, name: &str, keep: Option<KeepAlive>, now: Instant) -> Option<Shared> {
+        let resident = self.residents.get_mut(name)?;
+        resident.used = now;
+        resident.keep = keep.unwrap_or(resident.keep);
+        let (shared, base) = (resident.loaded.shared.clone(), resident.loaded.base.clone());
+        if let Some(base) = base.and_then(|base| self.residents.get_mut(&base)) {
+            base.used = now;
+        }
+        Some(shared)
+    }
+
+    /// One that may be handed out: of this version, and not running dry.
+    fn find(&mut self, name: &str, version: Version, keep: Option<KeepAlive>, now: Instant) -> Option<Shared> {
+        let resident = self.residents.get(name)?;
+        if resident.version != version || resident.is_running_dry {
+            return None;
+        }
+        self.touch(name, keep, now)
+    }
+
+    fn let_all_run(&mut self) {
+        self.residents.values_mut().for_each(|resident| resident.is_running_dry = false);
+    }
+}
+
+/// The models in memory.
+pub(crate) struct Residents {
+    state: Mutex<State>,
+    changed: Condvar,
+    options: HostOptions,
+    limit: MemoryLimit,
+    clock: Clock,
+}
+
+/// Whoever asked, at the door.
+enum Entered {
+    Found(Shared),
+    Together(Arc<Outcome>),
+    First(Arc<Outcome>, u64),
+}
+
+impl Residents {
+    pub(crate) fn new(options: HostOptions, limit: MemoryLimit, clock: Clock) -> Residents {
+        Residents { state: Mutex::default(), changed: Condvar::new(), options, limit, clock }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change leaves the state whole, whatever happens to who made it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until something changed, or for a moment.
+    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// A model that is here, of this version of its files; asking for it keeps it.
+    pub(crate) fn get(&self, name: &str, version: Version, keep: Option<KeepAlive>) -> Option<Shared> {
+        let now = (self.clock)();
+        self.state().find(name, version, keep, now)
+    }
+
+    /// The same without keeping it for longer.
+    pub(crate) fn peek(&self, name: &str, version: Version) -> Option<Shared> {
+        let state = self.state();
+        let resident = state.residents.get(name).filter(|resident| resident.version == version)?;
+        Some(resident.loaded.shared.clone())
+    }
+
+    /// Whether a model is here.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.state().residents.contains_key(name)
+    }
+
+    /// All that are here, by name.
+    pub(crate) fn running(&self) -> Vec<RunningModel> {
+        let (now, today) = ((self.clock)(), SystemTime::now());
+        let state = self.state();
+        let running = |resident: &Resident| {
+            let since = if resident.is_in_use() { now } else { resident.used };
+            let expires = match resident.keep {
+                KeepAlive::For(keep) => since.checked_add(keep).map(|end| end.saturating_duration_since(now)),
+                KeepAlive::Forever => None,
+            };
+            RunningModel {
+                summary: ModelSummary { loaded: true, ..resident.loaded.summary.clone() },
+                memory_bytes: resident.loaded.memory,
+                expires: expires.and_then(|left| today.checked_add(left)),
+                model: Arc::clone(&resident.loaded.shared.model),
+            }
+        };
+        state.residents.values().map(running).collect()
+    }
+
+    /// Forgets a model, and those that use its weights; true if it was here.
+    pub(crate) fn unload(&self, name: &str) -> bool {
+        let was_here = self.state().retire(name);
+        self.changed.notify_all();
+        was_here
+    }
+
+    /// Forgets what nobody has used for as long as it was to be kept.
+    pub(crate) fn unload_expired(&self) {
+        let now = (self.clock)();
+        let mut state = self.state();
+        for name in state.by_age(None) {
+            let depended_on = state.has_dependents(&name);
+            let Some(resident) = state.residents.get_mut(&name) else { continue };
+            if resident.is_in_use() {
+                resident.used = now;
+            } else if let KeepAlive::For(keep) = resident.keep
+                && !depended_on
+                && now.saturating_duration_since(resident.used) >= keep
+            {
+                state.retire(&name);
+            }
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// A model: the one that is here, or what `make` loads when this load's turn has come. Of those who ask for the same
+    /// one meanwhile, one loads and all get what it got. `is_cancelled` tells whether whoever asks has gone.
+    ///
+    /// # Errors
+    /// What `make` says, which asks its [`Turn`] for the memory; the wait was given up.
+    pub(crate) fn load(
+        &self,
+        name: &str,
+        version: Version,
+        keep: Option<KeepAlive>,
+        is_cancelled: &dyn Fn() -> bool,
+        make: &mut dyn FnMut(&Turn<'_>) -> Result<Loaded, ChatError>,
+    ) -> Result<Shared, ChatError> {
+        loop {
+            match self.enter(name, version, keep) {
+                Entered::Found(shared) => return Ok(shared),
+                Entered::Together(outcome) => {
+                    if let Some(result) = self.outcome(name, &outcome, is_cancelled)? {
+                        let shared = result?;
+                        self.state().touch(name, keep, (self.clock)());
+                        return Ok(shared);
+                    }
+                    // Whoever was to load it has gone: it is up to us.
+                }
+                Entered::First(outcome, ticket) => {
+                    let turn = Turn { residents: self, name, ticket, outcome, is_cancelled };
+                    return turn.take(version, keep, make);
+                }
+            }
+        }
+    }
+
+    fn enter(&self, name: &str, version: Version, keep: Option<KeepAlive>) -> Entered {
+        let now = (self.clock)();
+        let mut state = self.state();
+        if let Some(shared) = state.find(name, version, keep, now) {
+            return Entered::Found(shared);
+        }
+        if let Some(outcome) = state.loading.get(name) {
+            return Entered::Together(Arc::clone(outcome));
+        }
+        let (outcome, ticket) = (Arc::<Outcome>::default(), state.next_ticket);
+        state.next_ticket += 1;
+        state.queue.push_back(ticket);
+        state.loading.insert(name.to_owned(), Arc::clone(&outcome));
+        Entered::First(outcome, ticket)
+    }
+
+    /// Waits for a load that another one does; none if it was given up before it began.
+    fn outcome(
+        &self,
+        name: &str,
+        outcome: &Outcome,
+        is_cancelled: &dyn Fn() -> bool,
+    ) -> Result<Option<Result<Shared, ChatError>>, ChatError> {
+        let mut state = self.state();
+        loop {
+            if let Some(result) = &*outcome.0.lock().unwrap_or_else(PoisonError::into_inner) {
+                return Ok(result.clone());
+            }
+            if is_cancelled() {
+                return Err(given_up(name));
+            }
+            state = self.wait(state);
+        }
+    }
+}
+
+/// A place in the queue of loads; at its front, the right to load.
+pub(crate) struct Turn<'a> {
+    residents: &'a Residents,
+    name: &'a str,
+    ticket: u64,
+    outcome: Arc<Outcome>,
+    is_cancelled: &'a dyn Fn() -> bool,
+}
+
+impl Turn<'_> {
+    fn take(
+        &self,
+        version: Version,
+        keep: Option<KeepAlive>,
+        make: &mut dyn FnMut(&Turn<'_>) -> Result<Loaded, ChatError>,
+    ) -> Result<Shared, ChatError> {
+        let residents = self.residents;
+        let mut state = residents.state();
+        while state.queue.front() != Some(&self.ticket) {
+            if (self.is_cancelled)() {
+                return Err(given_up(self.name));
+            }
+            state = residents.wait(state);
+        }
+        // It may have been running dry, and was spared.
+        if let Some(shared) = state.find(self.name, version, keep, (residents.clock)()) {
+            self.tell(Ok(shared.clone()));
+            return Ok(shared);
+        }
+        // One of other files than those that are there now.
+        state.retire(self.name);
+        drop(state);
+        let made = make(self);
+        let result = made.map(|loaded| {
+            let shared = loaded.shared.clone();
+            self.put(self.name, loaded, version, keep);
+            shared
+        });
+        self.tell(result.clone());
+        result
+    }
+
+    fn tell(&self, result: Result<Shared, ChatError>) {
+        *self.outcome.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Some(result));
+    }
+
+    /// Makes a model resident: the one that is loaded, or the base that it needs.
+    pub(crate) fn put(&self, name: &str, loaded: Loaded, version: Version, keep: Option<KeepAlive>) {
+        let residents = self.residents;
+        let resident = Resident {
+            loaded,
+            version,
+            keep: keep.unwrap_or(residents.options.keep_alive),
+            used: (residents.clock)(),
+            is_running_dry: false,
+        };
+        residents.state().residents.insert(name.to_owned(), resident);
+        residents.changed.notify_all();
+    }
+
+    /// Makes room for `needed` bytes. `check` is what the system says of them alone, and the error for a model that is too
+    /// large whatever else is unloaded; `pinned` is a resident that must not go for them.
+    ///
+    /// # Errors
+    /// [`ChatError::Unloadable`] for what never fits, [`ChatError::Overloaded`] where models that answer did not end in
+    /// time, naming them and all numbers.
+    pub(crate) fn admit(
+        &self,
+        needed: u64,
+        pinned: Option<&str>,
+        check: &dyn Fn() -> Result<(), ChatError>,
+    ) -> Result<(), ChatError> {
+        let residents = self.residents;
+        let limit = (residents.limit)().unwrap_or(u64::MAX);
+        if needed > limit {
+            check()?;
+            return Err(ChatError::Unloadable(self.shortage(needed, limit, 0, &[])));
+        }
+        let deadline = (residents.clock)().checked_add(residents.options.longest_wait);
+        let mut state = residents.state();
+        loop {
+            let taken = state.taken();
+            let refusal = match check() {
+                Ok(()) if taken.saturating_add(needed) <= limit => break,
+                Ok(()) => ChatError::Overloaded(String::new()),
+                Err(refusal) => refusal,
+            };
+            let missing = taken.saturating_add(needed).saturating_sub(limit);
+            let soon: u64 = state.leaving.iter().filter(|left| left.was_idle).map(|left| left.memory).sum();
+            let is_coming = soon > 0 && soon >= missing;
+            let ages = state.by_age(pinned);
+            let is_free = |name: &&String| !state.has_dependents(name) && !state.residents[*name].is_in_use();
+            if let Some(name) = ages.iter().find(is_free).cloned().filter(|_| !is_coming) {
+                state.retire(&name);
+                continue;
+            }
+            let leaving = state.leaving.iter().map(|left| left.name.clone());
+            let busy: Vec<String> = ages.iter().cloned().chain(leaving).collect();
+            let is_late = deadline.is_some_and(|deadline| (residents.clock)() >= deadline);
+            if busy.is_empty() || is_late {
+                state.let_all_run();
+                return Err(match refusal {
+                    refusal if busy.is_empty() && matches!(refusal, ChatError::Unloadable(_)) => refusal,
+                    _ => ChatError::Overloaded(self.shortage(needed, limit, taken, &busy)),
+                });
+            }
+            if (self.is_cancelled)() {
+                state.let_all_run();
+                return Err(given_up(self.name));
+            }
+            if !is_coming {
+                run_dry(&mut state, &ages, missing);
+            }
+            state = residents.wait(state);
+        }
+        state.let_all_run();
+        Ok(())
+    }
+
+    fn shortage(&self, needed: u64, limit: u64, taken: u64, busy: &[String]) -> String {
+        let by = if busy.is_empty() { String::new() } else { format!(" by models in use: {}", busy.join(", ")) };
+        format!(
+            "{} needs {} of memory; of {} that all models may take, {} are taken{by}\n\
+             hint: ask again later, stop a model, or allow more memory",
+            self.name,
+            human_bytes(needed),
+            human_bytes(limit),
+            human_bytes(taken),
+        )
+    }
+}
+
+/// Lets models in use run dry, the longest unused first, until they have `missing` bytes together: at least one.
+fn run_dry(state: &mut State, ages: &[String], missing: u64) {
+    let mut coming: u64 = state.leaving.iter().map(|left| left.memory).sum();
+    for name in ages {
+        if coming > 0 && coming >= missing {
+            return;
+        }
+        if let Some(resident) = state.residents.get_mut(name) {
+            resident.is_running_dry = true;
+            coming = coming.saturating_add(resident.loaded.memory);
+        }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.residents.state();
+        state.queue.retain(|ticket| *ticket != self.ticket);
+        state.loading.remove(self.name);
+        state.let_all_run();
+        // Nothing was told where the turn was given up, or a panic came.
+        self.outcome.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(None);
+        drop(state);
+        self.residents.changed.notify_all();
+    }
+}
+
+fn given_up(name: &str) -> ChatError {
+    ChatError::Unavailable(format!("{name}: whoever asked for it has gone before it was loaded"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,256 @@
+//! How many tokens of prompts a step may have while others generate.
+//!
+//! A step makes everybody in it wait for all of it: whoever generates has a token a step, so the gap between two tokens of
+//! a stream is what the step costs. Costs are measured as they happen:
+//!
+//! ```text
+//! alone(d):  what steps cost in which d sequences generate and nobody reads
+//! token:     what a token of a prompt adds to a step
+//! choose:    so many tokens that the step costs about TARGET times alone(d): (TARGET - 1) * alone(d) / token
+//! measure:   where alone(d) is not known, or was measured long ago, a step without prompts, never two in a row
+//! ```
+//!
+//! Where many short prompts wait beside few streams, nearly everybody waits for a first token, and the whole is over in a
+//! few steps: then a step may cost as many times more as more sequences read than generate, up to [`MOST`] times.
+//!
+//! The budget decides when a token comes, never which. Nothing here reads a clock: it is told what steps cost. Read next:
+//! `worker`, which asks and tells.
+
+use engine::{Budget, Demand, StepShape};
+
+/// What a step in which somebody reads should cost, in steps in which nobody does.
+const TARGET: f32 = 2.0;
+
+/// The same where many more read than generate, and have little to read.
+const MOST: f32 = 8.0;
+
+/// So much to read, in steps of the full budget, is soon over.
+const SOON: usize = 4;
+
+/// Tokens of prompts in a step before anything was measured.
+const FIRST_TOKENS: usize = 16;
+
+/// Steps with prompts after which what a step costs without them is measured again.
+const STALE: u32 = 32;
+
+/// Share of a new figure in what is known: what a disturbed step left is soon forgotten.
+const SHARE: f32 = 0.5;
+
+/// A new figure counts as at most so many times the old one.
+const MOST_GROWTH: f32 = 2.0;
+
+/// What steps cost, and what may be in the next.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Most tokens of a step.
+    full: usize,
+    /// By the number of sequences that generate: what a step of them alone costs, in seconds.
+    alone: Vec<Option<f32>>, // index 0 is unused
+    /// What a token of a prompt adds to a step, in seconds.
+    token: Option<f32>,
+    /// Steps with prompts since the last that had none.
+    since_alone: u32,
+    /// Tokens of prompts that the last step with both could have had.
+    last_choice: usize,
+}
+
+impl Pace {
+    /// For steps of at most `full` tokens in which at most `sequences` generate.
+    pub(crate) fn new(full: usize, sequences: usize) -> Pace {
+        Pace { full, alone: vec![None; sequences + 1], token: None, since_alone: 0, last_choice: FIRST_TOKENS }
+    }
+
+    /// What the next step may have.
+    pub(crate) fn budget(&self, demand: Demand) -> Budget {
+        if demand.decodes == 0 {
+            return Budget::of(self.full);
+        }
+        let is_known = self.alone.get(demand.decodes).is_some_and(Option::is_some);
+        let wants_measure = self.since_alone > 0 && (!is_known || self.since_alone >= STALE);
+        let prompt_tokens = if demand.prompts > 0 && wants_measure { 0 } else { self.prompt_tokens(demand) };
+        Budget { tokens: self.full, prompt_tokens }
+    }
+
+    /// Tokens of prompts in a step in which somebody generates; at least one.
+    fn prompt_tokens(&self, demand: Demand) -> usize {
+        let (Some(alone), Some(token)) = (self.alone_of(demand.decodes), self.token) else { return FIRST_TOKENS };
+        let is_soon_over = demand.prompt_tokens <= SOON * self.full;
+        let crowd = demand.prompts as f32 / demand.decodes as f32;
+        let factor = if is_soon_over { (TARGET * crowd).clamp(TARGET, MOST) } else { TARGET };
+        let most = (self.last_choice * 2).clamp(FIRST_TOKENS, self.full);
+        // The cast saturates: what is too large for a count is cut by `most`.
+        (((factor - 1.0) * alone / token) as usize).clamp(1, most)
+    }
+
+    /// What a step of `decodes` sequences costs: as measured, else as the nearest that was.
+    fn alone_of(&self, decodes: usize) -> Option<f32> {
+        let known = |(count, cost): (usize, &Option<f32>)| cost.map(|cost| (count.abs_diff(decodes), cost));
+        let nearest = self.alone.iter().enumerate().filter_map(known).min_by_key(|&(distance, _)| distance);
+        nearest.map(|(_, cost)| cost)
+    }
+
+    /// A step of this shape took so many seconds.
+    pub(crate) fn tell(&mut self, shape: StepShape, seconds: f32) {
+        if !seconds.is_finite() || seconds <= 0.0 {
+            return;
+        }
+        let StepShape { decodes, prompt_tokens } = shape;
+        if prompt_tokens == 0 {
+            self.since_alone = 0;
+            if let Some(known) = self.alone.get_mut(decodes).filter(|_| decodes > 0) {
+                *known = Some(learnt(*known, seconds));
+            }
+            return;
+        }
+        if decodes == 0 {
+            // The weights are read in it too, so this is too much for a token, and better than nothing.
+            self.token.get_or_insert(seconds / prompt_tokens as f32);
+            return;
+        }
+        self.since_alone += 1;
+        self.last_choice = prompt_tokens.max(FIRST_TOKENS / 2);
+        if let Some(alone) = self.alone_of(decodes) {
+            // Where nothing seems to be added, the step with nobody who reads was the disturbed one.
+            let added = (seconds - alone).max(0.02 * seconds) / prompt_tokens as f32;
+            self.token = Some(learnt(self.token, added));
+        }
+    }
+}
+
+/// A figure with a new one.
+fn learnt(known: Option<f32>, new: f32) -> f32 {
+    known.map_or(new, |known| known + SHARE * (new.min(MOST_GROWTH * known) - known))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FULL: usize = 512;
+
+    /// A machine on which a step costs this much: `base` seconds, and more for each that generates and each token read.
+    #[derive(Clone, Copy)]
+    struct Machine {
+        base: f32,
+        decode: f32,
+        token: f32,
+    }
+
+    impl Machine {
+        fn cost(self, shape: StepShape) -> f32 {
+            let weights = if shape.decodes + shape.prompt_tokens > 0 { self.base } else { 0.0 };
+            weights + self.decode * shape.decodes as f32 + self.token * shape.prompt_tokens as f32
+        }
+    }
+
+    const MACHINES: [Machine; 4] = [
+        // A small model, whose rows are dear; a larger one, whose rows are cheap; two that are far off.
+        Machine { base: 0.010, decode: 0.002, token: 0.0018 },
+        Machine { base: 0.150, decode: 0.012, token: 0.010 },
+        Machine { base: 0.002, decode: 0.010, token: 0.010 },
+        Machine { base: 5.0, decode: 0.0, token: 0.0001 },
+    ];
+
+    /// Reads prompts of these lengths beside `decodes` streams; returns the gaps of the streams, in steps without prompts.
+    fn gaps(pace: &mut Pace, machine: Machine, decodes: usize, prompts: &[usize]) -> Vec<f32> {
+        let alone = machine.cost(StepShape { decodes, prompt_tokens: 0 });
+        for _ in 0..10 {
+            pace.tell(StepShape { decodes, prompt_tokens: 0 }, alone);
+        }
+        let mut left = prompts.to_vec();
+        let mut gaps = Vec::new();
+        while left.iter().any(|&left| left > 0) {
+            let reading = left.iter().filter(|&&left| left > 0).count();
+            let demand = Demand { decodes, prompts: reading, prompt_tokens: left.iter().sum() };
+            let mut budget = pace.budget(demand).prompt_tokens;
+            let mut shape = StepShape { decodes, prompt_tokens: 0 };
+            for left in &mut left {
+                let read = budget.min(*left);
+                (*left, budget) = (*left - read, budget - read);
+                shape.prompt_tokens += read;
+            }
+            let cost = machine.cost(shape);
+            pace.tell(shape, cost);
+            gaps.push(cost / alone);
+            assert!(gaps.len() < 100_000, "prompts are starved");
+        }
+        gaps
+    }
+
+    fn median(mut gaps: Vec<f32>) -> f32 {
+        gaps.sort_by(f32::total_cmp);
+        gaps[gaps.len() / 2]
+    }
+
+    #[test]
+    fn a_long_prompt_makes_streams_about_twice_as_slow_and_is_read_with_half_the_time() {
+        for machine in MACHINES {
+            for decodes in [1, 2, 5, 31] {
+                let mut pace = Pace::new(FULL, 64);
+                let gaps = gaps(&mut pace, machine, decodes, &[4000]);
+                let alone = machine.cost(StepShape { decodes, prompt_tokens: 0 });
+                let median = median(gaps.clone());
+                assert!(median < 2.3, "{median} with {decodes}");
+                // Half of the time went to the prompt, but where a step cannot hold so many tokens.
+                let steps = (machine.token * 4000.0 / alone).max(4000.0 / FULL as f32);
+                assert!((gaps.len() as f32) < 1.5 * steps + 12.0, "{} steps for {steps}", gaps.len());
+            }
+        }
+    }
+
+    #[test]
+    fn figures_of_another_machine_are_unlearnt() {
+        let mut pace = Pace::new(FULL, 64);
+        gaps(&mut pace, MACHINES[3], 4, &[4000]);
+        let gaps = gaps(&mut pace, MACHINES[0], 4, &[4000, 4000]);
+        assert!(median(gaps) < 2.5);
+    }
+
+    #[test]
+    fn many_short_prompts_beside_one_stream_are_read_fast() {
+        let machine = MACHINES[0];
+        let mut pace = Pace::new(FULL, 64);
+        gaps(&mut pace, machine, 1, &[400]);
+        let crowd = gaps(&mut pace, machine, 1, &[30; 31]);
+        assert!(crowd.len() < 35, "{}", crowd.len());
+        assert!(crowd.iter().all(|&gap| gap < 1.3 * MOST));
+        let long = gaps(&mut pace, machine, 1, &[4000; 4]);
+        assert!(median(long) < 2.3, "what takes long is no reason to stop a stream");
+    }
+
+    #[test]
+    fn without_streams_a_step_is_full_and_a_new_number_of_them_is_measured_once() {
+        let mut pace = Pace::new(FULL, 64);
+        let demand = |decodes| Demand { decodes, prompts: 1, prompt_tokens: 4000 };
+        assert_eq!(pace.budget(demand(0)), Budget::of(FULL));
+        assert_eq!(pace.budget(demand(1)), Budget { tokens: FULL, prompt_tokens: FIRST_TOKENS }, "nothing is known");
+        pace.tell(StepShape { decodes: 1, prompt_tokens: FIRST_TOKENS }, 0.1);
+        assert_eq!(pace.budget(demand(1)).prompt_tokens, 0, "a step to measure by");
+        pace.tell(StepShape { decodes: 1, prompt_tokens: 0 }, 0.05);
+        for _ in 0..3 {
+            assert!(pace.budget(demand(1)).prompt_tokens > 0);
+            pace.tell(StepShape { decodes: 1, prompt_tokens: 20 }, 0.1);
+        }
+        // Never twice in a row, whatever changes.
+        let mut measured = 0;
+        for step in 0..1_000 {
+            let decodes = 1 + step % 70;
+            let prompt_tokens = pace.budget(demand(decodes)).prompt_tokens;
+            assert!(measured == 0 || prompt_tokens > 0);
+            measured = usize::from(prompt_tokens == 0);
+            pace.tell(StepShape { decodes, prompt_tokens }, 0.1);
+        }
+    }
+
+    #[test]
+    fn times_that_are_none_change_nothing() {
+        let mut pace = Pace::new(FULL, 4);
+        for seconds in [0.0, -1.0, f32::NAN, f32::INFINITY] {
+            pace.tell(StepShape { decodes: 1, prompt_tokens: 0 }, seconds);
+            pace.tell(StepShape { decodes: 0, prompt_tokens: 5 }, seconds);
+        }
+        assert_eq!((pace.alone_of(1), pace.token), (None, None));
+        pace.tell(StepShape { decodes: 9, prompt_tokens: 0 }, 1.0);
+        assert_eq!(pace.alone_of(1), None, "more sequences than it is made for");
+    }
+}

@@ -1,0 +1,15 @@
+//! Calls as a JSON list between `<TOOLCALL>` marks: Nemotron Nano 2. Source: its chat template.
+
+use super::{Format, Ids, Shape};
+
+pub(super) static NEMOTRON: Format = Format {
+    name: "nemotron",
+    is_written: |template| template.contains("<TOOLCALL>[") && template.contains("]</TOOLCALL>"),
+    opens: &["<TOOLCALL>"],
+    closes: Some("</TOOLCALL>"),
+    shape: Shape::List,
+    takes_bare: false,
+    forced: "<TOOLCALL>[{\"name\": \"",
+    after_name: "\", \"arguments\":",
+    ids: Ids::Prefixed,
+};

@@ -1,0 +1,49 @@
+//! What no other API has: how likely continuations are, tokens, the relevance of documents; whether the server lives, what
+//! it counts, what its endpoints are.
+//!
+//! Read next: one of the endpoints.
+
+mod health;
+mod rerank;
+mod score;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use super::{Dialect, DialectRow};
+
+/// The dialect, for signatures.
+pub(crate) struct Own;
+
+impl Dialect for Own {
+    fn row() -> &'static DialectRow {
+        &DIALECT
+    }
+}
+
+pub(crate) static DIALECT: DialectRow = DialectRow {
+    name: "Bantam",
+    prefixes: &[
+        "/health",
+        "/ready",
+        "/metrics",
+        "/tokenize",
+        "/tokenizer_info",
+        "/detokenize",
+        "/v1/score",
+        "/v1/rerank",
+        "/openapi.json",
+    ],
+    error: super::openai::error,
+    endpoints: &[
+        &score::ENDPOINT,
+        &rerank::ENDPOINT,
+        &tokens::TOKENIZE,
+        &tokens::DETOKENIZE,
+        &tokens::INFO,
+        &health::HEALTH,
+        &health::READY,
+        &health::METRICS,
+        &health::OPENAPI,
+    ],
+};

@@ -1,0 +1,130 @@
+//! What all requests share: the host of models, the options, the keys, the counters, and whether the server is about to end.
+//!
+//! Read next: `admit` for the way in, `answering` for the way out.
+
+use crate::admit::Limits;
+use crate::failure::{Failure, FailureKind};
+use crate::keys::Keys;
+use crate::log::Logged;
+use crate::metrics::Metrics;
+use crate::options::ServerOptions;
+use chat::{ChatModel, HostFuture, KeepAlive, ModelHost};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Shared by all requests.
+pub(crate) struct App {
+    pub(crate) host: Arc<dyn ModelHost>,
+    pub(crate) options: ServerOptions,
+    pub(crate) keys: Option<Keys>,
+    pub(crate) limits: Limits,
+    pub(crate) metrics: Metrics,
+    /// No request is taken any more.
+    draining: AtomicBool,
+    /// Requests under way.
+    under_way: AtomicUsize,
+    /// Whether a model has answered since the start.
+    answered: AtomicBool,
+    started: Instant,
+}
+
+/// A request under way, counted until it is dropped.
+pub(crate) struct Place(Arc<App>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+impl App {
+    pub(crate) fn new(host: Arc<dyn ModelHost>, options: ServerOptions, keys: Option<Keys>) -> App {
+        App {
+            host,
+            options,
+            keys,
+            limits: Limits::default(),
+            metrics: Metrics::default(),
+            draining: AtomicBool::new(false),
+            under_way: AtomicUsize::new(0),
+            answered: AtomicBool::new(false),
+            started: Instant::now(),
+        }
+    }
+
+    /// Takes no request from now on.
+    pub(crate) fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether a model has answered, so that the next request can expect an answer too.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.answered.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_answer(&self) {
+        self.answered.store(true, Ordering::Release);
+    }
+
+    /// How long the server has been there.
+    pub(crate) fn age(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Requests under way.
+    pub(crate) fn under_way(&self) -> usize {
+        self.under_way.load(Ordering::Acquire)
+    }
+
+    /// The models that are in memory.
+    pub(crate) fn models(&self) -> Vec<Arc<dyn ChatModel>> {
+        self.host.running().into_iter().map(|one| one.model).collect()
+    }
+
+    /// A place for a request, or the refusal that all are taken.
+    pub(crate) fn place(self: &Arc<App>) -> Result<Place, Failure> {
+        let before = self.under_way.fetch_add(1, Ordering::AcqRel);
+        let place = Place(Arc::clone(self));
+        let most = self.options.max_requests;
+        if before >= most {
+            let message = format!("{before} requests are under way, at most {most} may be\nhint: try again later");
+            return Err(Failure::limited(message, self.metrics.expected_wait()));
+        }
+        Ok(place)
+    }
+
+    /// The model of a name, loaded where it is not in memory. Waiting for it stops no other request.
+    pub(crate) async fn model(
+        self: &Arc<App>,
+        name: &str,
+        keep_alive: Option<KeepAlive>,
+    ) -> Result<Arc<dyn ChatModel>, Failure> {
+        if name.is_empty() {
+            return Err(Failure::field("model", "expected the name of a model, got none"));
+        }
+        if let Some(model) = self.host.loaded(name, keep_alive) {
+            return Ok(model);
+        }
+        let owned = name.to_owned();
+        self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &Logged).await })).await
+    }
+
+    /// Runs what may block for long on a thread of its own.
+    pub(crate) async fn on_host<T, F>(self: &Arc<App>, work: F) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        F: FnOnce(Arc<dyn ModelHost>) -> HostFuture<'static, T> + Send + 'static,
+    {
+        let host = Arc::clone(&self.host);
+        let outcome = tokio::task::spawn_blocking(move || futures::executor::block_on(work(host))).await;
+        match outcome {
+            Ok(outcome) => outcome.map_err(Failure::from),
+            Err(panic) => Err(Failure::new(FailureKind::Internal, format!("internal error: {panic}"))),
+        }
+    }
+}

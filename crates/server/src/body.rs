@@ -1,0 +1,114 @@
+//! A request's body, read within its bounds and checked field by field.
+//!
+//! What a type does not know is an error that names it: nothing is accepted and ignored.
+
+use crate::api::{Dialect, Reject};
+use crate::app::App;
+use crate::failure::{Failure, FailureKind};
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use serde::de::DeserializeOwned;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+/// A JSON body of type `T`; a refusal has the shape of the dialect `D`.
+pub(crate) struct JsonBody<D, T>(pub(crate) T, pub(crate) PhantomData<D>);
+
+impl<D: Dialect, T: DeserializeOwned> FromRequest<Arc<App>> for JsonBody<D, T> {
+    type Rejection = Reject<D>;
+
+    async fn from_request(request: Request, app: &Arc<App>) -> Result<JsonBody<D, T>, Reject<D>> {
+        let bytes = read(request.into_body(), app).await?;
+        Ok(JsonBody(parse(&bytes)?, PhantomData))
+    }
+}
+
+/// All of a body, within the bounds of its size and its time.
+pub(crate) async fn read(body: Body, app: &App) -> Result<Vec<u8>, Failure> {
+    let most = app.options.max_body_bytes;
+    let within = app.options.body_timeout;
+    let collected = tokio::time::timeout(within, Limited::new(body, most).collect()).await;
+    let late = |_| {
+        let message = format!("the body of the request did not arrive within {} s (--body-timeout)", within.as_secs());
+        Failure::new(FailureKind::Timeout, message)
+    };
+    match collected.map_err(late)? {
+        Ok(bytes) => Ok(bytes.to_bytes().into()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            let message = format!("the body has more than {most} bytes (--max-body-bytes)");
+            Err(Failure::new(FailureKind::TooLarge, message))
+        }
+        Err(error) => Err(Failure::new(FailureKind::Invalid, format!("the body broke off: {error}"))),
+    }
+}
+
+/// A body as a value; an error names the field.
+pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        let is_syntax = inner.is_syntax() || inner.is_eof();
+        let path = (path != ".").then_some(path);
+        let field = if is_syntax { None } else { missing_field(path.as_deref(), &inner).or(path) };
+        let shown = match &field {
+            Some(field) => format!("{field}: {inner}"),
+            None => format!("the body is not the JSON that was expected: {inner}"),
+        };
+        Failure { field, ..Failure::new(FailureKind::Invalid, shown) }
+    })?;
+    let rest = reader.end();
+    rest.map_err(|error| Failure::new(FailureKind::Invalid, format!("there is more after the JSON body: {error}")))?;
+    Ok(value)
+}
+
+/// The path of a field that is missing: the error itself stands at the object that lacks it.
+fn missing_field(path: Option<&str>, error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    let name = text.strip_prefix("missing field `")?.split('`').next()?;
+    Some(path.map_or(name.to_owned(), |path| format!("{path}.{name}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Outer {
+        #[serde(rename = "inner")]
+        _inner: Vec<Inner>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Inner {
+        #[serde(rename = "text")]
+        _text: String,
+    }
+
+    #[test]
+    fn an_error_names_the_field_by_its_path() {
+        let refused = |body: &str| parse::<Outer>(body.as_bytes()).unwrap_err();
+        let check = |body: &str, field: Option<&str>, message: &str| {
+            let failure = refused(body);
+            assert_eq!(failure.field.as_deref(), field, "{failure:?}");
+            assert_eq!(failure.message, message);
+        };
+        check("{}", Some("inner"), "inner: missing field `inner` at line 1 column 2");
+        check(r#"{"inner":[{}]}"#, Some("inner[0].text"), "inner[0].text: missing field `text` at line 1 column 12");
+        check(
+            r#"{"inner":[{"text":1}]}"#,
+            Some("inner[0].text"),
+            "inner[0].text: invalid type: integer `1`, expected a string at line 1 column 19",
+        );
+        check(
+            r#"{"inner":[],"colour":1}"#,
+            Some("colour"),
+            "colour: unknown field `colour`, expected `inner` at line 1 column 20",
+        );
+        check(r#"{"inner":[}"#, None, "the body is not the JSON that was expected: expected value at line 1 column 11");
+    }
+}

@@ -1,0 +1,106 @@
+//! Why a request is refused or broken off, before any dialect gives it its shape.
+//!
+//! Read next: `api`, where each dialect turns it into its own error body.
+
+use axum::http::StatusCode;
+use chat::ChatError;
+use std::time::Duration;
+
+/// What kind of trouble: one for each status that a client can meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// The request is wrong.
+    Invalid,
+    /// No key, or one that nobody has.
+    Unauthorized,
+    /// The key does not allow it.
+    Forbidden,
+    /// No such path, model or blob.
+    NotFound,
+    /// The path exists, for another method.
+    Method,
+    /// The deadline passed.
+    Timeout,
+    /// The body is larger than allowed.
+    TooLarge,
+    /// Too much at once.
+    Limited,
+    /// The model generated what it was not asked for.
+    BadOutput,
+    /// A fault in this program.
+    Internal,
+    /// Something outside failed, or the server is about to end.
+    Unavailable,
+}
+
+impl FailureKind {
+    /// The status of a response with it.
+    pub(crate) fn status(self) -> StatusCode {
+        match self {
+            FailureKind::Invalid => StatusCode::BAD_REQUEST,
+            FailureKind::Unauthorized => StatusCode::UNAUTHORIZED,
+            FailureKind::Forbidden => StatusCode::FORBIDDEN,
+            FailureKind::NotFound => StatusCode::NOT_FOUND,
+            FailureKind::Method => StatusCode::METHOD_NOT_ALLOWED,
+            FailureKind::Timeout => StatusCode::REQUEST_TIMEOUT,
+            FailureKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            FailureKind::Limited => StatusCode::TOO_MANY_REQUESTS,
+            FailureKind::BadOutput => StatusCode::BAD_GATEWAY,
+            FailureKind::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            FailureKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+/// A refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    /// For people: what was expected, what came, what to do.
+    pub(crate) message: String,
+    /// The field of the request that is wrong, as a path (`messages[1].content`).
+    pub(crate) field: Option<String>,
+    /// A word that programs can match on, where the field of APIs has one.
+    pub(crate) code: Option<&'static str>,
+    /// When to try again.
+    pub(crate) retry_after: Option<Duration>,
+}
+
+impl Failure {
+    pub(crate) fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
+        Failure { kind, message: message.into(), field: None, code: None, retry_after: None }
+    }
+
+    /// A field with a wrong value.
+    pub(crate) fn field(field: impl Into<String>, message: impl Into<String>) -> Failure {
+        Failure { field: Some(field.into()), ..Failure::new(FailureKind::Invalid, message) }
+    }
+
+    /// Refused for now.
+    pub(crate) fn limited(message: impl Into<String>, retry_after: Duration) -> Failure {
+        Failure { retry_after: Some(retry_after), ..Failure::new(FailureKind::Limited, message) }
+    }
+}
+
+impl From<ChatError> for Failure {
+    fn from(error: ChatError) -> Failure {
+        let message = error.to_string();
+        match error {
+            ChatError::InvalidRequest(_) | ChatError::Unsupported { .. } | ChatError::Unloadable(_) => {
+                Failure::new(FailureKind::Invalid, message)
+            }
+            ChatError::ContextTooLong { .. } => {
+                Failure { code: Some("context_length_exceeded"), ..Failure::new(FailureKind::Invalid, message) }
+            }
+            ChatError::UnknownModel(_) => Failure {
+                code: Some("model_not_found"),
+                field: Some("model".to_owned()),
+                ..Failure::new(FailureKind::NotFound, message)
+            },
+            ChatError::BadOutput(_) => Failure::new(FailureKind::BadOutput, message),
+            ChatError::Overloaded(_) => Failure::limited(message, Duration::from_secs(1)),
+            ChatError::Unavailable(_) => Failure::new(FailureKind::Unavailable, message),
+            ChatError::Internal(_) => Failure::new(FailureKind::Internal, message),
+        }
+    }
+}
