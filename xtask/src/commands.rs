@@ -1,6 +1,7 @@
 //! The table of commands. Each is a file here, and one line in the enum.
 
 mod bench;
+mod loadtest;
 mod readme;
 mod synth;
 mod tidy;
@@ -22,6 +23,8 @@ pub(crate) enum Command {
     Readme,
     /// Measures Bantam against other engines on the same files, and writes the table of speeds in README.md.
     Bench(bench::Args),
+    /// Measures Bantam under many clients against another server, and writes the table of loads in README.md.
+    Loadtest(loadtest::Args),
     /// Writes a GGUF file with the published shapes of a model and random weights, to measure speed with.
     Synth(synth::Args),
     /// Runs the proofs that are too heavy for every run: all real models, and other engines asked live.
@@ -34,6 +37,7 @@ impl Command {
             Command::Tidy => tidy::run(&root()),
             Command::Readme => readme::run(&root()),
             Command::Bench(args) => bench::run(&root(), &args),
+            Command::Loadtest(args) => loadtest::run(&root(), &args),
             Command::Synth(args) => synth::run(&args),
             Command::Verify(args) => verify::run(&root(), &args),
         }

@@ -6,8 +6,8 @@
 //! in `bench/results/`, one file a processor, from which the table in README.md is written. Read next: `bench/tools.rs`
 //! for how the engines are asked.
 
-mod results;
-mod tools;
+pub(super) mod results;
+pub(super) mod tools;
 
 use anyhow::{Context, bail};
 use std::collections::BTreeMap;

@@ -26,6 +26,11 @@ const SECTIONS: &[Section] = &[
         end: "<!-- end of bench -->",
         table: super::bench::table,
     },
+    Section {
+        begin: "<!-- load: written by `cargo xtask loadtest` -->\n",
+        end: "<!-- end of load -->",
+        table: super::loadtest::table,
+    },
 ];
 
 /// Rewrites the tables.

@@ -34,9 +34,10 @@ pub(crate) struct Args {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Step {
-    /// Pulls every model of tests/real_models.json
+    /// Pulls every model of tests/real_models.json, and the embedding model
     Models,
-    /// All tests of the binary and of the tokenizer with these models, in release
+    /// All tests of the binary and of the tokenizer with these models, in release: real clients with every model, 200
+    /// mixed requests, ten minutes of hostile traffic
     Tests,
     /// llama.cpp's own vocabulary tests, and templates as transformers renders them now
     Texts,
@@ -97,7 +98,9 @@ impl Place {
             let entry = entry?;
             std::fs::copy(entry.path(), catalogs.join(entry.file_name()))?;
         }
-        for (model, _) in self.models()? {
+        // The embedding model has figures of its own, beside its tests.
+        let models = self.models()?.into_iter().map(|(model, _)| model).chain(["all-minilm".to_owned()]);
+        for model in models {
             super::say(&model);
             self.cargo(&["run", "--quiet", "--package", "bantam", "--", "pull", &model], &[])?;
         }

@@ -1,14 +1,18 @@
 //! The binary as people and programs meet it: exit codes, error texts, JSON shapes, and real models.
 //!
-//! `errors`, `shapes`, `store` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
+//! `create`, `errors`, `shapes`, `store` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
 //! that `.ci/run` pulls into `BANTAM_HOME`; without them they say that they are skipped, and with `BANTAM_CI=1` they fail.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod agreement;
+mod create;
 mod errors;
 mod models;
+mod pages;
 mod parity;
+mod serve;
+mod serving;
 mod shapes;
 mod store;
 mod streams;
@@ -23,6 +27,7 @@ pub fn bantam(home: &Path) -> Command {
     // A port that nobody listens on: what would reach out fails at once.
     command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("BANTAM_OLLAMA_REGISTRY", "http://127.0.0.1:9");
     command.env("PATH", home).env_remove("HF_TOKEN").env_remove("BANTAM_ISA");
+    command.env_remove("BANTAM_HOST").env_remove("BANTAM_API_KEY");
     command
 }
 

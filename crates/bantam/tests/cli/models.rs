@@ -7,11 +7,11 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-const CHAT: &str = "smollm2:135m";
+pub const CHAT: &str = "smollm2:135m";
 const BASE: &str = "gemma3:270m-base";
 
 /// The store that `.ci/run` fills, if it has a model.
-fn store(model: &str) -> Option<PathBuf> {
+pub fn store(model: &str) -> Option<PathBuf> {
     let home = std::env::var_os("BANTAM_HOME").map(PathBuf::from);
     let found = home.filter(|home| model_names(home).iter().any(|name| name == model));
     if found.is_none() {

@@ -239,7 +239,7 @@ fn measured(rows: &[Row]) -> String {
 }
 
 /// The middle value, the mean of two for an even count.
-pub(super) fn median(values: &[f64]) -> f64 {
+pub(in super::super) fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let middle = sorted.len() / 2;
@@ -251,12 +251,12 @@ pub(super) fn median(values: &[f64]) -> f64 {
 }
 
 /// To whole parts of one, `parts` of them: what follows is noise.
-pub(super) fn rounded(value: f64, parts: f64) -> f64 {
+pub(in super::super) fn rounded(value: f64, parts: f64) -> f64 {
     (value * parts).round() / parts
 }
 
 /// What the system calls the processor.
-pub(super) fn cpu_name() -> String {
+pub(in super::super) fn cpu_name() -> String {
     let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
     match name.map(str::trim) {
@@ -266,14 +266,14 @@ pub(super) fn cpu_name() -> String {
 }
 
 /// A name as that of a file: `Intel(R) Xeon(R) Processor` becomes `intel-xeon-processor`.
-fn slug(name: &str) -> String {
+pub(in super::super) fn slug(name: &str) -> String {
     let plain = name.to_lowercase().replace("(r)", " ").replace("(tm)", " ");
     let words = plain.split(|letter: char| !letter.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     words.collect::<Vec<_>>().join("-")
 }
 
 /// The date of today, in UTC.
-pub(super) fn today() -> String {
+pub(in super::super) fn today() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     date(seconds / 86_400)
 }

@@ -80,14 +80,14 @@ fn number(value: &Value, key: &str) -> anyhow::Result<f64> {
 }
 
 /// The `bantam` that was just built.
-pub(super) struct Bantam {
+pub(in super::super) struct Bantam {
     binary: PathBuf,
     version: String,
 }
 
 impl Bantam {
     /// Builds it as it is released.
-    pub(super) fn build(root: &Path) -> anyhow::Result<Bantam> {
+    pub(in super::super) fn build(root: &Path) -> anyhow::Result<Bantam> {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let arguments = ["build", "--release", "--package", "bantam", "--message-format", "json-render-diagnostics"];
         let mut build = Command::new(cargo);
@@ -115,6 +115,16 @@ impl Bantam {
         }
         let version = version.strip_prefix("bantam ").unwrap_or(&version).to_owned();
         Ok(Bantam { binary, version })
+    }
+
+    /// Where it lies.
+    pub(in super::super) fn path(&self) -> &Path {
+        &self.binary
+    }
+
+    /// Its version, with the commit that it was built from.
+    pub(in super::super) fn version(&self) -> &str {
+        &self.version
     }
 
     fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {

@@ -21,6 +21,10 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
             "crates/tokenizer/src/families.rs",
             "crates/tokenizer/src/pattern.rs",
             "crates/tokenizer/src/gguf.rs",
+            // Formats of calls are called after the family whose template brought them.
+            "crates/local/src/tools",
+            // Seeds of fuzz targets lie in folders that are named after families.
+            "fuzz/",
         ],
     ),
     (
@@ -33,7 +37,13 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
         &["crates/kernels/src/", "crates/formats/src/element.rs", "crates/local/src/quantize_mix.rs"],
     ),
     ("instruction set", &["avx2", "avx512", "avx512f", "neon"], &["crates/kernels/"]),
-    ("source of models", &["huggingface", "ollama", "npm", "pip", "lmstudio"], &["crates/hub/src/"]),
+    ("source of models", &["huggingface", "npm", "pip", "lmstudio"], &["crates/hub/src/"]),
+    (
+        "source of models and dialect",
+        &["ollama"],
+        &["crates/hub/src/", "crates/server/src/api/ollama", "crates/server/src/api.rs"],
+    ),
+    ("dialect", &["anthropic"], &["crates/server/src/api/anthropic", "crates/server/src/api.rs"]),
 ];
 
 pub(super) fn check(tree: &Tree) -> anyhow::Result<Vec<Violation>> {
@@ -113,10 +123,14 @@ mod tests {
             ("crates/engine/src/lib.rs", "//! Head.\n#[cfg(test)]\nmod simulation;\n"),
             ("crates/engine/src/simulation.rs", text),
             ("crates/hub/src/sources/ollama.rs", "//! Head.\nfn f() { \"ollama\" }\n"),
+            ("crates/server/src/api/ollama/chat.rs", "//! Head.\nfn f() { \"ollama\" }\n"),
+            ("crates/server/src/api.rs", "//! Head.\nmod ollama;\nmod anthropic;\n"),
+            ("crates/server/src/stream.rs", "//! Head.\nfn f() { \"anthropic\" }\n"),
         ]);
         let found: Vec<String> = check(&tree).unwrap().iter().map(Violation::to_string).collect();
-        assert_eq!(found.len(), 2, "{found:?}");
+        assert_eq!(found.len(), 3, "{found:?}");
         assert!(found[0].starts_with("crates/engine/src/x.rs:3: `ollama`, the name of a source"), "{found:?}");
         assert!(found[1].starts_with("crates/engine/src/x.rs:3: `q4_k`, the name of a block format"), "{found:?}");
+        assert!(found[2].starts_with("crates/server/src/stream.rs:2: `anthropic`, the name of a dialect"), "{found:?}");
     }
 }

@@ -1,0 +1,173 @@
+//! `cargo xtask loadtest`: many clients at once against Bantam and against another server, in one run.
+//!
+//! Each client asks, reads its answer to the end and asks again (a closed loop). All prompts begin with the same system text
+//! and go on with words of their own; every answer is streamed. The servers take turns, so that whatever else the machine does
+//! falls on both. Speeds count generated tokens, as the servers report them, over the time from the first request to the
+//! last answer. What was measured is kept in `bench/load/`, from which the table in README.md is written.
+//!
+//! Read next: `loadtest/client.rs`, one request; `loadtest/results.rs`, what is kept.
+
+mod client;
+mod results;
+
+use anyhow::{Context, bail};
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use super::bench::results::{cpu_name, today};
+use super::bench::tools::Bantam;
+use super::{readme, say};
+use client::{Answer, Asking, Prompts};
+use results::{Row, Turn};
+
+pub(super) use results::table;
+
+/// How long a server may take until it is ready.
+const START: Duration = Duration::from_secs(120);
+
+/// What to ask, and of whom.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Address of the other server, as `http://127.0.0.1:8080`; it must be running, with the same model and threads
+    #[arg(long, value_name = "URL", required = true)]
+    peer: String,
+    /// What the other server is called in the table
+    #[arg(long, value_name = "NAME", default_value = "llama-server")]
+    peer_name: String,
+    /// What the other server calls the model
+    #[arg(long, value_name = "NAME", default_value = "default")]
+    peer_model: String,
+    /// The flags that the other server was started with, for the table
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    peer_flags: String,
+    /// The model of the store that Bantam serves
+    #[arg(long, value_name = "NAME")]
+    model: String,
+    /// Threads that Bantam computes with; the default is what it chooses
+    #[arg(long, value_name = "N")]
+    threads: Option<usize>,
+    /// Clients at once
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    clients: u32,
+    /// Requests of each client in a turn
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    requests: u32,
+    /// Tokens to generate for each
+    #[arg(long, value_name = "N", default_value_t = 64)]
+    generate: usize,
+    /// Turns of each server
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    repeat: u32,
+}
+
+/// Measures, keeps the results and writes the table.
+///
+/// # Errors
+/// A server that cannot be started or reached, or a file that cannot be written.
+pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let bantam = Bantam::build(root)?;
+    let server = Server::start(&bantam, args)?;
+    let peer = args.peer.trim_end_matches('/').to_owned();
+    let peer_version = client::version(&peer).unwrap_or_else(|| "unknown version".to_owned());
+    let ours = Asking { url: server.url.clone(), model: args.model.clone(), generate: args.generate };
+    let theirs = Asking { url: peer, model: args.peer_model.clone(), generate: args.generate };
+    let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
+    for turn in 1..=args.repeat {
+        // Other words in every turn and of every server, so that only the system text is known already.
+        let seed = u64::from(turn) << 32;
+        their_turns.push(load(&theirs, args, seed).with_context(|| args.peer_name.clone())?);
+        our_turns.push(load(&ours, args, seed | 1 << 31).context("bantam")?);
+        let (theirs, ours) = (&their_turns[their_turns.len() - 1], &our_turns[our_turns.len() - 1]);
+        say(&format!("{turn}/{}: {} {}; bantam {}", args.repeat, args.peer_name, theirs.line(), ours.line()));
+    }
+    drop(server);
+    let row = Row {
+        model: args.model.clone(),
+        clients: args.clients as usize,
+        generate: args.generate,
+        date: today(),
+        bantam_version: bantam.version().to_owned(),
+        bantam: our_turns,
+        peer: args.peer_name.clone(),
+        peer_version,
+        peer_flags: args.peer_flags.clone(),
+        peer_turns: their_turns,
+    };
+    say(&row.line());
+    let path = results::keep(root, &cpu_name(), row)?;
+    say(&format!("kept in {}", path.display()));
+    readme::run(root)
+}
+
+/// Bantam, serving until it is dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(bantam: &Bantam, args: &Args) -> anyhow::Result<Server> {
+        // A port that was free a moment ago: nobody else on this machine is about to take it.
+        let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let mut command = Command::new(bantam.path());
+        command.args(["serve", &args.model, "--host", &address.to_string(), "--log-level", "warn"]);
+        if let Some(threads) = args.threads {
+            command.args(["--threads", &threads.to_string()]);
+        }
+        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start bantam serve")?;
+        let mut server = Server { child, url: format!("http://{address}") };
+        let began = Instant::now();
+        while !client::is_alive(&server.url) {
+            if let Some(status) = server.child.try_wait()? {
+                bail!("bantam serve ended with {status} before it was ready");
+            }
+            if began.elapsed() > START {
+                bail!("bantam serve was not ready within {} s", START.as_secs());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It has nothing to lose: all answers have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One turn of a server.
+fn load(asking: &Asking, args: &Args, seed: u64) -> anyhow::Result<Turn> {
+    let prompts = Prompts::new(seed);
+    // Loads the model where that is not done, and reads the system text once: both happen once in a server's life.
+    asking.ask(&prompts.of(usize::MAX)).context("the first request")?;
+    let total = (args.clients * args.requests) as usize;
+    let next = AtomicUsize::new(0);
+    let began = Instant::now();
+    let answers: Vec<anyhow::Result<Answer>> = std::thread::scope(|scope| {
+        let client = || {
+            let mut answers = Vec::new();
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= total {
+                    return answers;
+                }
+                answers.push(asking.ask(&prompts.of(index)));
+            }
+        };
+        let clients: Vec<_> = (0..args.clients).map(|_| scope.spawn(client)).collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap_or_default()).collect()
+    });
+    let seconds = began.elapsed().as_secs_f64();
+    let refused = answers.iter().filter(|answer| answer.is_err()).count();
+    if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {
+        say(&format!("{refused} of {total} requests failed; the first: {error:#}"));
+    }
+    let answers: Vec<Answer> = answers.into_iter().flatten().collect();
+    Ok(Turn::of(&answers, refused, seconds))
+}
