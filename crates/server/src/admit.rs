@@ -18,10 +18,12 @@ use crate::log::Record;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, HeaderName};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use futures::FutureExt;
 use std::convert::Infallible;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -54,17 +56,6 @@ pub(crate) struct Context {
 pub(crate) struct HeldByRequest {
     _place: Option<Place>,
     pub(crate) key: Option<Held>,
-    app: Arc<App>,
-    began: Instant,
-    is_work: bool,
-}
-
-impl Drop for HeldByRequest {
-    fn drop(&mut self) {
-        if self.is_work {
-            self.app.metrics.note_duration(self.began.elapsed());
-        }
-    }
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Context {
@@ -89,8 +80,13 @@ pub(crate) async fn admit(
     let record = Arc::new(Record::new(Arc::clone(&id), method, path, began, app.options.log_prompts));
     let mut response = match enter(&app, endpoint, request.headers(), began, &record, &id) {
         Ok(context) => {
+            // An endpoint may have no use for the context; its request has its place all the same.
+            let _held = Arc::clone(&context.held);
             request.extensions_mut().insert(context);
-            next.run(request).await
+            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
+            answered.unwrap_or_else(|_| {
+                refuse(dialect, &Failure::new(FailureKind::Internal, "internal error: the request broke off"))
+            })
         }
         Err(failure) => refuse(dialect, &failure),
     };
@@ -134,8 +130,7 @@ fn enter(
     let place = (endpoint.scope != Scope::Open).then(|| app.place()).transpose()?;
     let held = key.as_ref().map(|key| app.limits.enter(key, began)).transpose()?;
     let deadline = began + timeout(headers, app.options.request_timeout)?;
-    let is_work = endpoint.scope != Scope::Open && endpoint.method == Method::POST;
-    let held = HeldByRequest { _place: place, key: held, app: Arc::clone(app), began, is_work };
+    let held = HeldByRequest { _place: place, key: held };
     Ok(Context { id: Arc::clone(id), began, deadline, held: Arc::new(held), record: Arc::clone(record) })
 }
 

@@ -8,9 +8,10 @@ use crate::app::App;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Meter;
 use chat::{
-    ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest, FinishReason, PromptToken,
+    ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest, FinishReason, PromptToken,
     TokenLogprob, Usage,
 };
+use futures::executor::block_on;
 use futures::stream::unfold;
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
@@ -23,6 +24,8 @@ pub(crate) struct Answering {
     app: Arc<App>,
     meter: Meter,
     prompt_tokens: usize,
+    /// Tokens generated so far.
+    generated: usize,
     /// The tokens of the prompt were asked for and have not come.
     lacks_prompt: bool,
     is_finished: bool,
@@ -38,7 +41,9 @@ impl Answering {
     ) -> Result<Answering, Failure> {
         context.record.note_chat(&request);
         let max_tokens = request.options.max_tokens;
-        Answering::begin(app, context, model, max_tokens, false, model.chat(request)).await
+        let asking = Arc::clone(model);
+        let asked = beside(move || block_on(asking.chat(request)));
+        Answering::begin(app, context, model, max_tokens, false, asked).await
     }
 
     /// Asks a model to go on from text.
@@ -50,7 +55,9 @@ impl Answering {
     ) -> Result<Answering, Failure> {
         context.record.note_completion(&request);
         let (max_tokens, lacks_prompt) = (request.options.max_tokens, request.prompt_logprobs.is_some());
-        Answering::begin(app, context, model, max_tokens, lacks_prompt, model.complete(request)).await
+        let asking = Arc::clone(model);
+        let asked = beside(move || block_on(asking.complete(request)));
+        Answering::begin(app, context, model, max_tokens, lacks_prompt, asked).await
     }
 
     async fn begin(
@@ -59,7 +66,7 @@ impl Answering {
         model: &Arc<dyn ChatModel>,
         max_tokens: Option<usize>,
         lacks_prompt: bool,
-        asked: ChatFuture<'_, ChatStream>,
+        asked: impl Future<Output = Result<ChatStream, Failure>>,
     ) -> Result<Answering, Failure> {
         let meter = || app.metrics.meter(context, &model.info().name, max_tokens);
         let events = within(context, asked).await.inspect_err(|_| meter().note_timeout())??;
@@ -69,6 +76,7 @@ impl Answering {
             app: Arc::clone(app),
             meter: meter(),
             prompt_tokens: 0,
+            generated: 0,
             lacks_prompt,
             is_finished: false,
         };
@@ -86,6 +94,11 @@ impl Answering {
     /// Tokens of the prompt.
     pub(crate) fn prompt_tokens(&self) -> usize {
         self.prompt_tokens
+    }
+
+    /// When its request must have ended.
+    pub(crate) fn deadline(&self) -> Instant {
+        self.context.deadline
     }
 
     /// The next event, or why there is none; `None` after the last.
@@ -121,6 +134,13 @@ impl Answering {
 
     fn note(&mut self, event: &ChatEvent) {
         self.meter.note(event, Instant::now());
+        if let ChatEvent::Text { tokens, .. }
+        | ChatEvent::Thought { tokens, .. }
+        | ChatEvent::ToolCall { tokens, .. }
+        | ChatEvent::ToolArguments { tokens, .. } = event
+        {
+            self.generated += tokens;
+        }
         if let ChatEvent::Finished { usage, .. } = event {
             self.is_finished = true;
             note_end(&self.app, &self.context, usage.prompt_tokens + usage.completion_tokens);
@@ -144,6 +164,23 @@ impl Answering {
             whole.take(event?);
         }
         Ok(whole)
+    }
+}
+
+impl Drop for Answering {
+    /// What was read and generated is spent, also where nobody waited for the end.
+    fn drop(&mut self) {
+        if let Some(held) = self.context.held.key.as_ref().filter(|_| !self.is_finished) {
+            held.spend((self.prompt_tokens + self.generated) as u64, Instant::now());
+        }
+    }
+}
+
+/// Runs what computes for a while (templates, tokenizers) beside the threads that serve connections.
+async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, ChatError> + Send + 'static) -> Result<T, Failure> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome.map_err(Failure::from),
+        Err(_) => Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")),
     }
 }
 

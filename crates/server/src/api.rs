@@ -50,6 +50,17 @@ impl Scope {
     }
 }
 
+/// Tools that one request may bring: each stands in the prompt, and each is compared with all others.
+pub(crate) const MOST_TOOLS: usize = 1024;
+
+/// Refuses more tools than a request may bring.
+pub(crate) fn check_tool_count(count: usize) -> Result<(), Failure> {
+    match count {
+        0..=MOST_TOOLS => Ok(()),
+        _ => Err(Failure::field("tools", format!("tools: expected at most {MOST_TOOLS}, got {count}"))),
+    }
+}
+
 /// One endpoint.
 pub(crate) struct Endpoint {
     pub(crate) method: Method,

@@ -124,7 +124,7 @@ impl App {
         let outcome = tokio::task::spawn_blocking(move || futures::executor::block_on(work(host))).await;
         match outcome {
             Ok(outcome) => outcome.map_err(Failure::from),
-            Err(panic) => Err(Failure::new(FailureKind::Internal, format!("internal error: {panic}"))),
+            Err(_) => Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")),
         }
     }
 }

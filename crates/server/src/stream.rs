@@ -14,7 +14,13 @@ use futures::stream::{BoxStream, select_all, unfold};
 use futures::{Stream, StreamExt};
 use serde::Serialize;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::pin::pin;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::{Sender, channel};
+use tokio::time::timeout_at;
+
+/// Pieces that may wait for a client that reads slowly.
+const PIECES_AHEAD: usize = 16;
 
 /// How long a stream may be silent.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -47,13 +53,37 @@ fn respond(
     answers: Vec<Answering>,
     writer: impl Writer,
 ) -> Response {
-    let mut response = Response::new(Body::from_stream(pieces(answers, writer, keep_alive)));
+    let deadline = answers.iter().map(Answering::deadline).max().unwrap_or_else(Instant::now);
+    let (sender, receiver) = channel(PIECES_AHEAD);
+    tokio::spawn(send(pieces(answers, writer, keep_alive), sender, deadline));
+    let received = unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
+    let mut response = Response::new(Body::from_stream(received));
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     // A proxy that collects what it passes on would hold a stream back.
     headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
     response
+}
+
+/// Hands pieces to the connection until all are sent or its client has gone. A client that does not read holds the answer,
+/// and what the request holds, no longer than the request may take.
+async fn send(
+    pieces: impl Stream<Item = Result<Bytes, Infallible>>,
+    sender: Sender<Result<Bytes, Infallible>>,
+    deadline: Instant,
+) {
+    let mut pieces = pin!(pieces);
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.next() => piece,
+            () = sender.closed() => return,
+        };
+        let Some(piece) = piece else { return };
+        if !matches!(timeout_at(deadline.into(), sender.send(piece)).await, Ok(Ok(()))) {
+            return;
+        }
+    }
 }
 
 /// What is left of a response.

@@ -1,6 +1,7 @@
 //! Tools, and whether they are to be called.
 
 use super::conversation::Warnings;
+use crate::api::check_tool_count;
 use crate::api::ignored::Ignored;
 use crate::failure::Failure;
 use chat::{Tool, ToolChoice};
@@ -53,6 +54,7 @@ enum ChoiceKind {
 }
 
 pub(super) fn tools(fields: Vec<ToolField>, warnings: &mut Warnings) -> Result<Vec<Tool>, Failure> {
+    check_tool_count(fields.len())?;
     let mut tools: Vec<Tool> = Vec::with_capacity(fields.len());
     for (index, field) in fields.into_iter().enumerate() {
         let refuse = |name: &str, text: String| {

@@ -8,6 +8,7 @@ use super::Ollama;
 use super::answer::{Answer, Shape};
 use super::asked::{Asked, Asking, Shared, answer};
 use crate::admit::Context;
+use crate::api::check_tool_count;
 use crate::api::keep_alive::keep_alive;
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
@@ -133,6 +134,7 @@ fn asked(request: ConversationRequest) -> Result<Asked, Failure> {
 }
 
 fn tools(fields: Vec<ToolField>) -> Result<Vec<Tool>, Failure> {
+    check_tool_count(fields.len())?;
     let mut tools: Vec<Tool> = Vec::with_capacity(fields.len());
     for (index, ToolField { function, .. }) in fields.into_iter().enumerate() {
         if function.name.is_empty() || tools.iter().any(|tool| tool.name == function.name) {

@@ -80,6 +80,12 @@ impl StreamOptions {
     }
 }
 
+/// What to tell a client of an effort that it asks for: a model here thinks or does not.
+pub(super) fn effort_warning(field: &str, effort: Option<ReasoningEffort>) -> Option<String> {
+    let has_level = effort.is_some_and(|effort| effort != ReasoningEffort::None);
+    has_level.then(|| format!("{field} has no levels here: only none has an effect"))
+}
+
 /// How much a model should think.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, serde::Serialize, ToSchema)]
 #[serde(rename_all = "lowercase")]

@@ -2,6 +2,7 @@
 //!
 //! Both ways to ask for an answer have them, with other objects around. Read next: `chat_completions::request`.
 
+use crate::api::check_tool_count;
 use crate::failure::Failure;
 use chat::{Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,7 @@ pub(super) fn named_choice(field: &str, name: String, tools: &[Tool]) -> Result<
 pub(super) fn tools(fields: impl Iterator<Item = (String, FunctionField)>) -> Result<Vec<Tool>, Failure> {
     let mut tools: Vec<Tool> = Vec::new();
     for (path, function) in fields {
+        check_tool_count(tools.len() + 1)?;
         if function.strict == Some(true) {
             let field = format!("{path}.strict");
             let message = format!("{field}: expected false; arguments held to their schema are not supported yet");

@@ -3,7 +3,9 @@
 use super::messages::{MessageField, messages};
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
-use crate::api::openai::fields::{Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, StreamOptions, seed_of};
+use crate::api::openai::fields::{
+    Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, StreamOptions, effort_warning, seed_of,
+};
 use crate::api::openai::one_or_many::OneOrMany;
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
 use crate::failure::Failure;
@@ -60,7 +62,7 @@ pub(super) struct ChatCompletionRequest {
     response_format: Option<ResponseFormat>,
     /// Variables of the chat template; `enable_thinking` is one.
     chat_template_kwargs: Option<Map<String, Value>>,
-    /// `none` answers without thinking, everything else thinks.
+    /// `none` answers without thinking; there are no levels beside it.
     reasoning_effort: Option<ReasoningEffort>,
     /// Extension: most tokens of thought.
     max_thinking_tokens: Option<usize>,
@@ -163,7 +165,7 @@ impl Asked {
                 return Err(Failure::field("response_format", message));
             }
         }
-        let warnings = warnings(&[
+        let mut warnings = warnings(&[
             ("user", &request.user),
             ("metadata", &request.metadata),
             ("store", &request.store),
@@ -172,6 +174,7 @@ impl Asked {
             ("prompt_cache_key", &request.prompt_cache_key),
         ]);
         let keep_alive = keep_alive(request.keep_alive.as_ref())?;
+        warnings.extend(effort_warning("reasoning_effort", request.reasoning_effort));
         let (think, template_variables) = thinking(request.chat_template_kwargs, request.reasoning_effort)?;
         let options = GenerationOptions {
             max_tokens: max_tokens(request.max_completion_tokens, request.max_tokens)?,

@@ -4,7 +4,7 @@ use super::input::{InputField, messages};
 use super::response::ResponseObject;
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
-use crate::api::openai::fields::{Choosing, MOST_TOP_LOGPROBS, ReasoningEffort};
+use crate::api::openai::fields::{Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, effort_warning};
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
 use crate::failure::Failure;
 use crate::shapes::by_shape;
@@ -165,7 +165,7 @@ impl Asked {
     pub(super) fn of(request: ResponseFields) -> Result<Asked, Failure> {
         refuse_state(&request)?;
         let top_logprobs = top_logprobs(request.include.as_deref().unwrap_or_default(), request.top_logprobs)?;
-        let warnings = all_warnings(&request);
+        let mut warnings = all_warnings(&request);
         if request.max_output_tokens == Some(0) {
             return Err(Failure::field("max_output_tokens", "max_output_tokens: expected 1 or more, got 0"));
         }
@@ -179,6 +179,7 @@ impl Asked {
             return Err(Failure::field("text.format", message));
         }
         let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
+        warnings.extend(effort_warning("reasoning.effort", effort));
         let fields = request.tools.unwrap_or_default();
         let tools = tools(fields.iter().cloned().enumerate().map(|(index, tool)| {
             let FunctionTool { name, description, parameters, strict, .. } = tool;
