@@ -128,9 +128,8 @@ impl LocalHost {
     /// What a name asks for, if that may be reached.
     fn target(&self, name: &str) -> Result<Target, ChatError> {
         let target = Target::of(&self.hub, name)?;
-        let Reach::Store { paths } = &self.reach else { return Ok(target) };
         let is_reached = |reference: &ModelRef| match reference {
-            ModelRef::Path(path) => paths.iter().any(|known| Path::new(known) == path),
+            ModelRef::Path(path) => self.reach.holds(path),
             _ => true,
         };
         if is_reached(&target.model) && target.adapter.as_ref().is_none_or(is_reached) {

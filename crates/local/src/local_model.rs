@@ -26,7 +26,7 @@ use engine::{Constraint, Engine, EngineConfig, PromptScores, Refused, Sampling, 
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use kernels::{KvArena, PAGE_LEN, Runtime};
-use model::{AdapterId, Adapters, Model, PassCost, Workspace};
+use model::{AdapterId, Adapters, PassCost, Workspace};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -52,8 +52,8 @@ pub struct LocalModel {
     load_time: Duration,
     activity: SharedActivity,
     opening: Opening,
-    /// What the engine's thread computes with: there as long as the thread is.
-    weights: Weak<Model>,
+    /// There as long as the engine's thread holds memory.
+    taken: Weak<()>,
     pub(crate) adaptations: Arc<Adaptations>,
     /// The adapter that all its requests go through.
     pub(crate) adapter: Option<Arc<InUse>>,
@@ -113,9 +113,10 @@ impl LocalModel {
         let pass_cost = parts.model.pass_cost(options.kv_element);
         let adaptations = Arc::new(Adaptations::new(parts.model.spec().clone()));
         let model = Arc::new(parts.model);
-        let weights = Arc::downgrade(&model);
+        let alive = Arc::new(());
+        let taken = Arc::downgrade(&alive);
         let (workspace, adapters) = (Workspace::default(), Adapters::default());
-        let decoder = ModelDecoder { model, runtime, arena, workspace, adapters };
+        let decoder = ModelDecoder { model, runtime, arena, workspace, adapters, alive };
         let activity = SharedActivity::default();
         let commands = start(Engine::new(config.clone()), Box::new(decoder), Arc::clone(&activity))?;
         Ok(LocalModel {
@@ -133,7 +134,7 @@ impl LocalModel {
             load_time: began.elapsed(),
             activity,
             opening: source.opening.clone(),
-            weights,
+            taken,
             adaptations,
             adapter: None,
             commands,
@@ -164,7 +165,7 @@ impl LocalModel {
             load_time: self.load_time,
             activity: Arc::clone(&self.activity),
             opening: self.opening.clone(),
-            weights: Weak::clone(&self.weights),
+            taken: Weak::clone(&self.taken),
             adaptations: Arc::clone(&self.adaptations),
             adapter: self.adapter.clone(),
             commands: self.commands.clone(),
@@ -208,8 +209,8 @@ impl LocalModel {
 
     /// Tells, also once the model was dropped, whether its memory is taken: the last answer may go on for a while.
     pub(crate) fn is_taken(&self) -> impl Fn() -> bool + Send + Sync + 'static {
-        let weights = self.weights.clone();
-        move || weights.strong_count() > 0
+        let taken = self.taken.clone();
+        move || taken.strong_count() > 0
     }
 
     /// Its tokenizer.

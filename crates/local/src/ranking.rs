@@ -46,10 +46,16 @@ impl LocalModel {
             // Before it is tokenized once for each continuation.
             return Err(self.refusal(Refused::PromptTooLong { tokens: prompt.len(), context }));
         }
-        let continued = |(index, text): (usize, &String)| self.continued(&request.prompt, &prompt, index, text);
-        let asked: Vec<Continued> =
-            request.continuations.iter().enumerate().map(continued).collect::<Result<_, _>>()?;
-        let scored = stream::iter(asked).map(|one| self.score_continued(one)).buffered(AT_ONCE);
+        if let Some(index) = request.continuations.iter().position(String::is_empty) {
+            return Err(ChatError::InvalidRequest(format!("continuation {index} is empty, expected text")));
+        }
+        // Each is tokenized with the prompt when its turn comes: all at once would hold the prompt that many times.
+        let score = |(index, text): (usize, String)| {
+            let asked = self.continued(&request.prompt, &prompt, index, &text);
+            async move { self.score_continued(asked?).await }
+        };
+        let continuations = request.continuations.iter().cloned().enumerate();
+        let scored = stream::iter(continuations).map(score).buffered(AT_ONCE);
         Ok(RankResponse { continuations: scored.try_collect().await?, prompt_tokens: prompt.len() })
     }
 

@@ -43,6 +43,9 @@ pub(crate) struct ModelDecoder {
     pub(crate) arena: KvArena,
     pub(crate) workspace: Workspace,
     pub(crate) adapters: Adapters,
+    /// The last field, dropped after all that takes memory: who holds it weakly sees when that is free.
+    #[expect(dead_code, reason = "only its being there is looked at")]
+    pub(crate) alive: Arc<()>,
 }
 
 impl Decoder for ModelDecoder {

@@ -17,6 +17,7 @@ use crate::local_model::LocalModel;
 use crate::memory::human_bytes;
 use chat::{ChatError, ChatModel, KeepAlive, ModelSummary, RunningModel};
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -51,6 +52,16 @@ impl Default for HostOptions {
     fn default() -> HostOptions {
         let five_minutes = Duration::from_secs(300);
         HostOptions { keep_alive: KeepAlive::For(five_minutes), longest_wait: five_minutes, reach: Reach::Everything }
+    }
+}
+
+impl Reach {
+    /// Whether a file of this machine may be asked for.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        match self {
+            Reach::Everything => true,
+            Reach::Store { paths } => paths.iter().any(|known| Path::new(known) == path),
+        }
     }
 }
 
@@ -393,7 +404,10 @@ impl Turn<'_> {
             self.put(self.name, loaded, version, keep);
             shared
         });
-        self.tell(result.clone());
+        // Where whoever asked has gone, the next of those who wait takes over.
+        if result.is_ok() || !(self.is_cancelled)() {
+            self.tell(result.clone());
+        }
         result
     }
 

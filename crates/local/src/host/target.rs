@@ -12,6 +12,11 @@ use hub::{Hub, Lookup, Manifest, ModelRef, OpeningMessage, Settings};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+/// Longer than any path or name that means something.
+const LONGEST_NAME: usize = 4096;
+/// Plus signs of names and adapters together.
+const MOST_PLUSES: usize = 8;
+
 /// A model, with the adapter that it is asked for with.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Target {
@@ -27,6 +32,12 @@ impl Target {
     /// # Errors
     /// Names of nothing, and parts of a name that are.
     pub(crate) fn of(hub: &Hub, name: &str) -> Result<Target, ChatError> {
+        // Names come from clients too, and each part of one is compared with all that are known.
+        if name.len() > LONGEST_NAME || name.matches('+').count() > MOST_PLUSES {
+            let text =
+                format!("no model of that name: expected at most {LONGEST_NAME} bytes and {MOST_PLUSES} plus signs");
+            return Err(ChatError::UnknownModel(text));
+        }
         if let Some(model) = known(hub, name) {
             return Ok(Target { name: model.store_name(), model, adapter: None });
         }

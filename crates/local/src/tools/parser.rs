@@ -14,6 +14,9 @@ use super::json::{JsonScanner, Scanned, expected};
 use super::{CallIds, Format, Shape};
 use serde_json::{Map, Value};
 
+/// Bytes of white space before a mark that are left out of the text; more is text.
+const MOST_HELD_SPACE: usize = 256;
+
 /// More text than this is no call that waits for its name, in bytes.
 const LONGEST_PROBE: usize = 1 << 16;
 /// The longest arguments of one call, in bytes.
@@ -288,9 +291,11 @@ impl CallParser {
         let starts = |rest: &str| self.format.opens.iter().any(|mark| mark.starts_with(rest));
         let longest = self.format.opens.iter().map(|mark| mark.len()).max().unwrap_or(0);
         let earliest = self.held.len().saturating_sub(longest);
-        let places = self.held.char_indices().map(|(at, _)| at).filter(|&at| at >= earliest);
+        let places = (earliest..self.held.len()).filter(|&at| self.held.is_char_boundary(at));
         let mark = places.into_iter().find(|&at| starts(&self.held[at..])).unwrap_or(self.held.len());
-        self.held[..mark].trim_end().len()
+        let kept = self.held[..mark].trim_end().len();
+        // A model that makes white space without end is not read again from its beginning for each character.
+        if mark - kept > MOST_HELD_SPACE { mark } else { kept }
     }
 
     /// A brace began the answer. It is a call once it has a name and arguments; what cannot become one is text.
