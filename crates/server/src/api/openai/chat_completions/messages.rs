@@ -51,12 +51,9 @@ struct PartField {
     /// Only `text`: models here read nothing else.
     r#type: String,
     text: Option<String>,
-    #[serde(rename = "image_url")]
-    _image_url: Option<Value>,
-    #[serde(rename = "input_audio")]
-    _input_audio: Option<Value>,
-    #[serde(rename = "file")]
-    _file: Option<Value>,
+    image_url: Option<Value>,
+    input_audio: Option<Value>,
+    file: Option<Value>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -148,6 +145,11 @@ fn text(at: &str, content: ContentField) -> Result<String, Failure> {
     let mut whole = String::new();
     for (index, part) in parts.into_iter().enumerate() {
         let path = format!("{at}.content[{index}]");
+        let others = [("image_url", &part.image_url), ("input_audio", &part.input_audio), ("file", &part.file)];
+        if let Some((name, _)) = others.iter().find(|(_, other)| other.is_some()).filter(|_| part.r#type == "text") {
+            let path = format!("{path}.{name}");
+            return Err(Failure::field(path.clone(), format!("{path}: expected none in a part of the type text")));
+        }
         match (part.r#type.as_str(), part.text) {
             ("text", Some(text)) => whole.push_str(&text),
             ("text", None) => {
@@ -168,4 +170,18 @@ fn tool_call(at: &str, call: usize, field: ToolCallField) -> Result<ToolCall, Fa
         Failure::field(path.clone(), format!("{path}: expected the text of a JSON object: {error}"))
     })?;
     Ok(ToolCall { id: field.id, name: field.function.name, arguments })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_image_beside_text_is_refused_and_not_passed_over() {
+        let part = json!({"type": "text", "text": "what is this?", "image_url": {"url": "data:,"}});
+        let field = serde_json::from_value(json!({"role": "user", "content": [part]})).unwrap();
+        let refused = messages(vec![field]).unwrap_err();
+        assert_eq!(refused.message, "messages[0].content[0].image_url: expected none in a part of the type text");
+    }
 }
