@@ -39,6 +39,8 @@ enum Step {
     /// All tests of the binary and of the tokenizer with these models, in release: real clients with every model, 200
     /// mixed requests, ten minutes of hostile traffic
     Tests,
+    /// Whether streams keep their pace beside a long prompt and beside a flood of refused requests, on an idle machine
+    Steady,
     /// llama.cpp's own vocabulary tests, and templates as transformers renders them now
     Texts,
     /// Whether the fuzz targets still compile
@@ -51,8 +53,8 @@ enum Step {
     LlamaCpp,
 }
 
-const BY_DEFAULT: [Step; 7] =
-    [Step::Models, Step::Tests, Step::Texts, Step::Fuzz, Step::Speed, Step::Figures, Step::LlamaCpp];
+const BY_DEFAULT: [Step; 8] =
+    [Step::Models, Step::Tests, Step::Steady, Step::Texts, Step::Fuzz, Step::Speed, Step::Figures, Step::LlamaCpp];
 
 /// Runs the steps.
 ///
@@ -69,6 +71,10 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         match step {
             Step::Models => place.pull_models(),
             Step::Tests => place.cargo(&["test", "--package", "bantam", "--package", "tokenizer"], &[]),
+            Step::Steady => {
+                let alone = ["--ignored", "--nocapture", "--test-threads", "1", "serving::steady"];
+                place.cargo(&[&["test", "--package", "bantam", "--test", "cli", "--"], &alone[..]].concat(), &[])
+            }
             Step::Texts => place.texts(),
             Step::Figures => place.figures("transformers", &["torch", "transformers", "gguf", "accelerate"]),
             Step::Fuzz => place.cargo(&["check", "--manifest-path", "fuzz/Cargo.toml"], &[]),

@@ -6,8 +6,11 @@
 mod clients;
 mod mixed;
 mod soak;
+mod steady;
 
 use std::path::{Path, PathBuf};
+
+use tempfile::{TempDir, tempdir};
 
 use crate::parity::{model_names, skipped};
 use crate::serve::Serving;
@@ -28,6 +31,19 @@ pub fn store(models: &[&str]) -> Option<PathBuf> {
         }
         None => Some(home),
     }
+}
+
+/// A store of its own with the models of another one, which it shares: what is added to it stays in it.
+fn borrowed(home: &Path) -> TempDir {
+    let own = tempdir().unwrap();
+    for folder in ["blobs", "manifests", "folders"] {
+        std::fs::create_dir(own.path().join(folder)).unwrap();
+        for entry in std::fs::read_dir(home.join(folder)).unwrap() {
+            let entry = entry.unwrap();
+            std::os::unix::fs::symlink(entry.path(), own.path().join(folder).join(entry.file_name())).unwrap();
+        }
+    }
+    own
 }
 
 /// A server over a store that logs nothing but errors: nobody reads what it writes until it ends.

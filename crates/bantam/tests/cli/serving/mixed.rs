@@ -1,10 +1,14 @@
 //! Batched equals alone: many mixed requests at once say what the same requests say one after the other.
 
-use super::{BASE, CHAT, TOOLS, is_whole, serving, store};
+use super::{BASE, CHAT, TOOLS, borrowed, is_whole, serving, store};
 use crate::serve::{Serving, client};
+use crate::{bantam, run};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::io::Read;
+use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use tempfile::tempdir;
 
 /// A small generator of the mix, the same in every run (SplitMix64).
 struct Mix(u64);
@@ -66,13 +70,51 @@ fn ask(server: &Serving, asked: &Asked) -> Option<String> {
     Some(text.unwrap().to_owned())
 }
 
+/// Writes an adapter for `CHAT`, as the PEFT library saves one, whose numbers follow from a seed; adds it to the store.
+fn import_adapter(home: &Path, name: &str, seed: u64) {
+    const RANK: usize = 8;
+    const COLS: usize = 576;
+    let mut header = serde_json::Map::new();
+    let mut numbers: Vec<u8> = Vec::new();
+    let mut state = seed;
+    for layer in 0..30 {
+        for (module, rows) in [("self_attn.q_proj", 576), ("self_attn.v_proj", 192), ("mlp.up_proj", 1536)] {
+            for (half, shape) in [("A", [RANK, COLS]), ("B", [rows, RANK])] {
+                let begin = numbers.len();
+                for _ in 0..shape[0] * shape[1] {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let random = (state >> 40) as f32 / (1 << 24) as f32 - 0.5;
+                    numbers.extend_from_slice(&(0.1 * random).to_le_bytes());
+                }
+                let tensor = format!("base_model.model.model.layers.{layer}.{module}.lora_{half}.weight");
+                header.insert(tensor, json!({"dtype": "F32", "shape": shape, "data_offsets": [begin, numbers.len()]}));
+            }
+        }
+    }
+    let header = Value::Object(header).to_string();
+    let folder = tempdir().unwrap();
+    let file = [&(header.len() as u64).to_le_bytes(), header.as_bytes(), &numbers].concat();
+    std::fs::write(folder.path().join("adapter_model.safetensors"), file).unwrap();
+    let config = json!({"peft_type": "LORA", "r": RANK, "lora_alpha": 2 * RANK,
+        "target_modules": ["q_proj", "v_proj", "up_proj"]});
+    std::fs::write(folder.path().join("adapter_config.json"), config.to_string()).unwrap();
+    let (code, _, err) = run(bantam(home).arg("import").arg(folder.path()).args(["--name", name]));
+    assert_eq!(code, 0, "{err}");
+}
+
 #[test]
 fn batched_equals_alone() {
     let (count, models): (usize, &[&str]) = if is_whole() { (200, &[CHAT, BASE, TOOLS]) } else { (48, &[CHAT, BASE]) };
     let Some(home) = store(models) else { return };
-    let requests = requests(count, models);
+    let home = borrowed(&home);
+    let home = home.path();
+    let adapted = ["first", "second"].map(|adapter| format!("{CHAT}+{adapter}"));
+    import_adapter(home, "first", 1);
+    import_adapter(home, "second", 2);
+    let models: Vec<&str> = models.iter().copied().chain(adapted.iter().map(String::as_str)).collect();
+    let requests = requests(count, &models);
     let together = {
-        let server = serving(&home, &[]);
+        let server = serving(home, &[]);
         let next = AtomicUsize::new(0);
         let mut answers: Vec<(usize, Option<String>)> = std::thread::scope(|scope| {
             let client = || {
@@ -89,10 +131,17 @@ fn batched_equals_alone() {
         answers.sort_by_key(|(index, _)| *index);
         answers
     };
-    let server = serving(&home, &[]);
+    let server = serving(home, &[]);
     for (index, said) in together {
         let Some(said) = said else { continue };
         let alone = ask(&server, &requests[index]).unwrap();
         assert_eq!(said, alone, "request {index} said something else among others: {}", requests[index].body);
     }
+    // The adapters have a say.
+    let said = |model: &str| {
+        let body = json!({"model": model, "max_tokens": 16, "temperature": 0, "prompt": "The history of bread begins"});
+        ask(&server, &Asked { path: "/v1/completions", body, leaves: None }).unwrap()
+    };
+    let texts: BTreeSet<String> = [CHAT, &adapted[0], &adapted[1]].into_iter().map(said).collect();
+    assert_eq!(texts.len(), 3, "{texts:?}");
 }
