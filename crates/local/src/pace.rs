@@ -18,8 +18,9 @@
 
 use engine::{Budget, Demand, StepShape};
 
-/// What a step in which somebody reads should cost, in steps in which nobody does.
-const TARGET: f32 = 2.0;
+/// What a step in which somebody reads should cost, in steps in which nobody does. A handful of tokens costs nearly as much
+/// as some twenty, because weights are unpacked for them all the same: at 2.0 a long prompt took more than twice as long.
+const TARGET: f32 = 2.5;
 
 /// The same where many more read than generate, and have little to read.
 const MOST: f32 = 8.0;
@@ -183,16 +184,16 @@ mod tests {
     }
 
     #[test]
-    fn a_long_prompt_makes_streams_about_twice_as_slow_and_is_read_with_half_the_time() {
+    fn a_long_prompt_makes_streams_less_than_three_times_as_slow_and_is_read_with_most_of_the_time() {
         for machine in MACHINES {
             for decodes in [1, 2, 5, 31] {
                 let mut pace = Pace::new(FULL, 64);
                 let gaps = gaps(&mut pace, machine, decodes, &[4000]);
                 let alone = machine.cost(StepShape { decodes, prompt_tokens: 0 });
                 let median = median(gaps.clone());
-                assert!(median < 2.3, "{median} with {decodes}");
-                // Half of the time went to the prompt, but where a step cannot hold so many tokens.
-                let steps = (machine.token * 4000.0 / alone).max(4000.0 / FULL as f32);
+                assert!(median < 2.8, "{median} with {decodes}");
+                // More than half of the time went to the prompt, but where a step cannot hold so many tokens.
+                let steps = (machine.token * 4000.0 / alone / (TARGET - 1.0)).max(4000.0 / FULL as f32);
                 assert!((gaps.len() as f32) < 1.5 * steps + 12.0, "{} steps for {steps}", gaps.len());
             }
         }
@@ -203,7 +204,7 @@ mod tests {
         let mut pace = Pace::new(FULL, 64);
         gaps(&mut pace, MACHINES[3], 4, &[4000]);
         let gaps = gaps(&mut pace, MACHINES[0], 4, &[4000, 4000]);
-        assert!(median(gaps) < 2.5);
+        assert!(median(gaps) < 2.8);
     }
 
     #[test]
@@ -215,7 +216,7 @@ mod tests {
         assert!(crowd.len() < 35, "{}", crowd.len());
         assert!(crowd.iter().all(|&gap| gap < 1.3 * MOST));
         let long = gaps(&mut pace, machine, 1, &[4000; 4]);
-        assert!(median(long) < 2.3, "what takes long is no reason to stop a stream");
+        assert!(median(long) < 2.8, "what takes long is no reason to stop a stream");
     }
 
     #[test]
