@@ -13,6 +13,7 @@ pub(crate) mod own;
 
 mod ignored;
 mod keep_alive;
+mod others;
 mod text_or;
 
 use crate::app::App;
