@@ -6,6 +6,7 @@ use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
 use crate::api::openai::fields::{Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, effort_warning};
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
+use crate::api::others::refuse_others;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
 use chat::{ChatRequest, GenerationOptions, KeepAlive, Message, Role, Tool, ToolChoice};
@@ -145,9 +146,34 @@ struct TextField {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct TextFormat {
     /// Only `text`.
     r#type: String,
+    /// Of a format that is refused, as those below.
+    name: Option<Value>,
+    description: Option<Value>,
+    schema: Option<Value>,
+    strict: Option<Value>,
+}
+
+impl TextFormat {
+    /// Refuses all but plain text.
+    fn check(&self) -> Result<(), Failure> {
+        let at = "text.format";
+        if self.r#type != "text" {
+            let message =
+                format!("{at}: expected type text, got {:?}; answers held to JSON are not supported yet", self.r#type);
+            return Err(Failure::field(at, message));
+        }
+        let others = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("schema", self.schema.is_some()),
+            ("strict", self.strict.is_some()),
+        ];
+        refuse_others(at, "a format of the type text", &others)
+    }
 }
 
 /// What a request asks, checked.
@@ -169,15 +195,7 @@ impl Asked {
         if request.max_output_tokens == Some(0) {
             return Err(Failure::field("max_output_tokens", "max_output_tokens: expected 1 or more, got 0"));
         }
-        if let Some(other) =
-            request.text.as_ref().and_then(|text| text.format.as_ref()).filter(|one| one.r#type != "text")
-        {
-            let message = format!(
-                "text.format: expected type text, got {:?}; answers held to JSON are not supported yet",
-                other.r#type
-            );
-            return Err(Failure::field("text.format", message));
-        }
+        request.text.as_ref().and_then(|text| text.format.as_ref()).map_or(Ok(()), TextFormat::check)?;
         let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
         warnings.extend(effort_warning("reasoning.effort", effort));
         let fields = request.tools.unwrap_or_default();
