@@ -1,5 +1,6 @@
 //! The messages of a conversation, as the reference has them.
 
+use crate::api::openai::tools::ToolKind;
 use crate::api::others::refuse_others;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
@@ -61,9 +62,11 @@ struct PartField {
 #[serde(deny_unknown_fields)]
 struct ToolCallField {
     id: String,
+    /// `function`, also where it is left out.
     #[serde(rename = "type")]
-    _type: Option<String>,
+    _type: Option<ToolKind>,
     function: CalledFunction,
+    /// Its place among the calls of a stream: clients send back what they were sent.
     #[serde(rename = "index")]
     _index: Option<usize>,
 }

@@ -172,6 +172,15 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
             "messages[1].role",
             "messages[1].role: unknown variant `robot`, expected one of",
         ),
+        (
+            "messages",
+            message(json!({
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "type": "custom", "function": {"name": "w", "arguments": "{}"}}],
+            })),
+            "messages[1].tool_calls[0].type",
+            "messages[1].tool_calls[0].type: unknown variant `custom`, expected `function`",
+        ),
         ("messages", message(json!({"content": "x"})), "messages[1].role", "messages[1].role: missing field `role`"),
         ("stop", json!(7), "stop", "stop: invalid type: integer `7`, expected a text or a list of texts"),
         ("stop", json!(["a", 7]), "stop[1]", "stop[1]: invalid type: integer `7`, expected a string"),
