@@ -14,6 +14,7 @@ use chat::{ChatRequest, GenerationOptions, KeepAlive, Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 use utoipa::ToSchema;
 
 /// Most answers to one request.
@@ -146,7 +147,7 @@ pub(super) struct Asked {
     pub(super) include_usage: bool,
     pub(super) logprobs: bool,
     pub(super) warnings: Vec<String>,
-    request: ChatRequest,
+    pub(super) request: ChatRequest,
 }
 
 impl Asked {
@@ -216,13 +217,14 @@ impl Asked {
             },
         })
     }
+}
 
-    /// The request for one of the choices.
-    pub(super) fn choice(&self, choice: usize) -> ChatRequest {
-        let mut request = self.request.clone();
+/// The request for each of so many choices. The last takes the request itself, so that a single one copies nothing.
+pub(super) fn each_choice(request: ChatRequest, choices: usize) -> impl Iterator<Item = ChatRequest> {
+    repeat_n(request, choices).enumerate().map(|(choice, mut request)| {
         request.options.seed = seed_of(request.options.seed, choice);
         request
-    }
+    })
 }
 
 fn max_tokens(new: Option<usize>, old: Option<usize>) -> Result<Option<usize>, Failure> {
