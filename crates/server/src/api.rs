@@ -15,6 +15,7 @@ mod ignored;
 mod keep_alive;
 mod others;
 mod text_or;
+mod top_logprobs;
 
 use crate::app::App;
 use crate::failure::Failure;

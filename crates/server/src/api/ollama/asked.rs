@@ -11,6 +11,7 @@ use super::options::{Chosen, options, without_effect};
 use crate::admit::Context;
 use crate::answering::{Answering, within};
 use crate::api::ignored::no_effect;
+use crate::api::top_logprobs::top_logprobs;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind};
 use crate::stream;
@@ -23,9 +24,6 @@ use futures::StreamExt;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Most alternatives a token (the reference's bound).
-const MOST_TOP_LOGPROBS: usize = 20;
 
 /// Where a request bounds its positions.
 const NUM_CTX: &str = "options.num_ctx";
@@ -73,7 +71,7 @@ impl Shared<'_> {
             return Err(Failure::field("format", message));
         }
         let mut chosen = options("options", self.options)?;
-        chosen.options.top_logprobs = self.top_logprobs()?;
+        chosen.options.top_logprobs = top_logprobs(self.logprobs == Some(true), "logprobs is true", self.top_logprobs)?;
         let think = self.think(&mut chosen.warnings)?;
         for (name, sent) in [("truncate", self.truncate), ("shift", self.shift)] {
             if sent == Some(true) {
@@ -95,18 +93,6 @@ impl Shared<'_> {
         let fields = shared.iter().chain(others).filter(|(_, is_sent)| *is_sent);
         warnings.extend(fields.map(|(name, _)| no_effect(name)));
         warnings
-    }
-
-    fn top_logprobs(&self) -> Result<Option<usize>, Failure> {
-        match (self.logprobs.unwrap_or(false), self.top_logprobs.unwrap_or(0)) {
-            (_, top) if top > MOST_TOP_LOGPROBS => {
-                let message = format!("top_logprobs: expected 0 to {MOST_TOP_LOGPROBS}, got {top}");
-                Err(Failure::field("top_logprobs", message))
-            }
-            (true, top) => Ok(Some(top)),
-            (false, 0) => Ok(None),
-            (false, _) => Err(Failure::field("top_logprobs", "top_logprobs: expected only where logprobs is true")),
-        }
     }
 
     fn think(&self, warnings: &mut Vec<String>) -> Result<Option<bool>, Failure> {
