@@ -10,15 +10,15 @@ mod limits;
 
 pub(crate) use limits::{Held, Limits};
 
-use crate::api::{DialectRow, Endpoint, Refused, Scope, refuse};
+use crate::api::{DialectRow, Endpoint, Refused, Scope, put_retry_after, refuse};
 use crate::app::{App, Place};
 use crate::failure::{Failure, FailureKind};
 use crate::keys::Key;
 use crate::log::Record;
 use axum::extract::{FromRequestParts, Request};
-use axum::http::header::{AUTHORIZATION, HeaderName};
+use axum::http::header::{AUTHORIZATION, HeaderName, RETRY_AFTER};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::Response;
 use futures::FutureExt;
@@ -91,6 +91,9 @@ pub(crate) async fn admit(
         Err(failure) => refuse(dialect, &failure),
     };
     put_id(&id, &mut response);
+    if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(RETRY_AFTER) {
+        put_retry_after(&mut response, app.expected_wait());
+    }
     if let Some(Refused(reason)) = response.extensions().get::<Refused>() {
         record.note_trouble(reason);
     }

@@ -13,7 +13,9 @@ pub(crate) mod own;
 
 mod ignored;
 mod keep_alive;
+mod others;
 mod text_or;
+mod top_logprobs;
 
 use crate::app::App;
 use crate::failure::Failure;
@@ -26,6 +28,7 @@ use axum::routing::MethodRouter;
 use serde_json::Value;
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What a key must allow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -125,11 +128,16 @@ pub(crate) fn refuse(dialect: &DialectRow, failure: &Failure) -> Response {
     let status = failure.kind.status();
     let mut response = (status, Json((dialect.error)(failure))).into_response();
     if let Some(after) = failure.retry_after {
-        // Whole seconds (RFC 9110, section 10.2.3), never zero: that would be a request to hurry.
-        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
+        put_retry_after(&mut response, after);
     }
     response.extensions_mut().insert(Refused(failure.message.clone()));
     response
+}
+
+/// Tells a client when to try again.
+pub(crate) fn put_retry_after(response: &mut Response, after: Duration) {
+    // Whole seconds (RFC 9110, section 10.2.3), never zero: that would be a request to hurry.
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(after.as_secs_f64().ceil().max(1.0) as u64));
 }
 
 /// Left in a response for the log.

@@ -86,6 +86,17 @@ impl App {
         self.host.running().into_iter().map(|one| one.model).collect()
     }
 
+    /// How long a client that finds no place had better wait.
+    pub(crate) fn expected_wait(&self) -> Duration {
+        let (mut running, mut waiting) = (0, 0);
+        for model in self.models() {
+            let now = model.activity();
+            running += now.running;
+            waiting += now.waiting;
+        }
+        self.metrics.expected_wait(running, waiting)
+    }
+
     /// A place for a request, or the refusal that all are taken.
     pub(crate) fn place(self: &Arc<App>) -> Result<Place, Failure> {
         let before = self.under_way.fetch_add(1, Ordering::AcqRel);
@@ -93,7 +104,7 @@ impl App {
         let most = self.options.max_requests;
         if before >= most {
             let message = format!("{before} requests are under way, at most {most} may be\nhint: try again later");
-            return Err(Failure::limited(message, self.metrics.expected_wait()));
+            return Err(Failure::new(FailureKind::Limited, message));
         }
         Ok(place)
     }

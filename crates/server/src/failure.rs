@@ -62,7 +62,7 @@ pub(crate) struct Failure {
     pub(crate) field: Option<String>,
     /// A word that programs can match on, where the field of APIs has one.
     pub(crate) code: Option<&'static str>,
-    /// When to try again.
+    /// When to try again, where the refusal itself tells; what it does not tell, `admit` adds.
     pub(crate) retry_after: Option<Duration>,
 }
 
@@ -76,8 +76,8 @@ impl Failure {
         Failure { field: Some(field.into()), ..Failure::new(FailureKind::Invalid, message) }
     }
 
-    /// Refused for now.
-    pub(crate) fn limited(message: impl Into<String>, retry_after: Duration) -> Failure {
+    /// Refused for this long.
+    pub(crate) fn limited_for(message: impl Into<String>, retry_after: Duration) -> Failure {
         Failure { retry_after: Some(retry_after), ..Failure::new(FailureKind::Limited, message) }
     }
 }
@@ -98,7 +98,7 @@ impl From<ChatError> for Failure {
                 ..Failure::new(FailureKind::NotFound, message)
             },
             ChatError::BadOutput(_) => Failure::new(FailureKind::BadOutput, message),
-            ChatError::Overloaded(_) => Failure::limited(message, Duration::from_secs(1)),
+            ChatError::Overloaded(_) => Failure::new(FailureKind::Limited, message),
             ChatError::Unavailable(_) => Failure::new(FailureKind::Unavailable, message),
             ChatError::Internal(_) => Failure::new(FailureKind::Internal, message),
         }

@@ -197,6 +197,17 @@ async fn a_refusal_of_the_model_keeps_its_kind() {
 }
 
 #[tokio::test]
+async fn who_meets_a_full_queue_is_told_to_wait_as_long_as_others_waited() {
+    let server = Running::start().await;
+    server.model.will(Reply::text(&["a"]).after(Duration::from_millis(1100)));
+    assert_eq!(server.post("/v1/chat/completions", chat(&json!({}))).await.status, 200);
+    server.model.will(Reply::refusing(chat::ChatError::Overloaded("full".to_owned())));
+    let answer = server.post("/v1/chat/completions", chat(&json!({}))).await;
+    assert_eq!(answer.status, 429);
+    assert!(answer.header("retry-after").parse::<u64>().unwrap() >= 2, "{}", answer.header("retry-after"));
+}
+
+#[tokio::test]
 async fn a_slow_stream_arrives_piece_by_piece() {
     let server = Running::start().await;
     server.model.will(Reply::text(&["a", "b"]).pausing(Duration::from_millis(20)));

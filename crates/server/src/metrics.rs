@@ -191,10 +191,9 @@ impl Metrics {
         let _ = self.recent_milliseconds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(next(old)));
     }
 
-    /// How long a client that finds no place had better wait: as long as recent requests took.
-    pub(crate) fn expected_wait(&self) -> Duration {
-        Duration::from_millis(self.recent_milliseconds.load(Ordering::Relaxed))
-            .clamp(Duration::from_secs(1), Duration::from_secs(60))
+    /// How long a client that finds no place had better wait, where so many requests run and so many wait.
+    pub(crate) fn expected_wait(&self, running: usize, waiting: usize) -> Duration {
+        expected_wait(Duration::from_millis(self.recent_milliseconds.load(Ordering::Relaxed)), running, waiting)
     }
 
     /// Takes over what these models, all that are in memory, have counted since the last time. To be called often enough
@@ -227,6 +226,14 @@ impl Metrics {
             .expect("a text is always written; this is a bug");
         page
     }
+}
+
+/// How long until those who wait, and one more, have had their turn, where requests took so long from their headers to their
+/// end: 1 s to 60 s. As many as there are end within the time that one takes (Little's law).
+fn expected_wait(recent: Duration, running: usize, waiting: usize) -> Duration {
+    let there = (running + waiting).max(1);
+    let turns = (waiting + 1) as f64 / there as f64;
+    recent.mul_f64(turns).clamp(Duration::from_secs(1), Duration::from_secs(60))
 }
 
 impl Families {
@@ -414,6 +421,18 @@ mod tests {
 
     fn value(page: &str, sample: &str) -> Option<f64> {
         page.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    #[test]
+    fn who_finds_no_place_waits_for_those_before_it() {
+        let wait = |seconds, running, waiting| expected_wait(Duration::from_secs(seconds), running, waiting).as_secs();
+        assert_eq!(wait(0, 0, 0), 1, "nothing has ended yet");
+        assert_eq!(wait(20, 0, 0), 20, "nobody is there: as long as a request takes");
+        assert_eq!(wait(20, 4, 0), 5, "the first of four to end");
+        assert_eq!(wait(20, 4, 15), 16, "sixteen of nineteen");
+        assert_eq!(wait(20, 1, 39), 20, "behind a long queue: as long as the others waited");
+        assert_eq!(wait(2, 8, 0), 1);
+        assert_eq!(wait(600, 1, 9), 60);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! Time is given, not read, so that tests need not wait. Read next: `keys`, where the limits come from.
 
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::keys::Key;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -56,16 +56,16 @@ impl Limits {
         let name = &key.name;
         if let Some(most) = key.limits.concurrent.filter(|most| used.under_way >= *most) {
             let message = format!("the key {name} has {most} requests under way, its limit\nhint: try again later");
-            return Err(Failure::limited(message, Duration::from_secs(1)));
+            return Err(Failure::new(FailureKind::Limited, message));
         }
         if let Some(most) = key.limits.requests_per_minute.filter(|most| used.requests.len() >= *most) {
             let message = format!("the key {name} has asked {most} times within a minute, its limit");
-            return Err(Failure::limited(message, left(used.requests.front().copied())));
+            return Err(Failure::limited_for(message, left(used.requests.front().copied())));
         }
         let tokens: u64 = used.tokens.iter().map(|(_, count)| count).sum();
         if let Some(most) = key.limits.tokens_per_minute.filter(|most| tokens >= *most) {
             let message = format!("the key {name} has used {tokens} tokens within a minute, its limit is {most}");
-            return Err(Failure::limited(message, left(used.tokens.front().map(|(at, _)| *at))));
+            return Err(Failure::limited_for(message, left(used.tokens.front().map(|(at, _)| *at))));
         }
         used.under_way += 1;
         used.requests.push_back(now);

@@ -13,7 +13,19 @@ impl<'de> Deserialize<'de> for Ignored {
     }
 }
 
+impl Ignored {
+    /// Whether there was anything but null.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.0
+    }
+}
+
 /// The warnings of those that were sent.
 pub(crate) fn warnings(fields: &[(&str, &Ignored)]) -> Vec<String> {
-    fields.iter().filter(|(_, field)| field.0).map(|(name, _)| format!("{name} has no effect here")).collect()
+    fields.iter().filter(|(_, field)| field.was_sent()).map(|(name, _)| no_effect(name)).collect()
+}
+
+/// The warning of a field.
+pub(crate) fn no_effect(name: &str) -> String {
+    format!("{name} has no effect here")
 }

@@ -3,7 +3,8 @@
 //! A user's message with results of tools becomes a message of each result, and one of the text around them; the order
 //! stays. A block is read with all fields that any kind of block has, so that one field too many is refused by name.
 
-use crate::api::ignored::Ignored;
+use crate::api::ignored::{Ignored, no_effect};
+use crate::api::others::refuse_others;
 use crate::api::text_or::TextOr;
 use crate::failure::Failure;
 use chat::{Message, Role, ToolCall};
@@ -50,12 +51,14 @@ struct BlockField {
     is_error: Option<bool>,
     /// Of `thinking`.
     thinking: Option<String>,
-    /// Of `thinking`; not checked.
+    /// Of `thinking`: clients send it back. Ours are empty, others have no effect.
     signature: Option<String>,
     /// Only null.
     citations: Option<Value>,
     /// Only null.
     caller: Option<Value>,
+    /// Only null.
+    toolset_name: Option<Value>,
     /// Refused: models here read text alone.
     source: Option<Value>,
     /// Refused.
@@ -76,8 +79,7 @@ pub(super) struct TextBlockField {
     /// Only null.
     citations: Option<Value>,
     /// Refused: models here read text alone.
-    #[serde(rename = "source")]
-    _source: Option<Value>,
+    source: Option<Value>,
     #[schema(value_type = Option<Value>)]
     #[serde(default)]
     cache_control: Ignored,
@@ -89,10 +91,15 @@ pub(super) struct Warnings(pub(super) Vec<String>);
 
 impl Warnings {
     pub(super) fn of(&mut self, name: &str, field: &Ignored) {
-        for warning in crate::api::ignored::warnings(&[(name, field)]) {
-            if !self.0.contains(&warning) {
-                self.0.push(warning);
-            }
+        if field.was_sent() {
+            self.no_effect(name);
+        }
+    }
+
+    fn no_effect(&mut self, name: &str) {
+        let warning = no_effect(name);
+        if !self.0.contains(&warning) {
+            self.0.push(warning);
         }
     }
 }
@@ -211,7 +218,9 @@ impl Reading<'_> {
             },
             "thinking" => match field.thinking.take() {
                 Some(thinking) => {
-                    field.signature = None;
+                    if field.signature.take().is_some_and(|signature| !signature.is_empty()) {
+                        self.warnings.no_effect("signature");
+                    }
                     Block::Thought(thinking)
                 }
                 None => return missing("thinking"),
@@ -224,10 +233,8 @@ impl Reading<'_> {
             },
             _ => Block::Result(self.result(&at, &mut field)?),
         };
-        match field.left_over() {
-            Some(name) => refuse(format!("{at}.{name}"), format!("expected none in a block of the type {kind}")),
-            None => Ok(block),
-        }
+        refuse_others(&at, format_args!("a block of the type {kind}"), &field.left_over())?;
+        Ok(block)
     }
 
     /// The result of a call that came before.
@@ -264,9 +271,8 @@ impl Reading<'_> {
                 let text = format!("expected text, got {:?}: models here read text alone", block.r#type);
                 return refuse(format!("{at}.type"), text);
             }
-            if block.citations.is_some() {
-                return refuse(format!("{at}.citations"), "expected none in a block of the type text");
-            }
+            let others = [("citations", block.citations.is_some()), ("source", block.source.is_some())];
+            refuse_others(&at, "a block of the type text", &others)?;
             let Some(text) = block.text else { return refuse(format!("{at}.text"), "expected a value, got none") };
             self.warnings.of("cache_control", &block.cache_control);
             whole.push_str(&text);
@@ -284,9 +290,9 @@ enum Block {
 }
 
 impl BlockField {
-    /// A field that nobody took.
-    fn left_over(&self) -> Option<&'static str> {
-        let fields = [
+    /// Its fields, and whether each was sent and nobody took it.
+    fn left_over(&self) -> [(&'static str, bool); 14] {
+        [
             ("text", self.text.is_some()),
             ("id", self.id.is_some()),
             ("name", self.name.is_some()),
@@ -298,9 +304,9 @@ impl BlockField {
             ("signature", self.signature.is_some()),
             ("citations", self.citations.is_some()),
             ("caller", self.caller.is_some()),
+            ("toolset_name", self.toolset_name.is_some()),
             ("source", self.source.is_some()),
             ("data", self.data.is_some()),
-        ];
-        fields.iter().find(|(_, is_left)| *is_left).map(|(name, _)| *name)
+        ]
     }
 }

@@ -187,8 +187,8 @@ async fn every_kind_of_block_is_read() {
     });
     let answer = server.post("/v1/messages", body(more)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
-    let warnings = json!(["service_tier has no effect here", "cache_control has no effect here"]);
-    assert_eq!(answer.json()["warnings"], warnings);
+    let warnings = ["service_tier", "cache_control", "signature"].map(|name| format!("{name} has no effect here"));
+    assert_eq!(answer.json()["warnings"], json!(warnings));
     let asked = server.model.asked();
     let [Asked::Chat(request)] = &asked[..] else { panic!("{asked:?}") };
     let call = |id: &str, arguments: Value| ToolCall {
@@ -292,6 +292,15 @@ async fn wrong_messages_are_refused_by_name() {
             user(json!({"type": "tool_result", "tool_use_id": "a"})),
             "messages[0].content[0].tool_use_id: expected the id of a tool_use block before it, got \"a\"",
         ),
+        (
+            user(json!({"type": "text", "text": "a", "toolset_name": "b", "citations": null})),
+            "messages[0].content[0].toolset_name: expected none in a block of the type text",
+        ),
+        (
+            json!({"system": [{"type": "text", "text": "a", "source": {}}]}),
+            "system[0].source: expected none in a block of the type text",
+        ),
+        (json!({"system": [{"type": "text", "text": "a", "image_url": "b"}]}), "system[0].image_url: unknown field"),
         (json!({"system": 5}), "system: invalid type: integer `5`, expected a text or a list"),
         (json!({"system": [{"type": "image", "source": {}}]}), "system[0].type: expected text, got \"image\""),
     ];
@@ -313,6 +322,10 @@ async fn other_wrong_fields_are_refused_by_name() {
         (
             json!({"tool_choice": {"type": "auto", "name": "a"}}),
             "tool_choice.name: expected only where the type is tool",
+        ),
+        (
+            json!({"tool_choice": {"type": "none", "disable_parallel_tool_use": true}}),
+            "tool_choice.disable_parallel_tool_use: expected none where the type is none",
         ),
         (json!({"thinking": {"type": "enabled"}}), "thinking.budget_tokens: expected a number of tokens, got none"),
         (

@@ -89,6 +89,10 @@ pub(super) fn tools(fields: Vec<ToolField>, warnings: &mut Warnings) -> Result<V
 pub(super) fn tool_choice(field: Option<ToolChoiceField>) -> Result<(ToolChoice, bool), Failure> {
     let Some(field) = field else { return Ok((ToolChoice::Auto, false)) };
     let one = field.disable_parallel_tool_use.unwrap_or(false);
+    if one && field.r#type == ChoiceKind::None {
+        let path = "tool_choice.disable_parallel_tool_use";
+        return Err(Failure::field(path, format!("{path}: expected none where the type is none")));
+    }
     let choice = match (field.r#type, field.name) {
         (ChoiceKind::Tool, Some(name)) => ToolChoice::Named(name),
         (ChoiceKind::Tool, None) => {

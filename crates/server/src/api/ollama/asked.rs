@@ -7,9 +7,11 @@
 //! Read next: `answer`, how it is written.
 
 use super::answer::{Head, Lines, Shape, whole};
-use super::options::{Chosen, options};
+use super::options::{Chosen, options, without_effect};
 use crate::admit::Context;
 use crate::answering::{Answering, within};
+use crate::api::ignored::no_effect;
+use crate::api::top_logprobs::top_logprobs;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind};
 use crate::stream;
@@ -23,8 +25,8 @@ use serde_json::{Map, Value};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Most alternatives a token (the reference's bound).
-const MOST_TOP_LOGPROBS: usize = 20;
+/// Where a request bounds its positions.
+const NUM_CTX: &str = "options.num_ctx";
 
 /// What a request asks, checked.
 #[derive(Debug)]
@@ -69,7 +71,7 @@ impl Shared<'_> {
             return Err(Failure::field("format", message));
         }
         let mut chosen = options("options", self.options)?;
-        chosen.options.top_logprobs = self.top_logprobs()?;
+        chosen.options.top_logprobs = top_logprobs(self.logprobs == Some(true), "logprobs is true", self.top_logprobs)?;
         let think = self.think(&mut chosen.warnings)?;
         for (name, sent) in [("truncate", self.truncate), ("shift", self.shift)] {
             if sent == Some(true) {
@@ -79,16 +81,18 @@ impl Shared<'_> {
         Ok((chosen, think))
     }
 
-    fn top_logprobs(&self) -> Result<Option<usize>, Failure> {
-        match (self.logprobs.unwrap_or(false), self.top_logprobs.unwrap_or(0)) {
-            (_, top) if top > MOST_TOP_LOGPROBS => {
-                let message = format!("top_logprobs: expected 0 to {MOST_TOP_LOGPROBS}, got {top}");
-                Err(Failure::field("top_logprobs", message))
-            }
-            (true, top) => Ok(Some(top)),
-            (false, 0) => Ok(None),
-            (false, _) => Err(Failure::field("top_logprobs", "top_logprobs: expected only where logprobs is true")),
-        }
+    /// The warnings of a request that generates nothing: what was checked, and `others` that were sent, had no effect.
+    pub(super) fn without_effect(&self, others: &[(&str, bool)]) -> Vec<String> {
+        let shared = [
+            ("think", self.think.is_some_and(|think| !think.is_null())),
+            ("truncate", self.truncate == Some(true)),
+            ("shift", self.shift == Some(true)),
+            ("logprobs", self.logprobs == Some(true)),
+        ];
+        let mut warnings = without_effect("options", self.options);
+        let fields = shared.iter().chain(others).filter(|(_, is_sent)| *is_sent);
+        warnings.extend(fields.map(|(name, _)| no_effect(name)));
+        warnings
     }
 
     fn think(&self, warnings: &mut Vec<String>) -> Result<Option<bool>, Failure> {
@@ -142,7 +146,8 @@ async fn only_load(app: &Arc<App>, context: &Context, shape: Shape, asked: Asked
             app.on_host(move |host| Box::pin(async move { host.show(&name).await })).await?;
         }
     } else {
-        within(context, app.model(&asked.model, asked.keep_alive)).await??;
+        let model = within(context, app.model(&asked.model, asked.keep_alive)).await??;
+        check_num_ctx(model.info(), asked.num_ctx)?;
     }
     let head =
         Head { shape, model: asked.model, began: context.began, load: began.elapsed(), warnings: asked.warnings };
@@ -174,6 +179,22 @@ impl Asking {
     }
 }
 
+/// Refuses more positions than the model has.
+fn check_num_ctx(info: &ModelInfo, num_ctx: Option<usize>) -> Result<(), Failure> {
+    let most = info.context;
+    match num_ctx.filter(|num_ctx| *num_ctx > most) {
+        Some(num_ctx) => {
+            let message = format!(
+                "{NUM_CTX}: the context of {} holds {most}, got {num_ctx}\nhint: leave it out: a request takes what it \
+                 needs",
+                info.name
+            );
+            Err(Failure::field(NUM_CTX, message))
+        }
+        None => Ok(()),
+    }
+}
+
 /// Holds a request to `num_ctx` positions. The context is not reserved, so that a smaller one saves nothing and a larger
 /// one reloads nothing.
 async fn limited(
@@ -182,23 +203,16 @@ async fn limited(
     mut asking: Asking,
     num_ctx: Option<usize>,
 ) -> Result<Asking, Failure> {
-    let field = "options.num_ctx";
+    check_num_ctx(model.info(), num_ctx)?;
     let most = model.info().context;
     let Some(num_ctx) = num_ctx.filter(|num_ctx| *num_ctx != most) else { return Ok(asking) };
-    if num_ctx > most {
-        let message = format!(
-            "{field}: the context of {} holds {most}, got {num_ctx}\nhint: leave it out: a request takes what it needs",
-            model.info().name
-        );
-        return Err(Failure::field(field, message));
-    }
     let prompt = within(context, prompt_tokens(model, &asking)).await??;
     if prompt >= num_ctx {
         let message = format!(
-            "the prompt has {prompt} tokens, {field} is {num_ctx}, which leaves no room for an answer\n\
+            "the prompt has {prompt} tokens, {NUM_CTX} is {num_ctx}, which leaves no room for an answer\n\
              hint: shorten it, or raise num_ctx: the model holds {most}"
         );
-        let failure = Failure { code: Some("context_length_exceeded"), ..Failure::field(field, message) };
+        let failure = Failure { code: Some("context_length_exceeded"), ..Failure::field(NUM_CTX, message) };
         return Err(failure);
     }
     if let Some(options) = asking.options() {

@@ -114,11 +114,14 @@ fn asked(request: ConversationRequest) -> Result<Asked, Failure> {
         logprobs: request.logprobs,
         top_logprobs: request.top_logprobs,
     };
-    let (chosen, think) = shared.check()?;
+    let (mut chosen, think) = shared.check()?;
     let messages = messages(request.messages.unwrap_or_default())?;
     let tools = tools(request.tools.unwrap_or_default())?;
     let asking = match messages.is_empty() {
-        true => Asking::Nothing,
+        true => {
+            chosen.warnings = shared.without_effect(&[("tools", !tools.is_empty())]);
+            Asking::Nothing
+        }
         false => {
             Asking::Chat(ChatRequest { messages, tools, think, options: chosen.options, ..ChatRequest::default() })
         }

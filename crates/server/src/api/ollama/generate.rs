@@ -91,12 +91,11 @@ fn asked(request: GenerateRequest) -> Result<Asked, Failure> {
         logprobs: request.logprobs,
         top_logprobs: request.top_logprobs,
     };
-    let (chosen, think) = shared.check()?;
+    let (mut chosen, think) = shared.check()?;
     let [prompt, suffix, system] = [request.prompt, request.suffix, request.system].map(Option::unwrap_or_default);
     let raw = request.raw.unwrap_or(false);
-    let asking = if prompt.is_empty() && suffix.is_empty() {
-        Asking::Nothing
-    } else if raw || !suffix.is_empty() {
+    let is_plain = raw || !suffix.is_empty();
+    if is_plain {
         let why = if raw { "raw is true" } else { "a suffix is given" };
         let refuse = |field: &str| Err(Failure::field(field, format!("{field}: expected none where {why}")));
         if !system.is_empty() {
@@ -105,6 +104,11 @@ fn asked(request: GenerateRequest) -> Result<Asked, Failure> {
         if think == Some(true) {
             return refuse("think");
         }
+    }
+    let asking = if prompt.is_empty() && suffix.is_empty() {
+        chosen.warnings = shared.without_effect(&[("raw", raw), ("system", !system.is_empty())]);
+        Asking::Nothing
+    } else if is_plain {
         let suffix = Some(suffix).filter(|suffix| !suffix.is_empty());
         Asking::Completion(CompletionRequest { suffix, ..CompletionRequest::new(Prompt::Text(prompt), chosen.options) })
     } else {

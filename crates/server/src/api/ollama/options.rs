@@ -3,6 +3,7 @@
 //! One line an option: what it sets, or the one value that changes nothing, or that it has no effect here and is named in
 //! the response's `warnings`.
 
+use crate::api::ignored::no_effect;
 use crate::failure::Failure;
 use chat::GenerationOptions;
 use serde_json::{Map, Value};
@@ -82,7 +83,7 @@ pub(super) fn options(at: &str, fields: Option<&Map<String, Value>>) -> Result<C
             }
             Some(Effect::Off(off)) if value.as_f64() == Some(*off) => {}
             Some(Effect::Off(off)) => return refuse(format!("expected {off}, which turns it off, got {value}")),
-            Some(Effect::Nothing) => chosen.warnings.push(format!("{path} has no effect here")),
+            Some(Effect::Nothing) => chosen.warnings.push(no_effect(&path)),
             None => return refuse("unknown option".to_owned()),
         }
     }
@@ -92,8 +93,13 @@ pub(super) fn options(at: &str, fields: Option<&Map<String, Value>>) -> Result<C
 /// Warnings for options that are known but cannot matter where nothing is generated.
 pub(super) fn none_has_effect(at: &str, fields: Option<&Map<String, Value>>) -> Result<Vec<String>, Failure> {
     options(at, fields)?;
+    Ok(without_effect(at, fields))
+}
+
+/// The warnings of all options, where nothing is generated.
+pub(super) fn without_effect(at: &str, fields: Option<&Map<String, Value>>) -> Vec<String> {
     let names = fields.into_iter().flatten().filter(|(_, value)| !value.is_null());
-    Ok(names.map(|(name, _)| format!("{at}.{name} has no effect here")).collect())
+    names.map(|(name, _)| no_effect(&format!("{at}.{name}"))).collect()
 }
 
 fn effect(name: &str) -> Option<&'static Effect> {

@@ -207,6 +207,40 @@ async fn a_prompt_to_a_model_without_a_template_is_gone_on_from() {
 }
 
 #[tokio::test]
+async fn an_empty_request_is_checked_as_any_other() {
+    let server = Running::start().await;
+    let beside = |field: &str, value: Value| {
+        let mut body = json!({"model": "small"});
+        body[field] = value;
+        body
+    };
+    for path in ["/api/generate", "/api/chat"] {
+        for (body, expected) in [
+            (beside("options", json!({"temprature": 1})), "options.temprature: unknown option"),
+            (beside("options", json!({"num_ctx": 1_000_000})), "options.num_ctx: the context of small holds"),
+            (beside("format", json!("json")), "format: expected none"),
+            (beside("think", json!("hard")), "think: expected true, false, or low"),
+            (beside("top_logprobs", json!(2)), "top_logprobs: expected only where logprobs is true"),
+        ] {
+            let (status, error) = refused(&server, path, body).await;
+            assert!(status == 400 && error.starts_with(expected), "{path}: {error}");
+        }
+        let body = json!({"model": "small", "options": {"seed": 1, "num_gpu": 2}, "think": true, "shift": true});
+        let answer = server.post(path, body).await.json();
+        let names = ["options.seed", "options.num_gpu", "think", "shift"];
+        assert_eq!(answer["warnings"], json!(names.map(|name| format!("{name} has no effect here"))));
+    }
+    let (_, error) = refused(&server, "/api/generate", json!({"model": "small", "raw": true, "system": "a"})).await;
+    assert_eq!(error, "system: expected none where raw is true");
+    let answer = server.post("/api/generate", json!({"model": "small", "system": "a"})).await.json();
+    assert_eq!(answer["warnings"], json!(["system has no effect here"]));
+    let tool = json!({"function": {"name": "w"}});
+    let answer = server.post("/api/chat", json!({"model": "small", "tools": [tool]})).await.json();
+    assert_eq!(answer["warnings"], json!(["tools has no effect here"]));
+    assert_eq!(server.model.asked(), []);
+}
+
+#[tokio::test]
 async fn an_empty_request_loads_or_unloads() {
     let server = Running::start().await;
     server.host.add(Arc::new(ScriptedModel::named("other")));

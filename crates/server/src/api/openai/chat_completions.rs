@@ -14,7 +14,6 @@ use crate::answering::{Answering, Whole, within};
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
-use crate::failure::Failure;
 use crate::openapi::schema_of;
 use crate::stream;
 use axum::Json;
@@ -22,9 +21,8 @@ use axum::extract::State;
 use axum::http::Method;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use chat::ChatModel;
 use futures::future::try_join_all;
-use request::{Asked, ChatCompletionRequest};
+use request::{Asked, ChatCompletionRequest, each_choice};
 use response::{ChatCompletion, Chunks, Head};
 use std::sync::Arc;
 
@@ -43,24 +41,15 @@ async fn answer(
     context: Context,
     JsonBody(request, ..): JsonBody<OpenAi, ChatCompletionRequest>,
 ) -> Result<Response, Reject<OpenAi>> {
-    let asked = Asked::of(request)?;
-    let model = within(&context, app.model(&asked.model, asked.keep_alive)).await??;
-    let answers = begin(&app, &context, &model, &asked).await?;
-    let head = Head::new(&model.info().name, asked.warnings);
-    if asked.stream {
-        return Ok(stream::events(answers, Chunks::new(head, asked.choices, asked.include_usage, asked.logprobs)));
+    let Asked { model, keep_alive, choices, stream, include_usage, logprobs, warnings, request } = Asked::of(request)?;
+    let model = within(&context, app.model(&model, keep_alive)).await??;
+    // All are asked for at once: they share the prompt, which is computed once.
+    let asked = each_choice(request, choices).map(|request| Answering::chat(&app, &context, &model, request));
+    let answers = try_join_all(asked).await?;
+    let head = Head::new(&model.info().name, warnings);
+    if stream {
+        return Ok(stream::events(answers, Chunks::new(head, choices, include_usage, logprobs)));
     }
     let answers: Vec<Whole> = try_join_all(answers.into_iter().map(Answering::whole)).await?;
-    Ok(Json(ChatCompletion::of(head, answers, asked.logprobs)).into_response())
-}
-
-/// Asks for every choice at once: they share the prompt, which is read once.
-async fn begin(
-    app: &Arc<App>,
-    context: &Context,
-    model: &Arc<dyn ChatModel>,
-    asked: &Asked,
-) -> Result<Vec<Answering>, Failure> {
-    let one = |choice| Answering::chat(app, context, model, asked.choice(choice));
-    try_join_all((0..asked.choices).map(one)).await
+    Ok(Json(ChatCompletion::of(head, answers, logprobs)).into_response())
 }

@@ -7,9 +7,6 @@ use serde::Deserialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
-/// Most alternatives a token (the reference's bound).
-pub(super) const MOST_TOP_LOGPROBS: usize = 20;
-
 /// What requests of both kinds of completion say about choosing tokens.
 #[derive(Debug, Default)]
 pub(super) struct Choosing {

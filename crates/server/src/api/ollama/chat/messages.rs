@@ -3,6 +3,7 @@
 //! Calls and their results carry no ids in most of them: calls are numbered, and a result belongs to the oldest call of
 //! its tool that has none yet.
 
+use super::ToolKind;
 use crate::failure::Failure;
 use chat::{Message, Role, ToolCall};
 use serde::Deserialize;
@@ -45,8 +46,9 @@ enum RoleField {
 #[serde(deny_unknown_fields)]
 struct CallField {
     id: Option<String>,
+    /// `function`, also where it is left out.
     #[serde(rename = "type")]
-    _type: Option<String>,
+    _type: Option<ToolKind>,
     function: CalledField,
 }
 

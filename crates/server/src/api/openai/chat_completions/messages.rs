@@ -1,5 +1,7 @@
 //! The messages of a conversation, as the reference has them.
 
+use crate::api::openai::tools::ToolKind;
+use crate::api::others::refuse_others;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
 use chat::{Message, Role, ToolCall};
@@ -60,9 +62,11 @@ struct PartField {
 #[serde(deny_unknown_fields)]
 struct ToolCallField {
     id: String,
+    /// `function`, also where it is left out.
     #[serde(rename = "type")]
-    _type: Option<String>,
+    _type: Option<ToolKind>,
     function: CalledFunction,
+    /// Its place among the calls of a stream: clients send back what they were sent.
     #[serde(rename = "index")]
     _index: Option<usize>,
 }
@@ -145,20 +149,19 @@ fn text(at: &str, content: ContentField) -> Result<String, Failure> {
     let mut whole = String::new();
     for (index, part) in parts.into_iter().enumerate() {
         let path = format!("{at}.content[{index}]");
-        let others = [("image_url", &part.image_url), ("input_audio", &part.input_audio), ("file", &part.file)];
-        if let Some((name, _)) = others.iter().find(|(_, other)| other.is_some()).filter(|_| part.r#type == "text") {
-            let path = format!("{path}.{name}");
-            return Err(Failure::field(path.clone(), format!("{path}: expected none in a part of the type text")));
+        if part.r#type != "text" {
+            let message = format!("{path}.type: expected text, got {:?}: models here read text alone", part.r#type);
+            return Err(Failure::field(path, message));
         }
-        match (part.r#type.as_str(), part.text) {
-            ("text", Some(text)) => whole.push_str(&text),
-            ("text", None) => {
-                return Err(Failure::field(path.clone(), format!("{path}.text: expected a text, got none")));
-            }
-            (other, _) => {
-                let message = format!("{path}.type: expected text, got {other:?}: models here read text alone");
-                return Err(Failure::field(path, message));
-            }
+        let others = [
+            ("image_url", part.image_url.is_some()),
+            ("input_audio", part.input_audio.is_some()),
+            ("file", part.file.is_some()),
+        ];
+        refuse_others(&path, "a part of the type text", &others)?;
+        match part.text {
+            Some(text) => whole.push_str(&text),
+            None => return Err(Failure::field(path.clone(), format!("{path}.text: expected a text, got none"))),
         }
     }
     Ok(whole)

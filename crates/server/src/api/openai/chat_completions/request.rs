@@ -3,17 +3,17 @@
 use super::messages::{MessageField, messages};
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
-use crate::api::openai::fields::{
-    Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, StreamOptions, effort_warning, seed_of,
-};
+use crate::api::openai::fields::{Choosing, ReasoningEffort, StreamOptions, effort_warning, seed_of};
 use crate::api::openai::one_or_many::OneOrMany;
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
+use crate::api::top_logprobs::top_logprobs;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
 use chat::{ChatRequest, GenerationOptions, KeepAlive, Tool, ToolChoice};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+use std::iter::repeat_n;
 use utoipa::ToSchema;
 
 /// Most answers to one request.
@@ -146,7 +146,7 @@ pub(super) struct Asked {
     pub(super) include_usage: bool,
     pub(super) logprobs: bool,
     pub(super) warnings: Vec<String>,
-    request: ChatRequest,
+    pub(super) request: ChatRequest,
 }
 
 impl Asked {
@@ -178,7 +178,7 @@ impl Asked {
         let (think, template_variables) = thinking(request.chat_template_kwargs, request.reasoning_effort)?;
         let options = GenerationOptions {
             max_tokens: max_tokens(request.max_completion_tokens, request.max_tokens)?,
-            top_logprobs: top_logprobs(request.logprobs, request.top_logprobs)?,
+            top_logprobs: top_logprobs(request.logprobs == Some(true), "logprobs is true", request.top_logprobs)?,
             ..Choosing {
                 temperature: request.temperature,
                 top_p: request.top_p,
@@ -216,13 +216,14 @@ impl Asked {
             },
         })
     }
+}
 
-    /// The request for one of the choices.
-    pub(super) fn choice(&self, choice: usize) -> ChatRequest {
-        let mut request = self.request.clone();
+/// The request for each of so many choices. The last takes the request itself, so that a single one copies nothing.
+pub(super) fn each_choice(request: ChatRequest, choices: usize) -> impl Iterator<Item = ChatRequest> {
+    repeat_n(request, choices).enumerate().map(|(choice, mut request)| {
         request.options.seed = seed_of(request.options.seed, choice);
         request
-    }
+    })
 }
 
 fn max_tokens(new: Option<usize>, old: Option<usize>) -> Result<Option<usize>, Failure> {
@@ -235,19 +236,6 @@ fn max_tokens(new: Option<usize>, old: Option<usize>) -> Result<Option<usize>, F
     match new.or(old) {
         Some(0) => Err(Failure::field("max_completion_tokens", "max_completion_tokens: expected 1 or more, got 0")),
         most => Ok(most),
-    }
-}
-
-fn top_logprobs(logprobs: Option<bool>, top: Option<usize>) -> Result<Option<usize>, Failure> {
-    match (logprobs.unwrap_or(false), top) {
-        (true, top) if top.unwrap_or(0) <= MOST_TOP_LOGPROBS => Ok(Some(top.unwrap_or(0))),
-        (false, None | Some(0)) => Ok(None),
-        (false, Some(_)) => Err(Failure::field("top_logprobs", "top_logprobs: expected only where logprobs is true")),
-        (true, top) => {
-            let top = top.unwrap_or(0);
-            let message = format!("top_logprobs: expected 0 to {MOST_TOP_LOGPROBS}, got {top}");
-            Err(Failure::field("top_logprobs", message))
-        }
     }
 }
 

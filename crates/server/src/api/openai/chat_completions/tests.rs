@@ -62,7 +62,8 @@ async fn several_choices_stream_side_by_side() {
     assert_eq!(last["usage"]["completion_tokens"], 3);
     assert_eq!(last["usage"]["prompt_tokens"], 3, "one prompt");
     assert!(before.iter().all(|chunk| chunk["usage"].is_null() && chunk.get("usage").is_some()));
-    let seeds: Vec<Option<u64>> = server
+    // They are asked for at once, and reach the model in any order.
+    let mut seeds: Vec<Option<u64>> = server
         .model
         .asked()
         .into_iter()
@@ -71,6 +72,7 @@ async fn several_choices_stream_side_by_side() {
             other => panic!("{other:?}"),
         })
         .collect();
+    seeds.sort();
     assert_eq!(seeds, [Some(1), Some(2)]);
 }
 
@@ -169,6 +171,15 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
             message(json!({"role": "robot", "content": "x"})),
             "messages[1].role",
             "messages[1].role: unknown variant `robot`, expected one of",
+        ),
+        (
+            "messages",
+            message(json!({
+                "role": "assistant",
+                "tool_calls": [{"id": "c", "type": "custom", "function": {"name": "w", "arguments": "{}"}}],
+            })),
+            "messages[1].tool_calls[0].type",
+            "messages[1].tool_calls[0].type: unknown variant `custom`, expected `function`",
         ),
         ("messages", message(json!({"content": "x"})), "messages[1].role", "messages[1].role: missing field `role`"),
         ("stop", json!(7), "stop", "stop: invalid type: integer `7`, expected a text or a list of texts"),

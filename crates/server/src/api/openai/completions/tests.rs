@@ -43,12 +43,13 @@ async fn choices_are_numbered_across_prompts() {
     assert_eq!(choices.iter().map(|one| one["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
     assert_eq!(answer["usage"]["prompt_tokens"], 6, "each prompt counts once");
     assert_eq!(answer["usage"]["completion_tokens"], 4);
+    // They are asked for at once, and reach the model in any order.
     let requests = asked(&server);
-    let prompts: Vec<&Prompt> = requests.iter().map(|request| &request.prompt).collect();
-    let (first, second) = (Prompt::Ids(vec![1, 2]), Prompt::Ids(vec![3]));
-    assert_eq!(prompts, [&first, &first, &second, &second]);
-    let seeds: Vec<Option<u64>> = requests.iter().map(|request| request.options.seed).collect();
-    assert_eq!(seeds, [Some(7), Some(8), Some(7), Some(8)]);
+    for (prompt, seed) in [(vec![1, 2], 7), (vec![1, 2], 8), (vec![3], 7), (vec![3], 8)] {
+        let (prompt, seed) = (Prompt::Ids(prompt), Some(seed));
+        let is_it = |request: &&CompletionRequest| request.prompt == prompt && request.options.seed == seed;
+        assert_eq!(requests.iter().filter(is_it).count(), 1, "{prompt:?} {seed:?}");
+    }
 }
 
 /// What `lm-eval` asks and how it reads the answer: the sum over the tokens of the prompt after the context, all but the last.

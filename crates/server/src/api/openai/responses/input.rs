@@ -2,6 +2,7 @@
 //!
 //! What an assistant thought, said and called stands in items one after another; here it is one message.
 
+use crate::api::others::refuse_others;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
 use chat::{Message, Role, ToolCall};
@@ -47,6 +48,12 @@ pub(super) struct ItemField {
     _status: Option<String>,
     /// Of a thought: only null.
     encrypted_content: Option<String>,
+    /// Of a message: only null.
+    phase: Option<Value>,
+    /// Of a call: only null.
+    caller: Option<Value>,
+    /// Of a call: only null.
+    namespace: Option<Value>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -82,24 +89,42 @@ struct ItemPart {
     /// `input_text`, `output_text`, `summary_text` or `reasoning_text`: models here read nothing else.
     r#type: String,
     text: Option<String>,
-    #[serde(rename = "annotations")]
-    _annotations: Option<Vec<Value>>,
-    #[serde(rename = "logprobs")]
-    _logprobs: Option<Vec<Value>>,
-    #[serde(rename = "image_url")]
-    _image_url: Option<Value>,
-    #[serde(rename = "detail")]
-    _detail: Option<Value>,
-    #[serde(rename = "file_id")]
-    _file_id: Option<Value>,
-    #[serde(rename = "file_data")]
-    _file_data: Option<Value>,
-    #[serde(rename = "file_url")]
-    _file_url: Option<Value>,
-    #[serde(rename = "filename")]
-    _filename: Option<Value>,
-    #[serde(rename = "refusal")]
-    _refusal: Option<Value>,
+    /// Of `output_text`: clients send back what they were sent.
+    annotations: Option<Vec<Value>>,
+    /// Of `output_text`, as `annotations`.
+    logprobs: Option<Vec<Value>>,
+    image_url: Option<Value>,
+    detail: Option<Value>,
+    file_id: Option<Value>,
+    file_data: Option<Value>,
+    file_url: Option<Value>,
+    filename: Option<Value>,
+    refusal: Option<Value>,
+}
+
+impl ItemPart {
+    /// Its text, if it is a text and has no field of another kind. `at`: where it stands.
+    fn into_text(self, at: &str) -> Result<String, Failure> {
+        let kind = self.r#type.as_str();
+        if !matches!(kind, "input_text" | "output_text" | "summary_text" | "reasoning_text" | "text") {
+            let message = format!("{at}.type: expected a text, got {kind:?}: models here read text alone");
+            return Err(Failure::field(at, message));
+        }
+        let is_output = kind == "output_text";
+        let others = [
+            ("annotations", self.annotations.is_some() && !is_output),
+            ("logprobs", self.logprobs.is_some() && !is_output),
+            ("image_url", self.image_url.is_some()),
+            ("detail", self.detail.is_some()),
+            ("file_id", self.file_id.is_some()),
+            ("file_data", self.file_data.is_some()),
+            ("file_url", self.file_url.is_some()),
+            ("filename", self.filename.is_some()),
+            ("refusal", self.refusal.is_some()),
+        ];
+        refuse_others(at, format_args!("a part of the type {kind}"), &others)?;
+        self.text.ok_or_else(|| Failure::field(at, format!("{at}.text: expected a text, got none")))
+    }
 }
 
 /// The conversation that the items stand for.
@@ -137,7 +162,7 @@ impl ItemField {
     /// Refuses fields that belong to items of other types.
     fn check(&self, at: &str) -> Result<(), Failure> {
         use ItemKind::{FunctionCall, FunctionCallOutput, Reasoning};
-        let fields: [(&str, bool, &[ItemKind]); 8] = [
+        let fields: [(&str, bool, &[ItemKind]); 11] = [
             ("role", self.role.is_some(), &[ItemKind::Message]),
             ("content", self.content.is_some(), &[ItemKind::Message, Reasoning]),
             ("call_id", self.call_id.is_some(), &[FunctionCall, FunctionCallOutput]),
@@ -146,15 +171,13 @@ impl ItemField {
             ("output", self.output.is_some(), &[FunctionCallOutput]),
             ("summary", self.summary.is_some(), &[Reasoning]),
             ("encrypted_content", self.encrypted_content.is_some(), &[]),
+            ("phase", self.phase.is_some(), &[]),
+            ("caller", self.caller.is_some(), &[]),
+            ("namespace", self.namespace.is_some(), &[]),
         ];
         let kind = self.kind();
-        match fields.iter().find(|(_, is_set, kinds)| *is_set && !kinds.contains(&kind)) {
-            Some((field, ..)) => {
-                let path = format!("{at}.{field}");
-                Err(Failure::field(path.clone(), format!("{path}: not a field of an item of the type {}", word(kind))))
-            }
-            None => Ok(()),
-        }
+        let others = fields.map(|(field, is_sent, kinds)| (field, is_sent && !kinds.contains(&kind)));
+        refuse_others(at, format_args!("an item of the type {}", word(kind)), &others)
     }
 }
 
@@ -186,20 +209,7 @@ fn text(at: &str, content: Option<ItemContent>) -> Result<String, Failure> {
 fn joined(at: &str, parts: Vec<ItemPart>) -> Result<String, Failure> {
     let mut whole = String::new();
     for (index, part) in parts.into_iter().enumerate() {
-        let path = format!("{at}[{index}]");
-        let is_text =
-            matches!(part.r#type.as_str(), "input_text" | "output_text" | "summary_text" | "reasoning_text" | "text");
-        match part.text {
-            Some(text) if is_text => whole.push_str(&text),
-            None if is_text => {
-                return Err(Failure::field(path.clone(), format!("{path}.text: expected a text, got none")));
-            }
-            _ => {
-                let kind = part.r#type;
-                let message = format!("{path}.type: expected a text, got {kind:?}: models here read text alone");
-                return Err(Failure::field(path, message));
-            }
-        }
+        whole.push_str(&part.into_text(&format!("{at}[{index}]"))?);
     }
     Ok(whole)
 }
@@ -231,9 +241,10 @@ fn message(at: &str, item: ItemField, messages: &mut Vec<Message>) -> Result<(),
 }
 
 fn thought(at: &str, item: ItemField, messages: &mut Vec<Message>) -> Result<(), Failure> {
+    let summary = joined(&format!("{at}.summary"), item.summary.unwrap_or_default())?;
     let thought = match item.content {
         Some(content) => text(&format!("{at}.content"), Some(content))?,
-        None => joined(&format!("{at}.summary"), item.summary.unwrap_or_default())?,
+        None => summary,
     };
     if !thought.is_empty() {
         turn(messages, |_| false).thought = Some(thought);
@@ -287,6 +298,44 @@ mod tests {
     }
 
     #[test]
+    fn a_field_of_another_kind_beside_text_is_refused_and_not_passed_over() {
+        let refused = |part: Value| read(&json!([{"role": "user", "content": [part]}])).unwrap_err();
+        for field in ["image_url", "detail", "file_id", "file_data", "file_url", "filename", "refusal"] {
+            let mut part = json!({"type": "input_text", "text": "a"});
+            part[field] = json!("x");
+            let expected = format!("input[0].content[0].{field}: expected none in a part of the type input_text");
+            assert_eq!(refused(part), expected);
+        }
+        for field in ["annotations", "logprobs"] {
+            let mut part = json!({"type": "input_text", "text": "a"});
+            part[field] = json!([]);
+            let expected = format!("input[0].content[0].{field}: expected none in a part of the type input_text");
+            assert_eq!(refused(part), expected);
+        }
+        let unknown = refused(json!({"type": "input_text", "text": "a", "foo": 1}));
+        assert!(unknown.starts_with("[0].content[0].foo: unknown field"), "{unknown}");
+        let thought = json!([{
+            "type": "reasoning", "content": "b", "summary": [{"type": "summary_text", "text": "a", "file_id": "x"}],
+        }]);
+        let expected = "input[0].summary[0].file_id: expected none in a part of the type summary_text";
+        assert_eq!(read(&thought).unwrap_err(), expected);
+    }
+
+    #[test]
+    fn what_clients_send_back_as_null_is_taken() {
+        let items = json!([
+            {"role": "user", "content": "weather?"},
+            {"type": "message", "role": "assistant", "id": "msg_1", "status": "completed", "phase": null, "content": [
+                {"type": "output_text", "text": "a", "annotations": [], "logprobs": null, "refusal": null},
+            ]},
+            {"type": "function_call", "call_id": "c", "name": "w", "arguments": "{}", "caller": null, "namespace": null},
+        ]);
+        assert_eq!(read(&items).unwrap().len(), 2);
+        let phase = json!([{"role": "assistant", "content": "a", "phase": "commentary"}]);
+        assert_eq!(read(&phase).unwrap_err(), "input[0].phase: expected none in an item of the type message");
+    }
+
+    #[test]
     fn what_does_not_belong_is_named() {
         let refused = |items: Value| read(&items).unwrap_err();
         assert_eq!(refused(json!([])), "input: expected at least one item, got none");
@@ -297,7 +346,7 @@ mod tests {
         );
         assert_eq!(
             refused(json!([{"role": "user", "content": "x", "output": "y"}])),
-            "input[0].output: not a field of an item of the type message"
+            "input[0].output: expected none in an item of the type message"
         );
         assert_eq!(
             refused(json!([{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}])),

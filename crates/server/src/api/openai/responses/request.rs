@@ -4,8 +4,10 @@ use super::input::{InputField, messages};
 use super::response::ResponseObject;
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
-use crate::api::openai::fields::{Choosing, MOST_TOP_LOGPROBS, ReasoningEffort, effort_warning};
+use crate::api::openai::fields::{Choosing, ReasoningEffort, effort_warning};
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
+use crate::api::others::refuse_others;
+use crate::api::top_logprobs::top_logprobs;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
 use chat::{ChatRequest, GenerationOptions, KeepAlive, Message, Role, Tool, ToolChoice};
@@ -145,9 +147,34 @@ struct TextField {
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 struct TextFormat {
     /// Only `text`.
     r#type: String,
+    /// Of a format that is refused, as those below.
+    name: Option<Value>,
+    description: Option<Value>,
+    schema: Option<Value>,
+    strict: Option<Value>,
+}
+
+impl TextFormat {
+    /// Refuses all but plain text.
+    fn check(&self) -> Result<(), Failure> {
+        let at = "text.format";
+        if self.r#type != "text" {
+            let message =
+                format!("{at}: expected type text, got {:?}; answers held to JSON are not supported yet", self.r#type);
+            return Err(Failure::field(at, message));
+        }
+        let others = [
+            ("name", self.name.is_some()),
+            ("description", self.description.is_some()),
+            ("schema", self.schema.is_some()),
+            ("strict", self.strict.is_some()),
+        ];
+        refuse_others(at, "a format of the type text", &others)
+    }
 }
 
 /// What a request asks, checked.
@@ -164,20 +191,12 @@ impl Asked {
     /// Checks every field.
     pub(super) fn of(request: ResponseFields) -> Result<Asked, Failure> {
         refuse_state(&request)?;
-        let top_logprobs = top_logprobs(request.include.as_deref().unwrap_or_default(), request.top_logprobs)?;
+        let top_logprobs = included_logprobs(request.include.as_deref().unwrap_or_default(), request.top_logprobs)?;
         let mut warnings = all_warnings(&request);
         if request.max_output_tokens == Some(0) {
             return Err(Failure::field("max_output_tokens", "max_output_tokens: expected 1 or more, got 0"));
         }
-        if let Some(other) =
-            request.text.as_ref().and_then(|text| text.format.as_ref()).filter(|one| one.r#type != "text")
-        {
-            let message = format!(
-                "text.format: expected type text, got {:?}; answers held to JSON are not supported yet",
-                other.r#type
-            );
-            return Err(Failure::field("text.format", message));
-        }
+        request.text.as_ref().and_then(|text| text.format.as_ref()).map_or(Ok(()), TextFormat::check)?;
         let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
         warnings.extend(effort_warning("reasoning.effort", effort));
         let fields = request.tools.unwrap_or_default();
@@ -266,8 +285,8 @@ fn refuse_state(request: &ResponseFields) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Alternatives to report; none: no log-probabilities at all.
-fn top_logprobs(include: &[String], top: Option<usize>) -> Result<Option<usize>, Failure> {
+/// Alternatives to report, as `include` and `top_logprobs` have it; other words of `include` are refused.
+fn included_logprobs(include: &[String], top: Option<usize>) -> Result<Option<usize>, Failure> {
     for (at, what) in include.iter().enumerate() {
         if !matches!(what.as_str(), "message.output_text.logprobs" | "reasoning.encrypted_content") {
             let path = format!("include[{at}]");
@@ -276,18 +295,7 @@ fn top_logprobs(include: &[String], top: Option<usize>) -> Result<Option<usize>,
         }
     }
     let is_asked = include.iter().any(|what| what == "message.output_text.logprobs");
-    match (is_asked, top.unwrap_or(0)) {
-        (_, top) if top > MOST_TOP_LOGPROBS => {
-            let message = format!("top_logprobs: expected 0 to {MOST_TOP_LOGPROBS}, got {top}");
-            Err(Failure::field("top_logprobs", message))
-        }
-        (true, top) => Ok(Some(top)),
-        (false, 0) => Ok(None),
-        (false, _) => {
-            let message = "top_logprobs: expected only where include has message.output_text.logprobs";
-            Err(Failure::field("top_logprobs", message))
-        }
-    }
+    top_logprobs(is_asked, "include has message.output_text.logprobs", top)
 }
 
 fn all_warnings(request: &ResponseFields) -> Vec<String> {

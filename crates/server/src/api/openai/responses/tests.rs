@@ -192,6 +192,19 @@ async fn what_cannot_be_done_is_refused_by_name() {
     let server = Running::start().await;
     for (field, value, param, start) in [
         ("text", json!({"format": {"type": "json_object"}}), "text.format", "text.format: expected type text"),
+        (
+            "text",
+            json!({"format": {"type": "json_schema", "name": "x", "schema": {}, "strict": true}}),
+            "text.format",
+            "text.format: expected type text, got \"json_schema\"",
+        ),
+        ("text", json!({"format": {"type": "text", "foo": 1}}), "text.format.foo", "text.format.foo: unknown field"),
+        (
+            "text",
+            json!({"format": {"type": "text", "schema": {}}}),
+            "text.format.schema",
+            "text.format.schema: expected none in a format of the type text",
+        ),
         ("truncation", json!("auto"), "truncation", "truncation: expected disabled, got \"auto\""),
         ("include", json!(["x"]), "include[0]", "include[0]: expected message.output_text.logprobs"),
         ("tool_choice", json!("required"), "tool_choice", "tool_choice: expected required only where there are tools"),
