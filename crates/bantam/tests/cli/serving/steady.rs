@@ -22,8 +22,18 @@ struct Stream {
 }
 
 impl Stream {
-    /// Returns when the first tokens have come.
+    /// Returns when the first tokens have come. The place of a stream before this one may be taken for one more step.
     fn start(server: &Serving, model: &str, key: Option<&str>) -> Stream {
+        let begin = Instant::now();
+        loop {
+            match Stream::begin(server, model, key) {
+                Some(stream) => return stream,
+                None => assert!(begin.elapsed() < Duration::from_secs(5), "no stream begins"),
+            }
+        }
+    }
+
+    fn begin(server: &Serving, model: &str, key: Option<&str>) -> Option<Stream> {
         // Sampled, and kept from repeating itself, so that no tokens are guessed ahead and every step is one; the end of the
         // answer is ruled out.
         let body = json!({"model": model, "prompt": "The history of bread begins", "max_tokens": 7000, "seed": 1,
@@ -38,7 +48,7 @@ impl Stream {
             while !over.load(Ordering::Relaxed) {
                 let count = connection.stream.read(&mut piece).unwrap();
                 let (now, text) = (Instant::now(), String::from_utf8_lossy(&piece[..count]));
-                if count == 0 || text.contains("data: [DONE]") {
+                if count == 0 || text.contains("data: [DONE]") || text.starts_with("HTTP/1.1 429 ") {
                     return;
                 }
                 times.lock().unwrap().extend(text.matches("data: {").map(|_| now));
@@ -46,10 +56,12 @@ impl Stream {
         });
         let stream = Stream { came, is_over, reader: Some(reader) };
         while stream.came.lock().unwrap().len() < 20 {
-            assert!(!stream.has_ended(), "the stream ended before it began");
+            if stream.has_ended() {
+                return None;
+            }
             std::thread::sleep(Duration::from_millis(5));
         }
-        stream
+        Some(stream)
     }
 
     fn has_ended(&self) -> bool {
@@ -121,13 +133,20 @@ fn a_long_prompt_slows_streams_by_less_than_three_times() {
             assert_eq!((status, &answer["usage"]["prompt_tokens"]), (200, &json!(4_000)), "{answer}");
             let beside = stream.gaps(begin, end);
             let (quiet, median, most) = (median(&quiet), median(&beside), beside[beside.len() - 1]);
+            let mean = beside.iter().sum::<f64>() / beside.len() as f64;
             eprintln!(
-                "{model}: {:.1} ms between tokens, {:.1} ms ({:.2}x; at most {:.0} ms) while 4,000 tokens are read in {:.1} s",
+                "{model}: {:.1} ms between tokens; {:.1} ms ({:.2}x; mean {:.2}x, at most {:.0} ms) while 4,000 tokens are \
+                 read in {:.1} s",
                 quiet * 1e3,
                 median * 1e3,
                 median / quiet,
+                mean / quiet,
                 most * 1e3,
                 (end - begin).as_secs_f64()
+            );
+            assert!(
+                mean < 4.0 * quiet,
+                "{model}: {quiet} s between tokens alone, {mean} s in the mean beside a long prompt"
             );
             assert!(quiet > 1e-4 && median > 1e-4, "tokens came together: these are no gaps between steps");
             assert!(median < 3.0 * quiet, "{model}: {quiet} s between tokens alone, {median} s beside a long prompt");
