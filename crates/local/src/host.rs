@@ -42,7 +42,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use target::{Target, adapter_path};
+use target::{Reached, Target, adapter_path};
 use tokenizer::Tokenizer;
 
 /// Keeps models: the store on disk, and those that are in memory.
@@ -51,7 +51,7 @@ pub struct LocalHost {
     options: LoadOptions,
     runtime: Arc<Runtime>,
     residents: Residents,
-    reach: Reach,
+    reached: Reached,
     /// What was seen in the headers of files, by the digest of the first.
     glances: Mutex<BTreeMap<Sha256, Option<(u64, String)>>>,
 }
@@ -97,9 +97,9 @@ impl LocalHost {
 
     fn with_clock(hub: Hub, options: LoadOptions, kept: HostOptions, clock: Clock) -> Result<LocalHost, ChatError> {
         let runtime = options.runtime().map_err(|error| ChatError::Unavailable(error.to_string()))?;
-        let reach = kept.reach.clone();
+        let reached = Reached::of(&hub, &kept.reach);
         let residents = Residents::new(kept, memory_limit(options.memory), clock);
-        Ok(LocalHost { hub, options, runtime, residents, reach, glances: Mutex::default() })
+        Ok(LocalHost { hub, options, runtime, residents, reached, glances: Mutex::default() })
     }
 
     /// The hub behind it.
@@ -122,27 +122,18 @@ impl LocalHost {
     /// # Errors
     /// Unknown names, and whatever stops a pull.
     pub fn source(&self, name: &str, progress: &dyn PullProgress) -> Result<ModelSource, ChatError> {
-        self.fetched_source(&Target::of(&self.hub, name)?.model, progress)
+        self.fetched_source(&Target::of(&self.hub, &Reached::Everything, name)?.model, progress)
     }
 
     /// What a name asks for, if that may be reached.
     fn target(&self, name: &str) -> Result<Target, ChatError> {
-        let target = Target::of(&self.hub, name)?;
-        let is_reached = |reference: &ModelRef| match reference {
-            ModelRef::Path(path) => self.reach.holds(path),
-            _ => true,
-        };
-        if is_reached(&target.model) && target.adapter.as_ref().is_none_or(is_reached) {
-            return Ok(target);
-        }
-        let hint = "only files that the server was started with can be asked for";
-        Err(ChatError::UnknownModel(format!("no model {name:?} in the store\nhint: {hint}")))
+        Target::of(&self.hub, &self.reached, name)
     }
 
     /// The source of a model that somebody asked for by its name: fetched only where names reach so far.
     fn reached_source(&self, reference: &ModelRef, progress: &dyn PullProgress) -> Result<ModelSource, ChatError> {
         let is_here = matches!(reference, ModelRef::Path(_)) || self.hub.present(reference).map_err(refusal)?.is_some();
-        if self.reach == Reach::Everything || is_here {
+        if self.reached == Reached::Everything || is_here {
             return self.fetched_source(reference, progress);
         }
         let name = reference.store_name();
@@ -422,7 +413,7 @@ impl LocalHost {
     }
 
     fn remove(&self, name: &str) -> Result<(), ChatError> {
-        let stored = self.hub.resolve(name).map_or_else(|_| name.to_owned(), |reference| reference.store_name());
+        let stored = self.hub.resolve_name(name).map_or_else(|_| name.to_owned(), |reference| reference.store_name());
         self.hub.store().check_held(&stored).map_err(refusal)?;
         self.residents.unload(&stored);
         self.hub.store().remove(&stored).map_err(refusal)?;

@@ -17,7 +17,6 @@ use crate::local_model::LocalModel;
 use crate::memory::human_bytes;
 use chat::{ChatError, ChatModel, KeepAlive, ModelSummary, RunningModel};
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,10 +40,12 @@ pub enum Reach {
     /// Every file of this machine, and whatever can be fetched: a name is fetched when it is first asked for.
     #[default]
     Everything,
-    /// These files alone, as they are written here. Nothing is fetched but by a pull. For names that come from others.
+    /// What is named here, by these very names, and the files that are part of them: of `base+adapter` the base alone too,
+    /// which is in memory for it, and the adapter with another base. Of any other file not even whether it is there is
+    /// told. Nothing is fetched but by a pull. For names that come from others.
     Store {
-        /// Files that may be asked for.
-        paths: Vec<String>,
+        /// Models that may be asked for beside those in the store: names, paths, or either with an adapter.
+        named: Vec<String>,
     },
 }
 
@@ -52,16 +53,6 @@ impl Default for HostOptions {
     fn default() -> HostOptions {
         let five_minutes = Duration::from_secs(300);
         HostOptions { keep_alive: KeepAlive::For(five_minutes), longest_wait: five_minutes, reach: Reach::Everything }
-    }
-}
-
-impl Reach {
-    /// Whether a file of this machine may be asked for.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
-        match self {
-            Reach::Everything => true,
-            Reach::Store { paths } => paths.iter().any(|known| Path::new(known) == path),
-        }
     }
 }
 

@@ -44,6 +44,12 @@ fn place(memory: Option<u64>) -> Place {
 }
 
 impl Place {
+    /// From now on names reach the store and what is named here.
+    fn reach_only(&mut self, named: &[&str]) {
+        let named = named.iter().map(|name| (*name).to_owned()).collect();
+        self.host.reached = Reached::of(&self.host.hub, &Reach::Store { named });
+    }
+
     fn load(&self, name: &str) -> Result<Arc<dyn ChatModel>, ChatError> {
         block_on(self.host.load(name, None, &Quiet))
     }
@@ -336,22 +342,55 @@ fn names_from_others_reach_the_store_and_named_files_alone() {
     let mut place = place(None);
     let (named, other) = (Tiny::default().write(place.folder.path()), adapter(place.folder.path()));
     let named = named.display().to_string();
-    place.host.reach = Reach::Store { paths: vec![named.clone()] };
+    place.reach_only(&[&named]);
     assert!(place.load("tiny").is_ok() && place.load(&named).is_ok());
-    for name in [other.display().to_string(), format!("tiny+{}", other.display())] {
-        let refusals = [
-            refused(place.load(&name)),
-            refused(block_on(place.host.show(&name))),
-            refused(block_on(place.host.tokenize(&name, "a"))),
-            refused(place.create(made_from(&name, "mine"))),
-        ];
-        for refusal in refusals {
-            assert!(refusal.starts_with(&format!("no model {name:?} in the store")), "{refusal}");
+    let absent = place.folder.path().join("absent.gguf");
+    // A folder with a model, which is known by what is in it.
+    let folder = place.folder.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    for path in [&other, &absent, &folder] {
+        for name in [path.display().to_string(), format!("tiny+{}", path.display())] {
+            let refusals = [
+                refused(place.load(&name)),
+                refused(block_on(place.host.show(&name))),
+                refused(block_on(place.host.tokenize(&name, "a"))),
+                refused(place.create(made_from(&name, "mine"))),
+                refused(block_on(place.host.unload(&name))),
+            ];
+            for refusal in refusals {
+                let hint = "only files that the server was started with can be asked for";
+                assert_eq!(refusal, format!("no model {name:?} in the store\nhint: {hint}"));
+            }
         }
-        assert!(place.host.loaded(&name, None).is_none());
     }
     let refusal = refused(place.load("smollm2:135m"));
     assert_eq!(refusal, "smollm2:135m is not in the store\nhint: pull it first: bantam pull smollm2:135m");
+}
+
+#[test]
+fn what_was_named_with_an_adapter_is_served_by_that_name_and_its_base_too() {
+    let mut place = place(None);
+    let lora = adapter(place.folder.path()).display().to_string();
+    let base = Tiny::default().write(place.folder.path()).display().to_string();
+    let names = [format!("tiny+{lora}"), format!("{base}+{lora}")];
+    place.reach_only(&[&names[0], &names[1]]);
+    for name in [&names[0], &names[1], &base] {
+        assert_eq!(place.load(name).unwrap().info().name, *name);
+    }
+    assert!(refused(place.load(&format!("{base}+{base}"))).contains("is no adapter"));
+    assert!(refused(place.load(&format!("{base}+/no/such"))).starts_with("no model "));
+}
+
+/// A name that is a path only because something is there: whether it is must not show.
+#[test]
+fn a_relative_name_is_refused_the_same_whether_something_is_there_or_not() {
+    let mut place = place(None);
+    place.reach_only(&[]);
+    for name in ["src/host", "src/absent"] {
+        let unknown = refused(place.load(name)).replace(name, "NAME");
+        assert_eq!(unknown, refused(place.load("no/such")).replace("no/such", "NAME"));
+    }
 }
 
 #[test]
