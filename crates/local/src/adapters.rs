@@ -92,10 +92,16 @@ impl LocalModel {
     /// [`ChatError::Unloadable`] for an adapter that cannot be read, is of a kind that is not supported, or was made for
     /// another model.
     pub fn adapted(&self, name: &str, adapter: &Path) -> Result<LocalModel, ChatError> {
-        let in_use = self.adaptations.get(name, adapter, &self.commands)?;
-        let mut view = self.view();
-        view.info.name = name.to_owned();
-        view.adapter = Some(in_use);
-        Ok(view)
+        self.view().with_adapter(name, adapter)
+    }
+
+    /// This very model, with an adapter from now on.
+    ///
+    /// # Errors
+    /// As [`LocalModel::adapted`].
+    pub(crate) fn with_adapter(mut self, name: &str, adapter: &Path) -> Result<LocalModel, ChatError> {
+        self.adapter = Some(self.adaptations.get(name, adapter, &self.commands)?);
+        self.info.name = name.to_owned();
+        Ok(self)
     }
 }

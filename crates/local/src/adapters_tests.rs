@@ -120,6 +120,31 @@ fn answers_of_one_batch_are_those_of_each_alone() {
 }
 
 #[test]
+fn a_view_counts_its_own_requests_and_no_pages() {
+    block_on(count_requests_of_views());
+}
+
+async fn count_requests_of_views() {
+    let (_folder, base, [a, b]) = load(None, Isa::detect());
+    let (a, b) = (base.adapted("tiny+a", &a).unwrap(), base.adapted("tiny+b", &b).unwrap());
+    let under_way = |model: &LocalModel| model.activity().running + model.activity().waiting;
+    // The thread takes nothing until it is told to go on.
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    base.lend(Box::new(move |_| drop(told.recv()))).unwrap();
+    let mut asked = a.complete(request("ab"));
+    assert!(futures::poll!(&mut asked).is_pending());
+    assert_eq!((under_way(&a), under_way(&b)), (1, 0));
+    drop(go_on);
+    text(asked.await.unwrap()).await;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while under_way(&a) + under_way(&base) > 0 {
+        assert!(std::time::Instant::now() < end, "it ends");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert_eq!((a.activity(), base.activity().generated_tokens), (chat::Activity::default(), 20));
+}
+
+#[test]
 fn every_way_of_asking_goes_through_the_adapter() {
     let (_folder, base, [a, _]) = load(None, Isa::detect());
     let adapted = base.adapted("tiny+a", &a).unwrap();

@@ -219,7 +219,7 @@ impl LocalHost {
         let source = self.fetched_source(&target.model, progress)?;
         let model = self.load_from(&target.model, &source, progress, &mut |_, check| check())?;
         match self.adapter_of(&target)? {
-            Some(path) => model.adapted(&target.name, &path),
+            Some(path) => model.with_adapter(&target.name, &path),
             None => Ok(model),
         }
     }
@@ -335,10 +335,10 @@ impl LocalHost {
         let mut admit = |plan: &MemoryPlan, check: &dyn Fn() -> Result<(), ChatError>| {
             turn.admit(plan.total().saturating_add(adapter_bytes), None, check)
         };
-        let base = Arc::new(self.load_from(&target.model, source, progress, &mut admit)?);
-        let is_taken = Box::new(base.is_taken());
-        let memory = base.memory().total().saturating_add(adapter_bytes);
-        let model = Arc::new(base.adapted(&target.name, adapter)?);
+        let model = self.load_from(&target.model, source, progress, &mut admit)?;
+        let is_taken = Box::new(model.is_taken());
+        let memory = model.memory().total().saturating_add(adapter_bytes);
+        let model = Arc::new(model.with_adapter(&target.name, adapter)?);
         Ok(Loaded { memory, ..self.resident_decoder(target, model, is_taken)? })
     }
 

@@ -35,6 +35,7 @@ mod prompt_report;
 mod quantize;
 mod quantize_mix;
 mod ranking;
+mod requests;
 mod scoring;
 mod script;
 mod stop;

@@ -338,6 +338,22 @@ fn names_with_adapters_are_taken_apart() {
 }
 
 #[test]
+fn an_idle_adapter_expires_while_its_base_answers() {
+    let place = place(None);
+    let name = format!("tiny+{}", adapter(place.folder.path()).display());
+    place.load(&name).unwrap();
+    let base = place.host.load_local("tiny", &Quiet).unwrap();
+    let options = GenerationOptions { max_tokens: Some(200), temperature: Some(0.0), ..GenerationOptions::default() };
+    let request = ChatRequest { messages: vec![Message::new(Role::User, "ab")], options, ..ChatRequest::default() };
+    let mut stream = block_on(base.chat(request)).unwrap();
+    // The second event comes of a step.
+    block_on(async { (stream.next().await, stream.next().await) });
+    place.seconds.store(1000, Ordering::SeqCst);
+    place.host.unload_expired();
+    assert_eq!(place.running(), ["tiny"]);
+}
+
+#[test]
 fn names_from_others_reach_the_store_and_named_files_alone() {
     let mut place = place(None);
     let (named, other) = (Tiny::default().write(place.folder.path()), adapter(place.folder.path()));
