@@ -145,6 +145,17 @@ async fn count_requests_of_views() {
 }
 
 #[test]
+fn an_adapter_that_is_overwritten_is_read_anew_and_who_has_the_old_one_keeps_it() {
+    let (folder, base, [a, b]) = load(None, Isa::detect());
+    let old = base.adapted("tiny+a", &a).unwrap();
+    let (before, other) = (scores(&old), scores(&base.adapted("tiny+b", &b).unwrap()));
+    // The seed and the rank of the other one.
+    assert_eq!(write_adapter(folder.path(), "a.gguf", 5, 6), a);
+    assert_eq!(scores(&base.adapted("tiny+a", &a).unwrap()), other);
+    assert_eq!(scores(&old), before);
+}
+
+#[test]
 fn every_way_of_asking_goes_through_the_adapter() {
     let (_folder, base, [a, _]) = load(None, Isa::detect());
     let adapted = base.adapted("tiny+a", &a).unwrap();

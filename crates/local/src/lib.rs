@@ -20,6 +20,7 @@ mod encoder_model;
 #[cfg(test)]
 mod encoder_tests;
 mod encoder_worker;
+mod file_state;
 mod forecast;
 mod generation;
 mod host;

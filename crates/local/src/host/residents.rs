@@ -13,6 +13,7 @@
 //! has ended. The lock here is held for moments only, never while a model loads.
 //! This file does not know how a model is loaded, nor where it came from. Read next: `host.rs`.
 
+use crate::file_state::FileState;
 use crate::local_model::LocalModel;
 use crate::memory::human_bytes;
 use chat::{ChatError, ChatModel, KeepAlive, ModelSummary, RunningModel};
@@ -62,8 +63,8 @@ pub(crate) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
 /// Bytes of memory that all models together may take, as known now; none where nobody knows.
 pub(crate) type MemoryLimit = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// Which state of its files a model is loaded from: when they, and those of its adapter, were written last.
-pub(crate) type Version = [Option<SystemTime>; 2];
+/// Which state of its files a model is loaded from, and of those of its adapter.
+pub(crate) type Version = [Option<FileState>; 2];
 
 /// A model in memory, as whoever asked for it gets it.
 #[derive(Clone)]

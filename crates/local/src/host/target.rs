@@ -5,13 +5,13 @@
 
 use super::refusal;
 use super::residents::{Reach, Version};
+use crate::file_state::FileState;
 use crate::loading::ModelSource;
 use crate::opening::Opening;
 use chat::{ChatError, Message, Role};
 use hub::{Hub, Lookup, Manifest, ModelRef, OpeningMessage, Settings};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
 /// Longer than any path or name that means something.
 const LONGEST_NAME: usize = 4096;
@@ -120,7 +120,7 @@ impl Target {
 
     /// The state of its files now.
     pub(crate) fn version(&self, hub: &Hub) -> Version {
-        [Some(&self.model), self.adapter.as_ref()].map(|reference| reference.and_then(|it| written(hub, it)))
+        [Some(&self.model), self.adapter.as_ref()].map(|reference| reference.and_then(|it| state(hub, it)))
     }
 }
 
@@ -134,10 +134,11 @@ fn known(hub: &Hub, reached: &Reached, text: &str) -> Option<ModelRef> {
     }
 }
 
-fn written(hub: &Hub, reference: &ModelRef) -> Option<SystemTime> {
+fn state(hub: &Hub, reference: &ModelRef) -> Option<FileState> {
     match reference {
-        ModelRef::Path(path) => std::fs::metadata(path).and_then(|data| data.modified()).ok(),
-        named => hub.store().modified(&named.store_name()),
+        ModelRef::Path(path) => FileState::of(path),
+        // Bytes in the store are never replaced: what is under a name changes with its manifest.
+        named => hub.store().modified(&named.store_name()).map(|written| FileState { written, bytes: 0 }),
     }
 }
 

@@ -354,6 +354,21 @@ fn an_idle_adapter_expires_while_its_base_answers() {
 }
 
 #[test]
+fn a_folder_whose_files_are_overwritten_is_another_version() {
+    let place = place(None);
+    let folder = place.folder.path().join("lora");
+    std::fs::create_dir(&folder).unwrap();
+    let weights = folder.join("adapter_model.safetensors");
+    std::fs::write(&weights, "old").unwrap();
+    let reference = ModelRef::Path(folder);
+    let target = Target { name: "x".to_owned(), model: reference.clone(), adapter: Some(reference) };
+    let before = target.version(&place.host.hub);
+    std::fs::write(&weights, "newer").unwrap();
+    let after = target.version(&place.host.hub);
+    assert!(before[0] != after[0] && before[1] != after[1], "{after:?}");
+}
+
+#[test]
 fn names_from_others_reach_the_store_and_named_files_alone() {
     let mut place = place(None);
     let (named, other) = (Tiny::default().write(place.folder.path()), adapter(place.folder.path()));

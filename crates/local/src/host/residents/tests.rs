@@ -341,7 +341,7 @@ fn who_leaves_the_queue_or_panics_blocks_nobody() {
 fn other_files_under_a_name_are_loaded_anew() {
     let world = world(100);
     world.idle("a", 10);
-    let later = [Some(SystemTime::now()), None];
+    let later = [Some(FileState { written: SystemTime::now(), bytes: 1 }), None];
     assert!(world.residents.get("a", later, None).is_none() && world.residents.peek("a", later).is_none());
     let hands = Hands::default();
     let made = world
