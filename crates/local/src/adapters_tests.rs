@@ -130,27 +130,28 @@ async fn count_requests_of_views() {
     let under_way = |model: &LocalModel| model.activity().running + model.activity().waiting;
     // The thread takes nothing until it is told to go on.
     let (go_on, told) = std::sync::mpsc::channel::<()>();
-    base.lend(Box::new(move |_| drop(told.recv()))).unwrap();
+    base.lend(Box::new(move |_| assert!(told.recv().is_err()))).unwrap();
     let mut asked = a.complete(request("ab"));
     assert!(futures::poll!(&mut asked).is_pending());
     assert_eq!((under_way(&a), under_way(&b)), (1, 0));
     drop(go_on);
     text(asked.await.unwrap()).await;
     let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while under_way(&a) + under_way(&base) > 0 {
+    // The model beneath tells what it did after each step.
+    while under_way(&a) > 0 || base.activity().generated_tokens == 0 {
         assert!(std::time::Instant::now() < end, "it ends");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    assert_eq!((a.activity(), base.activity().generated_tokens), (chat::Activity::default(), 20));
+    assert_eq!(a.activity(), Activity::default());
 }
 
 #[test]
-fn an_adapter_that_is_overwritten_is_read_anew_and_who_has_the_old_one_keeps_it() {
+fn an_adapter_that_is_replaced_is_read_anew_and_who_has_the_old_one_keeps_it() {
     let (folder, base, [a, b]) = load(None, Isa::detect());
     let old = base.adapted("tiny+a", &a).unwrap();
     let (before, other) = (scores(&old), scores(&base.adapted("tiny+b", &b).unwrap()));
-    // The seed and the rank of the other one.
-    assert_eq!(write_adapter(folder.path(), "a.gguf", 5, 6), a);
+    // With the seed and the rank of the other one.
+    std::fs::rename(write_adapter(folder.path(), "new.gguf", 5, 6), &a).unwrap();
     assert_eq!(scores(&base.adapted("tiny+a", &a).unwrap()), other);
     assert_eq!(scores(&old), before);
 }
