@@ -1,6 +1,7 @@
 //! The models of this machine: found and fetched by `hub`, loaded once each, shared by whoever asks.
 //!
-//! Pulling and loading are done by the thread that polls; whoever must not block polls on a thread of its own.
+//! Pulling and loading are done by the thread that polls; whoever must not block polls on a thread of its own. Who waits for
+//! a load that somebody else does holds no thread.
 //!
 //! ```text
 //! name -> target.rs     which model, with which adapter
@@ -33,10 +34,11 @@ use chat::{
     RunningModel,
 };
 use futures::StreamExt;
+use futures::executor::block_on;
 use futures::stream::BoxStream;
 use hub::{Hub, HubError, ModelRef, Progress, Sha256};
 use kernels::Runtime;
-use residents::{Clock, Loaded, MemoryLimit, Residents, Shared, Turn};
+use residents::{Ask, Clock, Loaded, MemoryLimit, Residents, Shared, Turn};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -206,7 +208,7 @@ impl LocalHost {
     /// # Errors
     /// As [`LocalHost::source`] and [`LocalModel::load`].
     pub fn load_local(&self, name: &str, progress: &dyn PullProgress) -> Result<Arc<LocalModel>, ChatError> {
-        let shared = self.share(name, None, progress)?;
+        let shared = block_on(self.share(name, None, progress))?;
         shared.local.ok_or_else(|| ChatError::Unsupported { model: name.to_owned(), what: "generating text" })
     }
 
@@ -225,20 +227,32 @@ impl LocalHost {
     }
 
     /// The model of a name: the one in memory, or one that is loaded now.
-    fn share(&self, name: &str, keep: Option<KeepAlive>, progress: &dyn PullProgress) -> Result<Shared, ChatError> {
+    async fn share(
+        &self,
+        name: &str,
+        keep: Option<KeepAlive>,
+        progress: &dyn PullProgress,
+    ) -> Result<Shared, ChatError> {
         let target = self.target(name)?;
-        if let Some(shared) = self.residents.get(&target.name, target.version(&self.hub), keep) {
+        let version = || target.version(&self.hub);
+        if let Some(shared) = self.residents.get(&target.name, version(), keep) {
             return Ok(shared);
         }
-        let source = self.reached_source(&target.model, progress)?;
-        let is_cancelled = || progress.is_cancelled();
-        self.residents.load(&target.name, target.version(&self.hub), keep, &is_cancelled, &mut |turn| match self
-            .adapter_of(&target)?
-        {
-            None => self.load_model(&target, &source, turn, progress),
-            Some(path) if target.adapter.is_some() => self.load_adapted(&target, &source, &path, turn, progress),
-            Some(path) => self.load_with_own_adapter(&target, &source, &path, turn, progress),
-        })
+        // What is not here is fetched, or refused, before it takes a place in the queue.
+        self.reached_source(&target.model, progress)?;
+        self.adapter_of(&target)?;
+        let ask = Ask { name: &target.name, version: &version, keep, is_cancelled: &|| progress.is_cancelled() };
+        self.residents.load(ask, &mut |turn| self.load_target(&target, turn, progress)).await
+    }
+
+    /// Loads what a name asks for, from the files that it has now.
+    fn load_target(&self, target: &Target, turn: &Turn<'_>, progress: &dyn PullProgress) -> Result<Loaded, ChatError> {
+        let source = self.stored_source(&target.model)?;
+        match self.adapter_of(target)? {
+            None => self.load_model(target, &source, turn, progress),
+            Some(path) if target.adapter.is_some() => self.load_adapted(target, &source, &path, turn, progress),
+            Some(path) => self.load_with_own_adapter(target, &source, &path, turn, progress),
+        }
     }
 
     /// Loads a model without an adapter, when there is room for it.
@@ -304,6 +318,7 @@ impl LocalHost {
         let shared = match self.residents.get(&base.name, version, None) {
             Some(shared) => shared,
             None => {
+                turn.retire(&base.name);
                 let loaded = self.load_model(&base, source, turn, progress)?;
                 let shared = loaded.shared.clone();
                 turn.put(&base.name, loaded, version, None);
@@ -472,18 +487,13 @@ impl ModelHost for LocalHost {
         })
     }
 
-    fn loaded(&self, name: &str, keep_alive: Option<KeepAlive>) -> Option<Arc<dyn ChatModel>> {
-        let target = self.target(name).ok()?;
-        Some(self.residents.get(&target.name, target.version(&self.hub), keep_alive)?.model)
-    }
-
     fn load<'a>(
         &'a self,
         name: &'a str,
         keep_alive: Option<KeepAlive>,
         progress: &'a dyn PullProgress,
     ) -> HostFuture<'a, Arc<dyn ChatModel>> {
-        Box::pin(async move { Ok(self.share(name, keep_alive, progress)?.model) })
+        Box::pin(async move { Ok(self.share(name, keep_alive, progress).await?.model) })
     }
 
     fn unload<'a>(&'a self, name: &'a str) -> HostFuture<'a, bool> {

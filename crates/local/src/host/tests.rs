@@ -3,7 +3,6 @@
 use super::*;
 use crate::tiny::{TEMPLATE, Tiny};
 use chat::{ChatEvent, ChatRequest, GenerationOptions, Message, Role};
-use futures::executor::block_on;
 use futures::stream;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -52,6 +51,12 @@ impl Place {
 
     fn load(&self, name: &str) -> Result<Arc<dyn ChatModel>, ChatError> {
         block_on(self.host.load(name, None, &Quiet))
+    }
+
+    /// The model of a name, if it is in memory; asking keeps it there.
+    fn loaded(&self, name: &str) -> Option<Arc<dyn ChatModel>> {
+        let target = self.host.target(name).ok()?;
+        Some(self.host.residents.get(&target.name, target.version(&self.host.hub), None)?.model)
     }
 
     fn create(&self, request: CreateRequest) -> Result<(), ChatError> {
@@ -110,10 +115,10 @@ fn adapter(folder: &Path) -> PathBuf {
 #[test]
 fn a_model_is_loaded_once_shared_listed_and_unloaded() {
     let place = place(None);
-    assert!(place.host.loaded("tiny", None).is_none() && place.host.loaded("nothing", None).is_none());
+    assert!(place.loaded("tiny").is_none() && place.loaded("nothing").is_none());
     let model = place.load("tiny").unwrap();
     assert!(Arc::ptr_eq(&model, &place.load("tiny").unwrap()));
-    assert!(Arc::ptr_eq(&model, &place.host.loaded("tiny", None).unwrap()));
+    assert!(Arc::ptr_eq(&model, &place.loaded("tiny").unwrap()));
     let running = place.host.running();
     let [one] = running.as_slice() else { panic!("{} are running", running.len()) };
     assert_eq!((one.summary.quantization.as_deref(), one.summary.family.as_str()), (Some("f32"), "llama"));
@@ -140,7 +145,7 @@ fn the_least_recently_used_goes_and_an_answer_keeps_its_memory_to_its_end() {
     place.seconds.store(1, Ordering::SeqCst);
     place.load("second").unwrap();
     place.seconds.store(2, Ordering::SeqCst);
-    assert!(place.host.loaded("tiny", None).is_some());
+    assert!(place.loaded("tiny").is_some());
     place.load("third").unwrap();
     assert_eq!(place.running(), ["third", "tiny"]);
     place.seconds.store(1000, Ordering::SeqCst);
@@ -213,7 +218,7 @@ fn a_made_model_shares_its_weights_and_speaks_as_it_was_told() {
             ..made_from("mine", "mine")
         })
         .unwrap();
-    assert!(place.host.loaded("mine", None).is_none());
+    assert!(place.loaded("mine").is_none());
     let details = place.show("mine");
     assert_eq!((details.system, details.parameters["stop"].clone(), details.template), (None, json!(["x"]), template));
     let (rendered, _) = place.host.load_local("mine", &Quiet).unwrap().render(&ask).unwrap();
