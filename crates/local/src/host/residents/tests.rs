@@ -418,7 +418,7 @@ fn who_waits_for_the_load_of_another_holds_no_thread() {
         // All on this one thread, some of whom leave.
         let ask = || Ask { name: "a", version: &|| NEW, keep: Some(KeepAlive::Forever), is_cancelled: &|| false };
         let not_me = |_: &Turn<'_>| Err(ChatError::Internal("one load is enough".to_owned()));
-        let mut makes = vec![not_me; 500];
+        let mut makes = [not_me; 500];
         let mut waiting: Vec<_> = makes.iter_mut().map(|make| Box::pin(world.residents.load(ask(), make))).collect();
         block_on(async {
             for one in &mut waiting {
