@@ -72,9 +72,10 @@ impl Address {
     /// # Errors
     /// A name that the system does not know.
     pub fn to_listen(&self) -> Result<SocketAddr, String> {
-        let mut found =
-            (self.host.as_str(), self.port).to_socket_addrs().map_err(|error| format!("{}: {error}", self.host))?;
-        found.next().ok_or_else(|| format!("{}: no address has this name", self.host))
+        let expected = format!("expected host:port, as 127.0.0.1:{PORT} or 0.0.0.0:{PORT} for every address");
+        let of_name = |what: &str| format!("{expected}, got {:?}: {what}", self.host);
+        let found = (self.host.as_str(), self.port).to_socket_addrs();
+        found.map_err(|error| of_name(&error.to_string()))?.next().ok_or_else(|| of_name("no address has this name"))
     }
 
     /// Where to reach the server: one that listens at every address is reached at this machine's own.
@@ -111,6 +112,15 @@ mod tests {
         }
         assert_eq!(Address::default().url(), "http://127.0.0.1:11434");
         assert_eq!(Address::parse("[::1]:7").unwrap().to_listen().unwrap(), "[::1]:7".parse().unwrap());
+    }
+
+    #[test]
+    fn a_name_without_an_address_is_refused_with_what_was_expected() {
+        // Reserved for names that never exist (RFC 2606, section 2).
+        let error = Address::parse("nonsense.invalid").unwrap().to_listen().unwrap_err();
+        let expected =
+            "expected host:port, as 127.0.0.1:11434 or 0.0.0.0:11434 for every address, got \"nonsense.invalid\": ";
+        assert!(error.starts_with(expected), "{error}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// The future that a [`ModelHost`] method returns. It may block the thread that polls it, for as long as a pull or a load
-/// takes.
+/// takes. Where it only waits for what others do it is pending, and needs no thread until it is woken.
 pub type HostFuture<'a, T> = BoxFuture<'a, Result<T, ChatError>>;
 
 /// One model that a host has.
@@ -134,10 +134,9 @@ pub trait ModelHost: Send + Sync {
     fn running(&self) -> Vec<RunningModel>;
     /// Fetches a model into the store unless it is there; returns its name in the store.
     fn pull<'a>(&'a self, name: &'a str, progress: &'a dyn PullProgress) -> HostFuture<'a, String>;
-    /// A model that is in memory, without waiting; what is asked of it keeps it there. Names as in [`ModelHost::load`].
-    fn loaded(&self, name: &str, keep_alive: Option<KeepAlive>) -> Option<Arc<dyn ChatModel>>;
-    /// Loads a model that is in the store or that is a path; a loaded one is shared. `base+adapter` is a model with an
-    /// adapter. Where memory is short, models that nobody uses are unloaded, the longest unused first.
+    /// Loads a model that is in the store or that is a path; a loaded one is shared, and stays for what is asked of it.
+    /// `base+adapter` is a model with an adapter. Of those who ask for a model that is not in memory one loads it, the others
+    /// wait for the same outcome. Where memory is short, models that nobody uses are unloaded, the longest unused first.
     fn load<'a>(
         &'a self,
         name: &'a str,

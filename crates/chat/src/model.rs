@@ -54,7 +54,9 @@ pub struct ModelInfo {
     pub capabilities: Capabilities,
 }
 
-/// What a model is doing now and has done since it was loaded. All zero where nobody knows, as of a remote.
+/// What a model is doing now and has done since it was loaded. All zero where nobody knows, as of a remote. A model with
+/// adapters tells of all that it does, requests through an adapter among them; one of its adapters tells of its own requests
+/// and nothing else, so that pages and tokens are counted once.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Activity {
     /// Requests that are being computed.

@@ -85,6 +85,11 @@ pub struct CatalogModel {
 }
 
 impl CatalogModel {
+    /// Whether it is known to be a model that generates: one that makes vectors has none of a decoder's measures.
+    pub fn is_decoder(&self) -> bool {
+        self.shape.is_some()
+    }
+
     /// Each source in words, in the order they are tried.
     pub fn source_descriptions(&self) -> Vec<String> {
         self.sources.iter().map(|source| source.describe()).collect()

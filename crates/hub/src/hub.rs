@@ -75,22 +75,8 @@ impl Hub {
     ///
     /// A text with white space, or near to no name, is not a model. Paths count where they exist, begin as one, or end in `.gguf`.
     pub fn look_up(&self, text: &str) -> Lookup {
-        if let Some(reference) = ModelRef::from_prefixed(text) {
-            let expected = |error| match error {
-                HubError::BadName { expected, .. } => vec![expected],
-                _ => Vec::new(),
-            };
-            return match reference {
-                Ok(reference) => Lookup::Model(reference),
-                Err(_) if text.contains(char::is_whitespace) => Lookup::NotAModel,
-                Err(error) => Lookup::NearMiss { nearest: expected(error) },
-            };
-        }
-        if let Some(model) = self.catalog.find(text) {
-            return Lookup::Model(ModelRef::Catalog(model.name.clone()));
-        }
-        if check_name(text).is_ok() && matches!(self.store.get(text), Ok(Some(_)) | Err(_)) {
-            return Lookup::Model(ModelRef::Stored(text.to_string()));
+        if let Some(found) = self.look_up_name(text) {
+            return found;
         }
         if is_model_path(text) {
             return Lookup::Model(ModelRef::Path(PathBuf::from(text)));
@@ -102,14 +88,48 @@ impl Hub {
         Lookup::NearMiss { nearest }
     }
 
+    /// The same for names alone: of the catalog, of the store, and those that a prefix marks. None for any other text,
+    /// which may be a path: no file of that name is asked for.
+    pub fn look_up_name(&self, text: &str) -> Option<Lookup> {
+        if let Some(reference) = ModelRef::from_prefixed(text) {
+            let expected = |error| match error {
+                HubError::BadName { expected, .. } => vec![expected],
+                _ => Vec::new(),
+            };
+            return Some(match reference {
+                Ok(reference) => Lookup::Model(reference),
+                Err(_) if text.contains(char::is_whitespace) => Lookup::NotAModel,
+                Err(error) => Lookup::NearMiss { nearest: expected(error) },
+            });
+        }
+        if let Some(model) = self.catalog.find(text) {
+            return Some(Lookup::Model(ModelRef::Catalog(model.name.clone())));
+        }
+        let is_stored = check_name(text).is_ok() && matches!(self.store.get(text), Ok(Some(_)) | Err(_));
+        is_stored.then(|| Lookup::Model(ModelRef::Stored(text.to_string())))
+    }
+
     /// The model that a text names, or an error with the nearest names.
     pub fn resolve(&self, text: &str) -> Result<ModelRef, HubError> {
-        if let Some(reference) = ModelRef::from_prefixed(text) {
-            return reference;
-        }
         match self.look_up(text) {
             Lookup::Model(reference) => Ok(reference),
-            _ => Err(HubError::UnknownModel { text: text.to_string(), nearest: self.nearest(text) }),
+            _ => Err(self.unknown(text)),
+        }
+    }
+
+    /// The same for names alone: see [`Hub::look_up_name`].
+    pub fn resolve_name(&self, text: &str) -> Result<ModelRef, HubError> {
+        match self.look_up_name(text) {
+            Some(Lookup::Model(reference)) => Ok(reference),
+            _ => Err(self.unknown(text)),
+        }
+    }
+
+    /// What is wrong with a text that names no model.
+    fn unknown(&self, text: &str) -> HubError {
+        match ModelRef::from_prefixed(text) {
+            Some(Err(error)) => error,
+            _ => HubError::UnknownModel { text: text.to_string(), nearest: self.nearest(text) },
         }
     }
 

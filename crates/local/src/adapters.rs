@@ -9,6 +9,7 @@
 //! `worker`, which keeps them.
 
 use crate::LocalModel;
+use crate::file_state::FileState;
 use crate::worker::Command;
 use chat::ChatError;
 use formats::AdapterCheckpoint;
@@ -27,8 +28,8 @@ pub(crate) struct Adaptations {
 
 #[derive(Default)]
 struct Known {
-    /// Of those that somebody uses, by where they lie.
-    in_use: BTreeMap<PathBuf, Weak<InUse>>,
+    /// Of those that somebody uses, by where they lie and the state of the files there that they were read from.
+    in_use: BTreeMap<(PathBuf, Option<FileState>), Weak<InUse>>,
     next: u32,
 }
 
@@ -61,7 +62,8 @@ impl Adaptations {
     fn get(&self, name: &str, path: &Path, commands: &Sender<Command>) -> Result<Arc<InUse>, ChatError> {
         let refuse = |error: &dyn std::fmt::Display| ChatError::Unloadable(format!("cannot load {name}: {error}"));
         // A path that leads nowhere is refused below, by the words of whoever opens it.
-        let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        // Looked at before it is opened: what is written in between is read once more by who asks next.
+        let place = (path.canonicalize().unwrap_or_else(|_| path.to_owned()), FileState::of(path));
         // What it holds is whole whenever the lock is free.
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(in_use) = known.in_use.get(&place).and_then(Weak::upgrade) {
@@ -83,7 +85,7 @@ impl Adaptations {
 
 impl LocalModel {
     /// This model with an adapter, as one of its own: a view that shares the weights, the thread, the KV memory and the
-    /// batches, and goes by `name`. Views with the adapter at one path share it; it is forgotten when the last of them and
+    /// batches, and goes by `name`. Views with the adapter at one path share it, as long as its files are not replaced; it is forgotten when the last of them and
     /// of its answers is gone. The model stays in memory as long as any view does.
     ///
     /// `adapter` is a GGUF file or a folder as PEFT saves it. It takes the place of an adapter that this view has.
@@ -92,10 +94,16 @@ impl LocalModel {
     /// [`ChatError::Unloadable`] for an adapter that cannot be read, is of a kind that is not supported, or was made for
     /// another model.
     pub fn adapted(&self, name: &str, adapter: &Path) -> Result<LocalModel, ChatError> {
-        let in_use = self.adaptations.get(name, adapter, &self.commands)?;
-        let mut view = self.view();
-        view.info.name = name.to_owned();
-        view.adapter = Some(in_use);
-        Ok(view)
+        self.view().with_adapter(name, adapter)
+    }
+
+    /// This very model, with an adapter from now on.
+    ///
+    /// # Errors
+    /// As [`LocalModel::adapted`].
+    pub(crate) fn with_adapter(mut self, name: &str, adapter: &Path) -> Result<LocalModel, ChatError> {
+        self.adapter = Some(self.adaptations.get(name, adapter, &self.commands)?);
+        self.info.name = name.to_owned();
+        Ok(self)
     }
 }

@@ -120,6 +120,43 @@ fn answers_of_one_batch_are_those_of_each_alone() {
 }
 
 #[test]
+fn a_view_counts_its_own_requests_and_no_pages() {
+    block_on(count_requests_of_views());
+}
+
+async fn count_requests_of_views() {
+    let (_folder, base, [a, b]) = load(None, Isa::detect());
+    let (a, b) = (base.adapted("tiny+a", &a).unwrap(), base.adapted("tiny+b", &b).unwrap());
+    let under_way = |model: &LocalModel| model.activity().running + model.activity().waiting;
+    // The thread takes nothing until it is told to go on.
+    let (go_on, told) = std::sync::mpsc::channel::<()>();
+    base.lend(Box::new(move |_| assert!(told.recv().is_err()))).unwrap();
+    let mut asked = a.complete(request("ab"));
+    assert!(futures::poll!(&mut asked).is_pending());
+    assert_eq!((under_way(&a), under_way(&b)), (1, 0));
+    drop(go_on);
+    text(asked.await.unwrap()).await;
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    // The model beneath tells what it did after each step.
+    while under_way(&a) > 0 || base.activity().generated_tokens == 0 {
+        assert!(std::time::Instant::now() < end, "it ends");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    assert_eq!(a.activity(), Activity::default());
+}
+
+#[test]
+fn an_adapter_that_is_replaced_is_read_anew_and_who_has_the_old_one_keeps_it() {
+    let (folder, base, [a, b]) = load(None, Isa::detect());
+    let old = base.adapted("tiny+a", &a).unwrap();
+    let (before, other) = (scores(&old), scores(&base.adapted("tiny+b", &b).unwrap()));
+    // With the seed and the rank of the other one.
+    std::fs::rename(write_adapter(folder.path(), "new.gguf", 5, 6), &a).unwrap();
+    assert_eq!(scores(&base.adapted("tiny+a", &a).unwrap()), other);
+    assert_eq!(scores(&old), before);
+}
+
+#[test]
 fn every_way_of_asking_goes_through_the_adapter() {
     let (_folder, base, [a, _]) = load(None, Isa::detect());
     let adapted = base.adapted("tiny+a", &a).unwrap();

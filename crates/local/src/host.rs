@@ -1,6 +1,7 @@
 //! The models of this machine: found and fetched by `hub`, loaded once each, shared by whoever asks.
 //!
-//! Pulling and loading are done by the thread that polls; whoever must not block polls on a thread of its own.
+//! Pulling and loading are done by the thread that polls; whoever must not block polls on a thread of its own. Who waits for
+//! a load that somebody else does holds no thread.
 //!
 //! ```text
 //! name -> target.rs     which model, with which adapter
@@ -33,16 +34,17 @@ use chat::{
     RunningModel,
 };
 use futures::StreamExt;
+use futures::executor::block_on;
 use futures::stream::BoxStream;
 use hub::{Hub, HubError, ModelRef, Progress, Sha256};
 use kernels::Runtime;
-use residents::{Clock, Loaded, MemoryLimit, Residents, Shared, Turn};
+use residents::{Ask, Clock, Loaded, MemoryLimit, Residents, Shared, Turn};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use target::{Target, adapter_path};
+use target::{Reached, Target, adapter_path};
 use tokenizer::Tokenizer;
 
 /// Keeps models: the store on disk, and those that are in memory.
@@ -51,7 +53,7 @@ pub struct LocalHost {
     options: LoadOptions,
     runtime: Arc<Runtime>,
     residents: Residents,
-    reach: Reach,
+    reached: Reached,
     /// What was seen in the headers of files, by the digest of the first.
     glances: Mutex<BTreeMap<Sha256, Option<(u64, String)>>>,
 }
@@ -97,9 +99,9 @@ impl LocalHost {
 
     fn with_clock(hub: Hub, options: LoadOptions, kept: HostOptions, clock: Clock) -> Result<LocalHost, ChatError> {
         let runtime = options.runtime().map_err(|error| ChatError::Unavailable(error.to_string()))?;
-        let reach = kept.reach.clone();
+        let reached = Reached::of(&hub, &kept.reach);
         let residents = Residents::new(kept, memory_limit(options.memory), clock);
-        Ok(LocalHost { hub, options, runtime, residents, reach, glances: Mutex::default() })
+        Ok(LocalHost { hub, options, runtime, residents, reached, glances: Mutex::default() })
     }
 
     /// The hub behind it.
@@ -122,27 +124,18 @@ impl LocalHost {
     /// # Errors
     /// Unknown names, and whatever stops a pull.
     pub fn source(&self, name: &str, progress: &dyn PullProgress) -> Result<ModelSource, ChatError> {
-        self.fetched_source(&Target::of(&self.hub, name)?.model, progress)
+        self.fetched_source(&Target::of(&self.hub, &Reached::Everything, name)?.model, progress)
     }
 
     /// What a name asks for, if that may be reached.
     fn target(&self, name: &str) -> Result<Target, ChatError> {
-        let target = Target::of(&self.hub, name)?;
-        let is_reached = |reference: &ModelRef| match reference {
-            ModelRef::Path(path) => self.reach.holds(path),
-            _ => true,
-        };
-        if is_reached(&target.model) && target.adapter.as_ref().is_none_or(is_reached) {
-            return Ok(target);
-        }
-        let hint = "only files that the server was started with can be asked for";
-        Err(ChatError::UnknownModel(format!("no model {name:?} in the store\nhint: {hint}")))
+        Target::of(&self.hub, &self.reached, name)
     }
 
     /// The source of a model that somebody asked for by its name: fetched only where names reach so far.
     fn reached_source(&self, reference: &ModelRef, progress: &dyn PullProgress) -> Result<ModelSource, ChatError> {
         let is_here = matches!(reference, ModelRef::Path(_)) || self.hub.present(reference).map_err(refusal)?.is_some();
-        if self.reach == Reach::Everything || is_here {
+        if self.reached == Reached::Everything || is_here {
             return self.fetched_source(reference, progress);
         }
         let name = reference.store_name();
@@ -215,7 +208,7 @@ impl LocalHost {
     /// # Errors
     /// As [`LocalHost::source`] and [`LocalModel::load`].
     pub fn load_local(&self, name: &str, progress: &dyn PullProgress) -> Result<Arc<LocalModel>, ChatError> {
-        let shared = self.share(name, None, progress)?;
+        let shared = block_on(self.share(name, None, progress))?;
         shared.local.ok_or_else(|| ChatError::Unsupported { model: name.to_owned(), what: "generating text" })
     }
 
@@ -228,26 +221,38 @@ impl LocalHost {
         let source = self.fetched_source(&target.model, progress)?;
         let model = self.load_from(&target.model, &source, progress, &mut |_, check| check())?;
         match self.adapter_of(&target)? {
-            Some(path) => model.adapted(&target.name, &path),
+            Some(path) => model.with_adapter(&target.name, &path),
             None => Ok(model),
         }
     }
 
     /// The model of a name: the one in memory, or one that is loaded now.
-    fn share(&self, name: &str, keep: Option<KeepAlive>, progress: &dyn PullProgress) -> Result<Shared, ChatError> {
+    async fn share(
+        &self,
+        name: &str,
+        keep: Option<KeepAlive>,
+        progress: &dyn PullProgress,
+    ) -> Result<Shared, ChatError> {
         let target = self.target(name)?;
-        if let Some(shared) = self.residents.get(&target.name, target.version(&self.hub), keep) {
+        let version = || target.version(&self.hub);
+        if let Some(shared) = self.residents.get(&target.name, version(), keep) {
             return Ok(shared);
         }
-        let source = self.reached_source(&target.model, progress)?;
-        let is_cancelled = || progress.is_cancelled();
-        self.residents.load(&target.name, target.version(&self.hub), keep, &is_cancelled, &mut |turn| match self
-            .adapter_of(&target)?
-        {
-            None => self.load_model(&target, &source, turn, progress),
-            Some(path) if target.adapter.is_some() => self.load_adapted(&target, &source, &path, turn, progress),
-            Some(path) => self.load_with_own_adapter(&target, &source, &path, turn, progress),
-        })
+        // What is not here is fetched, or refused, before it takes a place in the queue.
+        self.reached_source(&target.model, progress)?;
+        self.adapter_of(&target)?;
+        let ask = Ask { name: &target.name, version: &version, keep, is_cancelled: &|| progress.is_cancelled() };
+        self.residents.load(ask, &mut |turn| self.load_target(&target, turn, progress)).await
+    }
+
+    /// Loads what a name asks for, from the files that it has now.
+    fn load_target(&self, target: &Target, turn: &Turn<'_>, progress: &dyn PullProgress) -> Result<Loaded, ChatError> {
+        let source = self.stored_source(&target.model)?;
+        match self.adapter_of(target)? {
+            None => self.load_model(target, &source, turn, progress),
+            Some(path) if target.adapter.is_some() => self.load_adapted(target, &source, &path, turn, progress),
+            Some(path) => self.load_with_own_adapter(target, &source, &path, turn, progress),
+        }
     }
 
     /// Loads a model without an adapter, when there is room for it.
@@ -313,6 +318,7 @@ impl LocalHost {
         let shared = match self.residents.get(&base.name, version, None) {
             Some(shared) => shared,
             None => {
+                turn.retire(&base.name);
                 let loaded = self.load_model(&base, source, turn, progress)?;
                 let shared = loaded.shared.clone();
                 turn.put(&base.name, loaded, version, None);
@@ -344,10 +350,10 @@ impl LocalHost {
         let mut admit = |plan: &MemoryPlan, check: &dyn Fn() -> Result<(), ChatError>| {
             turn.admit(plan.total().saturating_add(adapter_bytes), None, check)
         };
-        let base = Arc::new(self.load_from(&target.model, source, progress, &mut admit)?);
-        let is_taken = Box::new(base.is_taken());
-        let memory = base.memory().total().saturating_add(adapter_bytes);
-        let model = Arc::new(base.adapted(&target.name, adapter)?);
+        let model = self.load_from(&target.model, source, progress, &mut admit)?;
+        let is_taken = Box::new(model.is_taken());
+        let memory = model.memory().total().saturating_add(adapter_bytes);
+        let model = Arc::new(model.with_adapter(&target.name, adapter)?);
         Ok(Loaded { memory, ..self.resident_decoder(target, model, is_taken)? })
     }
 
@@ -422,7 +428,7 @@ impl LocalHost {
     }
 
     fn remove(&self, name: &str) -> Result<(), ChatError> {
-        let stored = self.hub.resolve(name).map_or_else(|_| name.to_owned(), |reference| reference.store_name());
+        let stored = self.hub.resolve_name(name).map_or_else(|_| name.to_owned(), |reference| reference.store_name());
         self.hub.store().check_held(&stored).map_err(refusal)?;
         self.residents.unload(&stored);
         self.hub.store().remove(&stored).map_err(refusal)?;
@@ -481,18 +487,13 @@ impl ModelHost for LocalHost {
         })
     }
 
-    fn loaded(&self, name: &str, keep_alive: Option<KeepAlive>) -> Option<Arc<dyn ChatModel>> {
-        let target = self.target(name).ok()?;
-        Some(self.residents.get(&target.name, target.version(&self.hub), keep_alive)?.model)
-    }
-
     fn load<'a>(
         &'a self,
         name: &'a str,
         keep_alive: Option<KeepAlive>,
         progress: &'a dyn PullProgress,
     ) -> HostFuture<'a, Arc<dyn ChatModel>> {
-        Box::pin(async move { Ok(self.share(name, keep_alive, progress)?.model) })
+        Box::pin(async move { Ok(self.share(name, keep_alive, progress).await?.model) })
     }
 
     fn unload<'a>(&'a self, name: &'a str) -> HostFuture<'a, bool> {

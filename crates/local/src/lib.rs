@@ -20,6 +20,7 @@ mod encoder_model;
 #[cfg(test)]
 mod encoder_tests;
 mod encoder_worker;
+mod file_state;
 mod forecast;
 mod generation;
 mod host;
@@ -35,6 +36,7 @@ mod prompt_report;
 mod quantize;
 mod quantize_mix;
 mod ranking;
+mod requests;
 mod scoring;
 mod script;
 mod stop;

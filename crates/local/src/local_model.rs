@@ -12,6 +12,7 @@ use crate::opening::Opening;
 use crate::options::LoadOptions;
 use crate::prepared::{self, Prepared};
 use crate::prompt_report::PromptReport;
+use crate::requests::{Counted, Requests};
 use crate::scoring::{ScoreProgress, Scoring};
 use crate::script::{Beginning, Script};
 use crate::thought::{CLOSE, OPEN, ThoughtSplitter};
@@ -57,6 +58,8 @@ pub struct LocalModel {
     pub(crate) adaptations: Arc<Adaptations>,
     /// The adapter that all its requests go through.
     pub(crate) adapter: Option<Arc<InUse>>,
+    /// The requests of this view alone; none for the model itself, whose thread counts them all.
+    requests: Option<Arc<Requests>>,
     pub(crate) commands: std::sync::mpsc::Sender<Command>,
 }
 
@@ -137,6 +140,7 @@ impl LocalModel {
             taken,
             adaptations,
             adapter: None,
+            requests: None,
             commands,
         })
     }
@@ -148,7 +152,7 @@ impl LocalModel {
         self
     }
 
-    /// Another handle on it.
+    /// Another handle on it, with requests of its own.
     pub(crate) fn view(&self) -> LocalModel {
         LocalModel {
             info: self.info.clone(),
@@ -168,6 +172,7 @@ impl LocalModel {
             taken: Weak::clone(&self.taken),
             adaptations: Arc::clone(&self.adaptations),
             adapter: self.adapter.clone(),
+            requests: Some(Arc::default()),
             commands: self.commands.clone(),
         }
     }
@@ -387,7 +392,8 @@ impl LocalModel {
     pub(crate) async fn submit(&self, request: SequenceRequest, listener: Box<dyn Listener>) -> Result<(), ChatError> {
         let request = SequenceRequest { adapter: self.adapter_id(), ..request };
         let (admitted, outcome) = oneshot::channel();
-        let command = Command::Run { request: Box::new(request), listener, admitted };
+        let counted = self.requests.as_ref().map(Counted::new);
+        let command = Command::Run { request: Box::new(request), listener, admitted, counted };
         self.commands.send(command).map_err(|_| thread_gone())?;
         outcome.await.map_err(|_| thread_gone())?.map_err(|refused| self.refusal(refused))
     }
@@ -589,7 +595,10 @@ impl ChatModel for LocalModel {
     }
 
     fn activity(&self) -> Activity {
-        *self.activity.lock().unwrap_or_else(PoisonError::into_inner)
+        match &self.requests {
+            Some(requests) => requests.activity(),
+            None => *self.activity.lock().unwrap_or_else(PoisonError::into_inner),
+        }
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {

@@ -25,6 +25,7 @@ use std::time::Instant;
 
 use crate::memory::{STEP_LOGIT_ROWS, STEP_TOKENS};
 use crate::pace::Pace;
+use crate::requests::Counted;
 
 /// What runs a batch: the model with its memory, or a scripted one in tests.
 pub(crate) trait Decoder: Send {
@@ -101,6 +102,8 @@ pub(crate) enum Command {
         listener: Box<dyn Listener>,
         /// Whether it was taken.
         admitted: oneshot::Sender<Result<(), Refused>>,
+        /// Counts it among the requests of its view, if it came through one.
+        counted: Option<Counted>,
     },
     /// Lend the decoder.
     Lend(Exclusive),
@@ -116,6 +119,7 @@ struct Listening {
     /// It wants no more tokens.
     is_stopped: bool,
     adapter: Option<AdapterId>,
+    counted: Option<Counted>,
 }
 
 /// The state of the thread.
@@ -220,13 +224,14 @@ impl Worker {
 
     fn obey(&mut self, command: Command) {
         match command {
-            Command::Run { request, listener, admitted } => {
+            Command::Run { request, listener, admitted, counted } => {
                 let adapter = request.adapter;
                 let outcome = self.engine.submit(*request);
                 let answer = match outcome {
                     Ok(id) => {
                         let (is_started, is_stopped) = (false, false);
-                        self.listening.insert(id, Listening { listener, is_started, is_stopped, adapter });
+                        let one = Listening { listener, is_started, is_stopped, adapter, counted };
+                        self.listening.insert(id, one);
                         Ok(())
                     }
                     Err(refused) => Err(refused),
@@ -281,6 +286,7 @@ impl Worker {
         for (&id, one) in self.listening.iter_mut().filter(|(_, one)| !one.is_started) {
             if self.engine.is_running(id) || self.events.iter().any(|event| event.id() == id) {
                 one.is_started = true;
+                one.counted.iter_mut().for_each(Counted::run);
                 one.listener.started(at);
             }
         }
@@ -476,7 +482,7 @@ mod tests {
             };
             let listener = Box::new(Ear { heard: Arc::clone(&heard), hates });
             let (admitted, _) = oneshot::channel();
-            commands.send(Command::Run { request: Box::new(request), listener, admitted }).unwrap();
+            commands.send(Command::Run { request: Box::new(request), listener, admitted, counted: None }).unwrap();
             all.push(heard);
         }
         drop(commands);
@@ -517,7 +523,7 @@ mod tests {
             };
             let listener = Box::new(Ear { heard: Arc::clone(heard), hates: None });
             let (admitted, _) = oneshot::channel();
-            commands.send(Command::Run { request: Box::new(request), listener, admitted }).unwrap();
+            commands.send(Command::Run { request: Box::new(request), listener, admitted, counted: None }).unwrap();
         }
         commands.send(Command::Retire(used)).unwrap();
         commands.send(Command::Retire(AdapterId(4))).unwrap();

@@ -3,6 +3,7 @@
 //! Read next: `admit` for the way in, `answering` for the way out.
 
 use crate::admit::Limits;
+use crate::apart::apart;
 use crate::failure::{Failure, FailureKind};
 use crate::keys::Keys;
 use crate::log::Logged;
@@ -118,22 +119,18 @@ impl App {
         if name.is_empty() {
             return Err(Failure::field("model", "expected the name of a model, got none"));
         }
-        if let Some(model) = self.host.loaded(name, keep_alive) {
-            return Ok(model);
-        }
         let owned = name.to_owned();
         self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &Logged).await })).await
     }
 
-    /// Runs what may block for long on a thread of its own.
+    /// Runs what may block for long on threads of its own; while it waits for others it holds none.
     pub(crate) async fn on_host<T, F>(self: &Arc<App>, work: F) -> Result<T, Failure>
     where
         T: Send + 'static,
         F: FnOnce(Arc<dyn ModelHost>) -> HostFuture<'static, T> + Send + 'static,
     {
         let host = Arc::clone(&self.host);
-        let outcome = tokio::task::spawn_blocking(move || futures::executor::block_on(work(host))).await;
-        match outcome {
+        match apart(work(host)).await {
             Ok(outcome) => outcome.map_err(Failure::from),
             Err(_) => Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")),
         }

@@ -13,6 +13,7 @@
 
 mod admit;
 mod answering;
+mod apart;
 mod api;
 mod app;
 mod body;

@@ -51,12 +51,12 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let options = load_options(&args.load)?;
     let host = session.host(options.clone())?;
+    if let Some(known) = host.hub().catalog().find(&args.model).filter(|known| known.is_decoder()) {
+        return Err(no_embedding_model(&known.name));
+    }
     let source = host.source(&args.model, &session.download_progress())?;
     if !local::is_encoder(&source.path)? {
-        anyhow::bail!(
-            "{} is no embedding model\nhint: choose one, such as all-minilm; `bantam list --available` names more",
-            source.name
-        );
+        return Err(no_embedding_model(&source.name));
     }
     let model = local::load_encoder(&source, &options, Arc::clone(host.runtime()))?;
     let inputs = texts.into_iter().map(Prompt::Text).collect();
@@ -77,4 +77,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let line = |vector: &Vec<f32>| vector.iter().map(f32::to_string).collect::<Vec<_>>().join(" ") + "\n";
     Ok(session.terminal.data(&response.vectors.iter().map(line).collect::<String>())?)
+}
+
+fn no_embedding_model(name: &str) -> anyhow::Error {
+    let hint = "choose one, such as all-minilm; `bantam list --available` names more";
+    anyhow::anyhow!("{name} is no embedding model\nhint: {hint}")
 }

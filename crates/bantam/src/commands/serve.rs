@@ -120,7 +120,7 @@ struct Output<'a> {
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let options = server_options(&args)?;
     let load = args.limits.load_options(load_options(&args.load)?);
-    let reach = Reach::Store { paths: args.models.clone() };
+    let reach = Reach::Store { named: args.models.clone() };
     let kept = HostOptions { keep_alive: args.limits.keep_alive(), reach, ..HostOptions::default() };
     start_log(&args.log, session)?;
     let host = Arc::new(LocalHost::keeping(session.hub()?, load, kept)?);

@@ -51,6 +51,16 @@ fn a_wrong_command_line_ends_in_2_and_a_failure_in_1() {
     assert_eq!(code(&["show", "nothing-of-that-name"]), 1);
 }
 
+/// The catalog knows what it is: nothing is fetched to find that out.
+#[test]
+fn a_chat_model_is_refused_by_embed_before_any_download() {
+    let home = tempdir().unwrap();
+    let (code, out, err) = run(bantam(home.path()).args(["embed", "smollm2:135m", "hello"]));
+    let hint = "choose one, such as all-minilm; `bantam list --available` names more";
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(err, format!("error: smollm2:135m is no embedding model\nhint: {hint}\n"));
+}
+
 #[test]
 fn an_unknown_model_is_a_failure_with_the_nearest_names_in_every_command() {
     let home = tempdir().unwrap();

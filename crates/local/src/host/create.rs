@@ -4,8 +4,8 @@
 //! What the base has stays unless the request has it too: parameters one by one, system text, template, messages and
 //! adapter as wholes; licences are added. Read next: `hub`'s `create.rs`, which keeps the result.
 
-use super::target::opening_message;
-use super::{LocalHost, Reach, Told, blob_digest, refusal, request_refusal};
+use super::target::{Reached, opening_message};
+use super::{LocalHost, Told, blob_digest, refusal, request_refusal};
 use crate::generation::check_parameters;
 use crate::loading::glance;
 use crate::quantize::{QuantizeProgress, quantize};
@@ -44,7 +44,7 @@ impl LocalHost {
             (Some(base), _) => share(&mut new, base, request.adapters.is_empty())?,
             (None, _) => add_files(&mut new, request)?,
         }
-        add_adapter(&mut new, request, &self.reach)?;
+        add_adapter(&mut new, request, &self.reached)?;
         if let Some(mix) = mix {
             let path = match &base {
                 Some(Base { reference: ModelRef::Path(path), .. }) => path.clone(),
@@ -156,7 +156,7 @@ fn add_files(new: &mut NewModel<'_>, request: &CreateRequest) -> Result<(), Chat
     Ok(())
 }
 
-fn add_adapter(new: &mut NewModel<'_>, request: &CreateRequest, reach: &Reach) -> Result<(), ChatError> {
+fn add_adapter(new: &mut NewModel<'_>, request: &CreateRequest, reached: &Reached) -> Result<(), ChatError> {
     let is_digest = |text: &str| text.starts_with("sha256:");
     let paths: Vec<&String> = request.adapters.values().filter(|place| !is_digest(place)).collect();
     match paths.as_slice() {
@@ -164,7 +164,7 @@ fn add_adapter(new: &mut NewModel<'_>, request: &CreateRequest, reach: &Reach) -
         [] => new.add_adapter(&digests("adapters", &request.adapters)?).map_err(request_refusal),
         [only] if request.adapters.len() == 1 => {
             let path = PathBuf::from(only);
-            if !reach.holds(&path) || !path.exists() {
+            if !reached.holds(&path) || !path.exists() {
                 let hint = "give a path, or sha256:.. of bytes that were put into the store before";
                 return Err(invalid(format!("adapters: {only}: there is no such file\nhint: {hint}")));
             }

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! ask for a model:  it is here                  -> shared at once
-//!                   somebody loads it already   -> wait for the same outcome
-//!                   else                        -> a place in the queue of loads; one loads at a time
+//!                   somebody loads it already   -> await the same outcome, which takes no thread
+//!                   else                        -> a place in the queue of loads, and a thread; one loads at a time
 //! the load at the front, once it knows what it needs:
 //!   while it does not fit:  unload what nobody uses, the longest unused first
 //!                           else let models that answer run dry: they finish, and who asks for them queues behind us
@@ -13,11 +13,14 @@
 //! has ended. The lock here is held for moments only, never while a model loads.
 //! This file does not know how a model is loaded, nor where it came from. Read next: `host.rs`.
 
+use crate::file_state::FileState;
 use crate::local_model::LocalModel;
 use crate::memory::human_bytes;
 use chat::{ChatError, ChatModel, KeepAlive, ModelSummary, RunningModel};
+use futures::FutureExt;
+use futures::channel::oneshot;
+use futures::future;
 use std::collections::{BTreeMap, VecDeque};
-use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -41,10 +44,12 @@ pub enum Reach {
     /// Every file of this machine, and whatever can be fetched: a name is fetched when it is first asked for.
     #[default]
     Everything,
-    /// These files alone, as they are written here. Nothing is fetched but by a pull. For names that come from others.
+    /// What is named here, by these very names, and the files that are part of them: of `base+adapter` the base alone too,
+    /// which is in memory for it, and the adapter with another base. Of any other file not even whether it is there is
+    /// told. Nothing is fetched but by a pull. For names that come from others.
     Store {
-        /// Files that may be asked for.
-        paths: Vec<String>,
+        /// Models that may be asked for beside those in the store: names, paths, or either with an adapter.
+        named: Vec<String>,
     },
 }
 
@@ -55,24 +60,14 @@ impl Default for HostOptions {
     }
 }
 
-impl Reach {
-    /// Whether a file of this machine may be asked for.
-    pub(crate) fn holds(&self, path: &Path) -> bool {
-        match self {
-            Reach::Everything => true,
-            Reach::Store { paths } => paths.iter().any(|known| Path::new(known) == path),
-        }
-    }
-}
-
 /// Tells the time.
 pub(crate) type Clock = Box<dyn Fn() -> Instant + Send + Sync>;
 
 /// Bytes of memory that all models together may take, as known now; none where nobody knows.
 pub(crate) type MemoryLimit = Box<dyn Fn() -> Option<u64> + Send + Sync>;
 
-/// Which state of its files a model is loaded from: when they, and those of its adapter, were written last.
-pub(crate) type Version = [Option<SystemTime>; 2];
+/// Which state of its files a model is loaded from, and of those of its adapter.
+pub(crate) type Version = [Option<FileState>; 2];
 
 /// A model in memory, as whoever asked for it gets it.
 #[derive(Clone)]
@@ -129,15 +124,14 @@ struct Leaving {
     is_taken: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
-/// What a load under way came to, for all who wait for it. None: it was given up before it began.
-#[derive(Default)]
-struct Outcome(Mutex<Option<Option<Result<Shared, ChatError>>>>);
+/// What a load under way comes to, for all who wait for it. Cancelled: it was given up before it began.
+type Outcome = future::Shared<oneshot::Receiver<Result<Shared, ChatError>>>;
 
 #[derive(Default)]
 struct State {
     residents: BTreeMap<String, Resident>,
     leaving: Vec<Leaving>,
-    loading: BTreeMap<String, Arc<Outcome>>,
+    loading: BTreeMap<String, Outcome>,
     /// Loads in the order in which they came; the first one loads.
     queue: VecDeque<u64>,
     next_ticket: u64,
@@ -214,9 +208,22 @@ pub(crate) struct Residents {
 /// Whoever asked, at the door.
 enum Entered {
     Found(Shared),
-    Together(Arc<Outcome>),
-    First(Arc<Outcome>, u64),
+    Together(Outcome),
+    First(oneshot::Sender<Result<Shared, ChatError>>, u64),
 }
+
+/// Somebody who asks for a model.
+pub(crate) struct Ask<'a> {
+    pub(crate) name: &'a str,
+    /// Which state its files have, each time that it is looked up.
+    pub(crate) version: &'a (dyn Fn() -> Version + Sync),
+    pub(crate) keep: Option<KeepAlive>,
+    /// Whether whoever asks has gone.
+    pub(crate) is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// Loads a model that is not there, of the version that is given; it asks its [`Turn`] for the memory.
+pub(crate) type Make<'a> = dyn FnMut(&Turn<'_>) -> Result<Loaded, ChatError> + Send + 'a;
 
 impl Residents {
     pub(crate) fn new(options: HostOptions, limit: MemoryLimit, clock: Clock) -> Residents {
@@ -299,120 +306,99 @@ impl Residents {
     }
 
     /// A model: the one that is here, or what `make` loads when this load's turn has come. Of those who ask for the same
-    /// one meanwhile, one loads and all get what it got. `is_cancelled` tells whether whoever asks has gone.
+    /// one meanwhile, one loads and all get what it got. That one blocks the thread that polls it; the others only await its
+    /// outcome, and may be dropped meanwhile.
     ///
     /// # Errors
-    /// What `make` says, which asks its [`Turn`] for the memory; the wait was given up.
-    pub(crate) fn load(
-        &self,
-        name: &str,
-        version: Version,
-        keep: Option<KeepAlive>,
-        is_cancelled: &dyn Fn() -> bool,
-        make: &mut dyn FnMut(&Turn<'_>) -> Result<Loaded, ChatError>,
-    ) -> Result<Shared, ChatError> {
+    /// What `make` says; the wait was given up.
+    pub(crate) async fn load(&self, ask: Ask<'_>, make: &mut Make<'_>) -> Result<Shared, ChatError> {
         loop {
-            match self.enter(name, version, keep) {
+            match self.enter(&ask) {
                 Entered::Found(shared) => return Ok(shared),
+                Entered::Together(_) if (ask.is_cancelled)() => return Err(given_up(ask.name)),
                 Entered::Together(outcome) => {
-                    if let Some(result) = self.outcome(name, &outcome, is_cancelled)? {
+                    if let Ok(result) = outcome.await {
                         let shared = result?;
-                        self.state().touch(name, keep, (self.clock)());
+                        self.state().touch(ask.name, ask.keep, (self.clock)());
                         return Ok(shared);
                     }
                     // Whoever was to load it has gone: it is up to us.
                 }
-                Entered::First(outcome, ticket) => {
-                    let turn = Turn { residents: self, name, ticket, outcome, is_cancelled };
-                    return turn.take(version, keep, make);
+                Entered::First(tell, ticket) => {
+                    let turn = Turn { residents: self, ask: &ask, ticket };
+                    let result = turn.take(make);
+                    // Out of the queue before anybody is woken, who would find this load in it; in a panic too.
+                    drop(turn);
+                    // Where whoever asked has gone, nothing is told, and the next of those who wait takes over.
+                    if result.is_ok() || !(ask.is_cancelled)() {
+                        let _ = tell.send(result.clone());
+                    }
+                    return result;
                 }
             }
         }
     }
 
-    fn enter(&self, name: &str, version: Version, keep: Option<KeepAlive>) -> Entered {
-        let now = (self.clock)();
+    fn enter(&self, ask: &Ask<'_>) -> Entered {
+        // It looks at files: not under the lock.
+        let (version, now) = ((ask.version)(), (self.clock)());
         let mut state = self.state();
-        if let Some(shared) = state.find(name, version, keep, now) {
+        if let Some(shared) = state.find(ask.name, version, ask.keep, now) {
             return Entered::Found(shared);
         }
-        if let Some(outcome) = state.loading.get(name) {
-            return Entered::Together(Arc::clone(outcome));
+        if let Some(outcome) = state.loading.get(ask.name) {
+            return Entered::Together(outcome.clone());
         }
-        let (outcome, ticket) = (Arc::<Outcome>::default(), state.next_ticket);
+        let ((tell, outcome), ticket) = (oneshot::channel(), state.next_ticket);
         state.next_ticket += 1;
         state.queue.push_back(ticket);
-        state.loading.insert(name.to_owned(), Arc::clone(&outcome));
-        Entered::First(outcome, ticket)
-    }
-
-    /// Waits for a load that another one does; none if it was given up before it began.
-    fn outcome(
-        &self,
-        name: &str,
-        outcome: &Outcome,
-        is_cancelled: &dyn Fn() -> bool,
-    ) -> Result<Option<Result<Shared, ChatError>>, ChatError> {
-        let mut state = self.state();
-        loop {
-            if let Some(result) = &*outcome.0.lock().unwrap_or_else(PoisonError::into_inner) {
-                return Ok(result.clone());
-            }
-            if is_cancelled() {
-                return Err(given_up(name));
-            }
-            state = self.wait(state);
-        }
+        state.loading.insert(ask.name.to_owned(), outcome.shared());
+        Entered::First(tell, ticket)
     }
 }
 
 /// A place in the queue of loads; at its front, the right to load.
 pub(crate) struct Turn<'a> {
     residents: &'a Residents,
-    name: &'a str,
+    ask: &'a Ask<'a>,
     ticket: u64,
-    outcome: Arc<Outcome>,
-    is_cancelled: &'a dyn Fn() -> bool,
 }
 
 impl Turn<'_> {
-    fn take(
-        &self,
-        version: Version,
-        keep: Option<KeepAlive>,
-        make: &mut dyn FnMut(&Turn<'_>) -> Result<Loaded, ChatError>,
-    ) -> Result<Shared, ChatError> {
-        let residents = self.residents;
-        let mut state = residents.state();
+    fn wait_for_front(&self) -> Result<(), ChatError> {
+        let mut state = self.residents.state();
         while state.queue.front() != Some(&self.ticket) {
-            if (self.is_cancelled)() {
-                return Err(given_up(self.name));
+            if (self.ask.is_cancelled)() {
+                return Err(given_up(self.ask.name));
             }
-            state = residents.wait(state);
+            state = self.residents.wait(state);
         }
+        Ok(())
+    }
+
+    /// Waits for the front of the queue, and loads.
+    fn take(&self, make: &mut Make<'_>) -> Result<Shared, ChatError> {
+        self.wait_for_front()?;
+        let Ask { name, keep, .. } = *self.ask;
+        // As it is now: the wait may have been long. What is written from here on is another version.
+        let version = (self.ask.version)();
+        let mut state = self.residents.state();
         // It may have been running dry, and was spared.
-        if let Some(shared) = state.find(self.name, version, keep, (residents.clock)()) {
-            self.tell(Ok(shared.clone()));
+        if let Some(shared) = state.find(name, version, keep, (self.residents.clock)()) {
             return Ok(shared);
         }
         // One of other files than those that are there now.
-        state.retire(self.name);
+        state.retire(name);
         drop(state);
-        let made = make(self);
-        let result = made.map(|loaded| {
-            let shared = loaded.shared.clone();
-            self.put(self.name, loaded, version, keep);
-            shared
-        });
-        // Where whoever asked has gone, the next of those who wait takes over.
-        if result.is_ok() || !(self.is_cancelled)() {
-            self.tell(result.clone());
-        }
-        result
+        let loaded = make(self)?;
+        let shared = loaded.shared.clone();
+        self.put(name, loaded, version, keep);
+        Ok(shared)
     }
 
-    fn tell(&self, result: Result<Shared, ChatError>) {
-        *self.outcome.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Some(result));
+    /// Forgets a resident of other files than those that are there now, so that its memory may come back.
+    pub(crate) fn retire(&self, name: &str) {
+        self.residents.unload(name);
     }
 
     /// Makes a model resident: the one that is loaded, or the base that it needs.
@@ -425,7 +411,11 @@ impl Turn<'_> {
             used: (residents.clock)(),
             is_running_dry: false,
         };
-        residents.state().residents.insert(name.to_owned(), resident);
+        let mut state = residents.state();
+        // What it takes the place of, if anything, takes memory until its last answer has ended.
+        state.retire(name);
+        state.residents.insert(name.to_owned(), resident);
+        drop(state);
         residents.changed.notify_all();
     }
 
@@ -475,9 +465,9 @@ impl Turn<'_> {
                     _ => ChatError::Overloaded(self.shortage(needed, limit, taken, &busy)),
                 });
             }
-            if (self.is_cancelled)() {
+            if (self.ask.is_cancelled)() {
                 state.let_all_run();
-                return Err(given_up(self.name));
+                return Err(given_up(self.ask.name));
             }
             if !is_coming {
                 run_dry(&mut state, &ages, missing);
@@ -493,7 +483,7 @@ impl Turn<'_> {
         format!(
             "{} needs {} of memory; of {} that all models may take, {} are taken{by}\n\
              hint: ask again later, stop a model, or allow more memory",
-            self.name,
+            self.ask.name,
             human_bytes(needed),
             human_bytes(limit),
             human_bytes(taken),
@@ -519,10 +509,8 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         let mut state = self.residents.state();
         state.queue.retain(|ticket| *ticket != self.ticket);
-        state.loading.remove(self.name);
+        state.loading.remove(self.ask.name);
         state.let_all_run();
-        // Nothing was told where the turn was given up, or a panic came.
-        self.outcome.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(None);
         drop(state);
         self.residents.changed.notify_all();
     }

@@ -4,18 +4,80 @@
 //! lie, not what is in them. Read next: `host.rs`.
 
 use super::refusal;
-use super::residents::Version;
+use super::residents::{Reach, Version};
+use crate::file_state::FileState;
 use crate::loading::ModelSource;
 use crate::opening::Opening;
 use chat::{ChatError, Message, Role};
 use hub::{Hub, Lookup, Manifest, ModelRef, OpeningMessage, Settings};
-use std::path::PathBuf;
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 /// Longer than any path or name that means something.
 const LONGEST_NAME: usize = 4096;
 /// Plus signs of names and adapters together.
 const MOST_PLUSES: usize = 8;
+
+/// What names reach: [`Reach`], with the names of the command line taken apart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Everything,
+    /// The store, and these files.
+    Store(BTreeSet<PathBuf>),
+}
+
+impl Reached {
+    pub(crate) fn of(hub: &Hub, reach: &Reach) -> Reached {
+        let Reach::Store { named } = reach else { return Reached::Everything };
+        // What is named and is nothing is told by whoever loads it.
+        let targets = named.iter().filter_map(|name| Target::of(hub, &Reached::Everything, name).ok());
+        let files = targets.flat_map(|target| [Some(target.model), target.adapter]).filter_map(|part| match part {
+            Some(ModelRef::Path(path)) => Some(path),
+            _ => None,
+        });
+        Reached::Store(files.collect())
+    }
+
+    /// Whether a file of this machine may be asked for.
+    pub(crate) fn holds(&self, path: &Path) -> bool {
+        match self {
+            Reached::Everything => true,
+            Reached::Store(files) => files.contains(path),
+        }
+    }
+
+    /// What a text names as a whole, among all that is reached.
+    fn find(&self, hub: &Hub, text: &str) -> Option<ModelRef> {
+        let found = match self {
+            Reached::Everything => Some(hub.look_up(text)),
+            Reached::Store(_) => hub.look_up_name(text),
+        };
+        match (found, self) {
+            (Some(Lookup::Model(reference)), _) => Some(reference),
+            (None, Reached::Store(files)) => files.get(Path::new(text)).cloned().map(ModelRef::Path),
+            _ => None,
+        }
+    }
+
+    /// The same, or what is wrong with it. `name` is what was asked for, which the text may be a part of.
+    fn resolve(&self, hub: &Hub, text: &str, name: &str) -> Result<ModelRef, ChatError> {
+        match (self.find(hub, text), self) {
+            (Some(reference), _) => Ok(reference),
+            (None, Reached::Everything) => hub.resolve(text).map_err(refusal),
+            // The same whether it is there or not: nobody has looked.
+            (None, Reached::Store(_)) if begins_or_ends_as_path(text) => {
+                let hint = "only files that the server was started with can be asked for";
+                Err(ChatError::UnknownModel(format!("no model {name:?} in the store\nhint: {hint}")))
+            }
+            (None, Reached::Store(_)) => hub.resolve_name(text).map_err(refusal),
+        }
+    }
+}
+
+fn begins_or_ends_as_path(text: &str) -> bool {
+    let is_gguf = Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    is_gguf || text.starts_with(['/', '.', '~'])
+}
 
 /// A model, with the adapter that it is asked for with.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,27 +89,27 @@ pub(crate) struct Target {
 }
 
 impl Target {
-    /// What a name asks for.
+    /// What a name asks for, among what names reach.
     ///
     /// # Errors
     /// Names of nothing, and parts of a name that are.
-    pub(crate) fn of(hub: &Hub, name: &str) -> Result<Target, ChatError> {
+    pub(crate) fn of(hub: &Hub, reached: &Reached, name: &str) -> Result<Target, ChatError> {
         // Names come from clients too, and each part of one is compared with all that are known.
         if name.len() > LONGEST_NAME || name.matches('+').count() > MOST_PLUSES {
             let text =
                 format!("no model of that name: expected at most {LONGEST_NAME} bytes and {MOST_PLUSES} plus signs");
             return Err(ChatError::UnknownModel(text));
         }
-        if let Some(model) = known(hub, name) {
+        if let Some(model) = known(hub, reached, name) {
             return Ok(Target { name: model.store_name(), model, adapter: None });
         }
         for (position, _) in name.match_indices('+') {
-            let Some(model) = known(hub, &name[..position]) else { continue };
-            let adapter = hub.resolve(&name[position + 1..]).map_err(refusal)?;
+            let Some(model) = known(hub, reached, &name[..position]) else { continue };
+            let adapter = reached.resolve(hub, &name[position + 1..], name)?;
             let name = format!("{}+{}", model.store_name(), adapter.store_name());
             return Ok(Target { name, model, adapter: Some(adapter) });
         }
-        let model = hub.resolve(name).map_err(refusal)?;
+        let model = reached.resolve(hub, name, name)?;
         Ok(Target { name: model.store_name(), model, adapter: None })
     }
 
@@ -58,27 +120,25 @@ impl Target {
 
     /// The state of its files now.
     pub(crate) fn version(&self, hub: &Hub) -> Version {
-        [Some(&self.model), self.adapter.as_ref()].map(|reference| reference.and_then(|it| written(hub, it)))
+        [Some(&self.model), self.adapter.as_ref()].map(|reference| reference.and_then(|it| state(hub, it)))
     }
 }
 
 /// The model that a text names as a whole.
-fn known(hub: &Hub, text: &str) -> Option<ModelRef> {
-    match hub.look_up(text) {
-        Lookup::Model(ModelRef::Path(path)) => path.exists().then_some(ModelRef::Path(path)),
+fn known(hub: &Hub, reached: &Reached, text: &str) -> Option<ModelRef> {
+    match reached.find(hub, text)? {
+        ModelRef::Path(path) => path.exists().then_some(ModelRef::Path(path)),
         // No hub or registry has names with a +: what follows it is an adapter, unless the store has the whole name.
-        Lookup::Model(reference) if text.contains('+') => {
-            hub.store().modified(&reference.store_name()).map(|_| reference)
-        }
-        Lookup::Model(reference) => Some(reference),
-        Lookup::NearMiss { .. } | Lookup::NotAModel => None,
+        reference if text.contains('+') => hub.store().modified(&reference.store_name()).map(|_| reference),
+        reference => Some(reference),
     }
 }
 
-fn written(hub: &Hub, reference: &ModelRef) -> Option<SystemTime> {
+fn state(hub: &Hub, reference: &ModelRef) -> Option<FileState> {
     match reference {
-        ModelRef::Path(path) => std::fs::metadata(path).and_then(|data| data.modified()).ok(),
-        named => hub.store().modified(&named.store_name()),
+        ModelRef::Path(path) => FileState::of(path),
+        // Bytes in the store are never replaced: what is under a name changes with its manifest.
+        named => hub.store().modified(&named.store_name()).map(|written| FileState { written, bytes: 0 }),
     }
 }
 
@@ -145,13 +205,13 @@ mod tests {
     fn a_name_of_a_hub_is_taken_apart_too() {
         let folder = tempfile::tempdir().unwrap();
         let hub = Hub::open(hub::Home::at(folder.path()), hub::HubOptions::from_env()).unwrap();
-        let target = Target::of(&hub, "hf:o/r:q8_0+hf:me/lora").unwrap();
+        let target = Target::of(&hub, &Reached::Everything, "hf:o/r:q8_0+hf:me/lora").unwrap();
         assert_eq!(target.name, "hf:o/r:q8_0+hf:me/lora");
         assert_eq!(
             (target.base().name.as_str(), target.adapter.unwrap().store_name().as_str()),
             ("hf:o/r:q8_0", "hf:me/lora")
         );
-        assert_eq!(Target::of(&hub, "smollm2:135m").unwrap().adapter, None);
+        assert_eq!(Target::of(&hub, &Reached::Everything, "smollm2:135m").unwrap().adapter, None);
     }
 
     #[test]

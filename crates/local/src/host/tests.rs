@@ -3,7 +3,6 @@
 use super::*;
 use crate::tiny::{TEMPLATE, Tiny};
 use chat::{ChatEvent, ChatRequest, GenerationOptions, Message, Role};
-use futures::executor::block_on;
 use futures::stream;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -44,8 +43,20 @@ fn place(memory: Option<u64>) -> Place {
 }
 
 impl Place {
+    /// From now on names reach the store and what is named here.
+    fn reach_only(&mut self, named: &[&str]) {
+        let named = named.iter().map(|name| (*name).to_owned()).collect();
+        self.host.reached = Reached::of(&self.host.hub, &Reach::Store { named });
+    }
+
     fn load(&self, name: &str) -> Result<Arc<dyn ChatModel>, ChatError> {
         block_on(self.host.load(name, None, &Quiet))
+    }
+
+    /// The model of a name, if it is in memory; asking keeps it there.
+    fn loaded(&self, name: &str) -> Option<Arc<dyn ChatModel>> {
+        let target = self.host.target(name).ok()?;
+        Some(self.host.residents.get(&target.name, target.version(&self.host.hub), None)?.model)
     }
 
     fn create(&self, request: CreateRequest) -> Result<(), ChatError> {
@@ -104,10 +115,10 @@ fn adapter(folder: &Path) -> PathBuf {
 #[test]
 fn a_model_is_loaded_once_shared_listed_and_unloaded() {
     let place = place(None);
-    assert!(place.host.loaded("tiny", None).is_none() && place.host.loaded("nothing", None).is_none());
+    assert!(place.loaded("tiny").is_none() && place.loaded("nothing").is_none());
     let model = place.load("tiny").unwrap();
     assert!(Arc::ptr_eq(&model, &place.load("tiny").unwrap()));
-    assert!(Arc::ptr_eq(&model, &place.host.loaded("tiny", None).unwrap()));
+    assert!(Arc::ptr_eq(&model, &place.loaded("tiny").unwrap()));
     let running = place.host.running();
     let [one] = running.as_slice() else { panic!("{} are running", running.len()) };
     assert_eq!((one.summary.quantization.as_deref(), one.summary.family.as_str()), (Some("f32"), "llama"));
@@ -134,7 +145,7 @@ fn the_least_recently_used_goes_and_an_answer_keeps_its_memory_to_its_end() {
     place.seconds.store(1, Ordering::SeqCst);
     place.load("second").unwrap();
     place.seconds.store(2, Ordering::SeqCst);
-    assert!(place.host.loaded("tiny", None).is_some());
+    assert!(place.loaded("tiny").is_some());
     place.load("third").unwrap();
     assert_eq!(place.running(), ["third", "tiny"]);
     place.seconds.store(1000, Ordering::SeqCst);
@@ -207,7 +218,7 @@ fn a_made_model_shares_its_weights_and_speaks_as_it_was_told() {
             ..made_from("mine", "mine")
         })
         .unwrap();
-    assert!(place.host.loaded("mine", None).is_none());
+    assert!(place.loaded("mine").is_none());
     let details = place.show("mine");
     assert_eq!((details.system, details.parameters["stop"].clone(), details.template), (None, json!(["x"]), template));
     let (rendered, _) = place.host.load_local("mine", &Quiet).unwrap().render(&ask).unwrap();
@@ -332,26 +343,90 @@ fn names_with_adapters_are_taken_apart() {
 }
 
 #[test]
+fn an_idle_adapter_expires_while_its_base_answers() {
+    let place = place(None);
+    let name = format!("tiny+{}", adapter(place.folder.path()).display());
+    place.load(&name).unwrap();
+    let base = place.host.load_local("tiny", &Quiet).unwrap();
+    let options = GenerationOptions { max_tokens: Some(200), temperature: Some(0.0), ..GenerationOptions::default() };
+    let request = ChatRequest { messages: vec![Message::new(Role::User, "ab")], options, ..ChatRequest::default() };
+    let mut stream = block_on(base.chat(request)).unwrap();
+    // The second event comes of a step.
+    block_on(async { (stream.next().await, stream.next().await) });
+    place.seconds.store(1000, Ordering::SeqCst);
+    place.host.unload_expired();
+    assert_eq!(place.running(), ["tiny"]);
+}
+
+#[test]
+fn a_folder_whose_files_are_overwritten_is_another_version() {
+    let place = place(None);
+    let folder = place.folder.path().join("lora");
+    std::fs::create_dir(&folder).unwrap();
+    let weights = folder.join("adapter_model.safetensors");
+    std::fs::write(&weights, "old").unwrap();
+    let reference = ModelRef::Path(folder);
+    let target = Target { name: "x".to_owned(), model: reference.clone(), adapter: Some(reference) };
+    let before = target.version(&place.host.hub);
+    std::fs::write(&weights, "newer").unwrap();
+    let after = target.version(&place.host.hub);
+    assert!(before[0] != after[0] && before[1] != after[1], "{after:?}");
+}
+
+#[test]
 fn names_from_others_reach_the_store_and_named_files_alone() {
     let mut place = place(None);
     let (named, other) = (Tiny::default().write(place.folder.path()), adapter(place.folder.path()));
     let named = named.display().to_string();
-    place.host.reach = Reach::Store { paths: vec![named.clone()] };
+    place.reach_only(&[&named]);
     assert!(place.load("tiny").is_ok() && place.load(&named).is_ok());
-    for name in [other.display().to_string(), format!("tiny+{}", other.display())] {
-        let refusals = [
-            refused(place.load(&name)),
-            refused(block_on(place.host.show(&name))),
-            refused(block_on(place.host.tokenize(&name, "a"))),
-            refused(place.create(made_from(&name, "mine"))),
-        ];
-        for refusal in refusals {
-            assert!(refusal.starts_with(&format!("no model {name:?} in the store")), "{refusal}");
+    let absent = place.folder.path().join("absent.gguf");
+    // A folder with a model, which is known by what is in it.
+    let folder = place.folder.path().join("folder");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("config.json"), "{}").unwrap();
+    for path in [&other, &absent, &folder] {
+        for name in [path.display().to_string(), format!("tiny+{}", path.display())] {
+            let refusals = [
+                refused(place.load(&name)),
+                refused(block_on(place.host.show(&name))),
+                refused(block_on(place.host.tokenize(&name, "a"))),
+                refused(place.create(made_from(&name, "mine"))),
+                refused(block_on(place.host.unload(&name))),
+            ];
+            for refusal in refusals {
+                let hint = "only files that the server was started with can be asked for";
+                assert_eq!(refusal, format!("no model {name:?} in the store\nhint: {hint}"));
+            }
         }
-        assert!(place.host.loaded(&name, None).is_none());
     }
     let refusal = refused(place.load("smollm2:135m"));
     assert_eq!(refusal, "smollm2:135m is not in the store\nhint: pull it first: bantam pull smollm2:135m");
+}
+
+#[test]
+fn what_was_named_with_an_adapter_is_served_by_that_name_and_its_base_too() {
+    let mut place = place(None);
+    let lora = adapter(place.folder.path()).display().to_string();
+    let base = Tiny::default().write(place.folder.path()).display().to_string();
+    let names = [format!("tiny+{lora}"), format!("{base}+{lora}")];
+    place.reach_only(&[&names[0], &names[1]]);
+    for name in [&names[0], &names[1], &base] {
+        assert_eq!(place.load(name).unwrap().info().name, *name);
+    }
+    assert!(refused(place.load(&format!("{base}+{base}"))).contains("is no adapter"));
+    assert!(refused(place.load(&format!("{base}+/no/such"))).starts_with("no model "));
+}
+
+/// A name that is a path only because something is there: whether it is must not show.
+#[test]
+fn a_relative_name_is_refused_the_same_whether_something_is_there_or_not() {
+    let mut place = place(None);
+    place.reach_only(&[]);
+    for name in ["src/host", "src/absent"] {
+        let unknown = refused(place.load(name)).replace(name, "NAME");
+        assert_eq!(unknown, refused(place.load("no/such")).replace("no/such", "NAME"));
+    }
 }
 
 #[test]

@@ -153,15 +153,6 @@ impl ModelHost for ScriptedHost {
         })
     }
 
-    fn loaded(&self, name: &str, keep_alive: Option<KeepAlive>) -> Option<Arc<dyn ChatModel>> {
-        let mut inner = self.inner.lock().unwrap();
-        if !inner.loaded.contains(name) {
-            return None;
-        }
-        inner.kept.push((name.to_owned(), keep_alive));
-        inner.models.get(name).map(|model| Arc::clone(model) as Arc<dyn ChatModel>)
-    }
-
     fn load<'a>(
         &'a self,
         name: &'a str,
@@ -170,8 +161,13 @@ impl ModelHost for ScriptedHost {
     ) -> HostFuture<'a, Arc<dyn ChatModel>> {
         Box::pin(async move {
             let model = self.find(name)?;
-            let load_time = self.inner.lock().unwrap().load_time;
-            std::thread::sleep(load_time);
+            let (is_loaded, load_time) = {
+                let inner = self.inner.lock().unwrap();
+                (inner.loaded.contains(name), inner.load_time)
+            };
+            if !is_loaded {
+                std::thread::sleep(load_time);
+            }
             let mut inner = self.inner.lock().unwrap();
             inner.loaded.insert(name.to_owned());
             inner.kept.push((name.to_owned(), keep_alive));

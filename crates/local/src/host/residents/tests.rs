@@ -2,6 +2,7 @@
 
 use super::*;
 use chat::{Activity, ChatFuture, ChatRequest, ChatStream, ModelInfo};
+use futures::executor::block_on;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
@@ -88,11 +89,16 @@ struct Hands {
 
 impl World {
     fn load(&self, name: &str, memory: u64, keep: Option<KeepAlive>, hands: &Hands) -> Result<Shared, ChatError> {
-        self.residents.load(name, NEW, keep, &|| false, &mut |turn| {
+        self.ask(name, keep, &mut |turn| {
             turn.admit(memory, None, &|| Ok(()))?;
             self.loads.lock().unwrap().push(name.to_owned());
             Ok(loaded(name, memory, &hands.running, &hands.is_taken))
         })
+    }
+
+    /// Asks on this thread, for as long as somebody waits for it.
+    fn ask(&self, name: &str, keep: Option<KeepAlive>, make: &mut Make<'_>) -> Result<Shared, ChatError> {
+        block_on(self.residents.load(Ask { name, version: &|| NEW, keep, is_cancelled: &|| false }, make))
     }
 
     fn idle(&self, name: &str, memory: u64) -> Hands {
@@ -255,7 +261,7 @@ fn two_who_ask_for_one_model_share_its_load_or_its_error() {
         let begun = AtomicUsize::new(0);
         let go_on = AtomicBool::new(false);
         let ask = || {
-            world.residents.load("a", NEW, None, &|| false, &mut |turn| {
+            world.ask("a", None, &mut |turn| {
                 begun.fetch_add(1, Ordering::SeqCst);
                 until("told to go on", || go_on.load(Ordering::SeqCst));
                 turn.admit(10, None, &|| Ok(()))?;
@@ -289,7 +295,7 @@ fn loads_are_one_at_a_time_in_the_order_of_arrival() {
             let queued = world.residents.state().next_ticket;
             scope.spawn(|| {
                 let hands = Hands::default();
-                let outcome = world.residents.load(name, NEW, None, &|| false, &mut |_| {
+                let outcome = world.ask(name, None, &mut |_| {
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     world.loads.lock().unwrap().push(name.to_owned());
                     thread::sleep(Duration::from_millis(15));
@@ -311,7 +317,7 @@ fn who_leaves_the_queue_or_panics_blocks_nobody() {
     let (gone, go_on) = (AtomicBool::new(false), AtomicBool::new(false));
     thread::scope(|scope| {
         let first = scope.spawn(|| {
-            world.residents.load("a", NEW, None, &|| false, &mut |_| {
+            world.ask("a", None, &mut |_| {
                 until("told to go on", || go_on.load(Ordering::SeqCst));
                 panic!("inside of a load");
             })
@@ -319,7 +325,8 @@ fn who_leaves_the_queue_or_panics_blocks_nobody() {
         until("it loads", || world.residents.state().next_ticket == 1);
         let leaver = scope.spawn(|| {
             let is_gone = || gone.load(Ordering::SeqCst);
-            world.residents.load("b", NEW, None, &is_gone, &mut |_| Err(ChatError::Internal("not reached".to_owned())))
+            let ask = Ask { name: "b", version: &|| NEW, keep: None, is_cancelled: &is_gone };
+            block_on(world.residents.load(ask, &mut |_| Err(ChatError::Internal("not reached".to_owned()))))
         });
         until("it queues", || world.residents.state().next_ticket == 2);
         // This one waits for the leaver's load, and takes it over.
@@ -341,12 +348,11 @@ fn who_leaves_the_queue_or_panics_blocks_nobody() {
 fn other_files_under_a_name_are_loaded_anew() {
     let world = world(100);
     world.idle("a", 10);
-    let later = [Some(SystemTime::now()), None];
+    let later = [Some(FileState { written: SystemTime::now(), bytes: 1 }), None];
     assert!(world.residents.get("a", later, None).is_none() && world.residents.peek("a", later).is_none());
     let hands = Hands::default();
-    let made = world
-        .residents
-        .load("a", later, None, &|| false, &mut |_| Ok(loaded("a", 20, &hands.running, &hands.is_taken)));
+    let ask = Ask { name: "a", version: &|| later, keep: None, is_cancelled: &|| false };
+    let made = block_on(world.residents.load(ask, &mut |_| Ok(loaded("a", 20, &hands.running, &hands.is_taken))));
     assert!(made.is_ok() && world.residents.get("a", later, None).is_some());
     assert_eq!(world.residents.running()[0].memory_bytes, 20);
 }
@@ -357,7 +363,7 @@ fn a_base_stays_while_an_adapter_uses_it_and_takes_it_along() {
     world.idle("base", 50);
     let adapted = |needed: u64| {
         let hands = Hands::default();
-        let made = world.residents.load("base+x", NEW, None, &|| false, &mut |turn| {
+        let made = world.ask("base+x", None, &mut |turn| {
             turn.admit(needed, Some("base"), &|| Ok(()))?;
             Ok(Loaded { base: Some("base".to_owned()), ..loaded("base+x", needed, &hands.running, &hands.is_taken) })
         });
@@ -387,10 +393,87 @@ fn what_the_system_says_of_a_model_alone_is_the_error_where_nobody_can_go() {
     let world = world(100);
     world.idle("a", 10);
     let hands = Hands::default();
-    let refused = world.residents.load("b", NEW, None, &|| false, &mut |turn| {
+    let refused = world.ask("b", None, &mut |turn| {
         turn.admit(50, None, &|| Err(ChatError::Unloadable("b needs more than is free".to_owned())))?;
         Ok(loaded("b", 50, &hands.running, &hands.is_taken))
     });
     assert_eq!(refused.err().unwrap().to_string(), "b needs more than is free");
     assert_eq!(world.names(), Vec::<String>::new(), "what could go was unloaded first");
+}
+
+#[test]
+fn who_waits_for_the_load_of_another_holds_no_thread() {
+    let world = world(100);
+    let go_on = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            world.ask("a", None, &mut |turn| {
+                until("told to go on", || go_on.load(Ordering::SeqCst));
+                turn.admit(10, None, &|| Ok(()))?;
+                let hands = Hands::default();
+                Ok(loaded("a", 10, &hands.running, &hands.is_taken))
+            })
+        });
+        until("it loads", || world.residents.state().next_ticket == 1);
+        // All on this one thread, some of whom leave.
+        let ask = || Ask { name: "a", version: &|| NEW, keep: Some(KeepAlive::Forever), is_cancelled: &|| false };
+        let not_me = |_: &Turn<'_>| Err(ChatError::Internal("one load is enough".to_owned()));
+        let mut makes = [not_me; 500];
+        let mut waiting: Vec<_> = makes.iter_mut().map(|make| Box::pin(world.residents.load(ask(), make))).collect();
+        block_on(async {
+            for one in &mut waiting {
+                assert!(futures::poll!(one).is_pending());
+            }
+            waiting.truncate(400);
+            go_on.store(true, Ordering::SeqCst);
+            for one in waiting {
+                one.await.map(drop).unwrap();
+            }
+        });
+        first.join().unwrap().map(drop).unwrap();
+    });
+    assert_eq!(world.residents.state().next_ticket, 1, "nobody else loaded it");
+    assert_eq!(world.residents.running()[0].expires, None, "and each said how long it is to stay");
+}
+
+#[test]
+fn what_takes_the_place_of_a_resident_leaves_that_ones_memory_counted() {
+    let world = world(100);
+    let hands = world.idle("base", 60);
+    hands.is_taken.store(true, Ordering::SeqCst);
+    let made = world.ask("base+x", None, &mut |turn| {
+        let hands = Hands::default();
+        turn.put("base", loaded("base", 30, &hands.running, &hands.is_taken), NEW, None);
+        Ok(Loaded { base: Some("base".to_owned()), ..loaded("base+x", 1, &hands.running, &hands.is_taken) })
+    });
+    made.map(drop).unwrap();
+    assert_eq!(world.residents.state().taken(), 91, "the old one answers still");
+    hands.is_taken.store(false, Ordering::SeqCst);
+    assert_eq!(world.residents.state().taken(), 31);
+}
+
+#[test]
+fn what_is_replaced_while_its_load_waits_is_loaded_in_its_last_version() {
+    let world = world(100);
+    let (go_on, second) = (AtomicBool::new(false), AtomicU64::new(1));
+    let version = || [Some(FileState { written: SystemTime::UNIX_EPOCH, bytes: second.load(Ordering::SeqCst) }), None];
+    thread::scope(|scope| {
+        let first = scope.spawn(|| {
+            world.ask("a", None, &mut |_| {
+                until("told to go on", || go_on.load(Ordering::SeqCst));
+                Err(ChatError::Unloadable("damaged".to_owned()))
+            })
+        });
+        until("it loads", || world.residents.state().next_ticket == 1);
+        let waiting = scope.spawn(|| {
+            let ask = Ask { name: "b", version: &version, keep: None, is_cancelled: &|| false };
+            let hands = Hands::default();
+            block_on(world.residents.load(ask, &mut |_| Ok(loaded("b", 1, &hands.running, &hands.is_taken))))
+        });
+        until("it queues", || world.residents.state().next_ticket == 2);
+        second.store(2, Ordering::SeqCst);
+        go_on.store(true, Ordering::SeqCst);
+        assert!(first.join().unwrap().is_err() && waiting.join().unwrap().is_ok());
+    });
+    assert!(world.residents.peek("b", version()).is_some());
 }
