@@ -41,7 +41,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME", default_value = "default")]
     peer_model: String,
     /// The flags that the other server was started with, for the table
-    #[arg(long, value_name = "TEXT", default_value = "")]
+    #[arg(long, value_name = "TEXT", default_value = "", allow_hyphen_values = true)]
     peer_flags: String,
     /// The model of the store that Bantam serves
     #[arg(long, value_name = "NAME")]
