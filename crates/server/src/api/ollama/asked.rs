@@ -146,8 +146,8 @@ async fn only_load(app: &Arc<App>, context: &Context, shape: Shape, asked: Asked
             app.on_host(move |host| Box::pin(async move { host.show(&name).await })).await?;
         }
     } else {
-        let model = within(context, app.model(&asked.model, asked.keep_alive)).await??;
-        check_num_ctx(model.info(), asked.num_ctx)?;
+        // No option matters to it, `num_ctx` neither: the warnings say so.
+        within(context, app.model(&asked.model, asked.keep_alive)).await??;
     }
     let head =
         Head { shape, model: asked.model, began: context.began, load: began.elapsed(), warnings: asked.warnings };

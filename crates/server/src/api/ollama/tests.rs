@@ -217,7 +217,7 @@ async fn an_empty_request_is_checked_as_any_other() {
     for path in ["/api/generate", "/api/chat"] {
         for (body, expected) in [
             (beside("options", json!({"temprature": 1})), "options.temprature: unknown option"),
-            (beside("options", json!({"num_ctx": 1_000_000})), "options.num_ctx: the context of small holds"),
+            (beside("options", json!({"num_ctx": 0})), "options.num_ctx: expected a whole number of 1 or more"),
             (beside("format", json!("json")), "format: expected none"),
             (beside("think", json!("hard")), "think: expected true, false, or low"),
             (beside("top_logprobs", json!(2)), "top_logprobs: expected only where logprobs is true"),
@@ -225,9 +225,11 @@ async fn an_empty_request_is_checked_as_any_other() {
             let (status, error) = refused(&server, path, body).await;
             assert!(status == 400 && error.starts_with(expected), "{path}: {error}");
         }
-        let body = json!({"model": "small", "options": {"seed": 1, "num_gpu": 2}, "think": true, "shift": true});
+        // What is more than the model holds is none of a load's business, which evicts others before anybody knows.
+        let options = json!({"seed": 1, "num_gpu": 2, "num_ctx": 1_000_000});
+        let body = json!({"model": "small", "options": options, "think": true, "shift": true});
         let answer = server.post(path, body).await.json();
-        let names = ["options.seed", "options.num_gpu", "think", "shift"];
+        let names = ["options.seed", "options.num_gpu", "options.num_ctx", "think", "shift"];
         assert_eq!(answer["warnings"], json!(names.map(|name| format!("{name} has no effect here"))));
     }
     let (_, error) = refused(&server, "/api/generate", json!({"model": "small", "raw": true, "system": "a"})).await;
