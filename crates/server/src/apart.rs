@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::Notify;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 
 /// Told when the work can go on.
 #[derive(Default)]
@@ -23,6 +23,15 @@ impl ArcWake for Bell {
     fn wake_by_ref(bell: &Arc<Bell>) {
         // Kept where nobody waits yet: it may ring while the work is polled.
         bell.0.notify_one();
+    }
+}
+
+/// A poll on a thread that may be blocked. Dropped while it is still in the queue for one, it does not begin.
+struct Polling<T>(JoinHandle<T>);
+
+impl<T> Drop for Polling<T> {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -37,11 +46,11 @@ pub(crate) async fn apart<T: Send + 'static>(
     let bell = Arc::<Bell>::default();
     loop {
         let waker = waker(Arc::clone(&bell));
-        let polled = spawn_blocking(move || {
+        let mut polling = Polling(spawn_blocking(move || {
             let outcome = work.as_mut().poll(&mut Context::from_waker(&waker));
             (outcome, work)
-        });
-        match polled.await? {
+        }));
+        match (&mut polling.0).await? {
             (Poll::Ready(outcome), _) => return Ok(outcome),
             (Poll::Pending, rest) => work = rest,
         }
@@ -54,6 +63,7 @@ mod tests {
     use super::*;
     use futures::channel::oneshot;
     use futures::future::join_all;
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Duration;
 
     /// One thread for all that blocks: whoever held it while waiting would wait for ever.
@@ -74,6 +84,26 @@ mod tests {
             (waiting.await.unwrap().into_iter().map(Result::unwrap).sum::<u64>(), sent)
         });
         assert_eq!((sum, sent.is_ok()), (49 * 50 / 2, true));
+    }
+
+    #[test]
+    fn a_poll_that_nobody_waits_for_any_more_does_not_begin() {
+        let mut builder = tokio::runtime::Builder::new_current_thread();
+        let runtime = builder.max_blocking_threads(1).build().unwrap();
+        let (go, gone) = std::sync::mpsc::channel::<()>();
+        runtime.block_on(async {
+            let blocking = spawn_blocking(move || gone.recv());
+            let begun = Arc::new(AtomicBool::new(false));
+            let begins = Arc::clone(&begun);
+            let mut dropped = Box::pin(apart(Box::pin(async move { begins.store(true, Ordering::SeqCst) })));
+            assert!(futures::poll!(&mut dropped).is_pending());
+            drop(dropped);
+            go.send(()).unwrap();
+            blocking.await.unwrap().unwrap();
+            // Behind it in the queue.
+            spawn_blocking(|| ()).await.unwrap();
+            assert!(!begun.load(Ordering::SeqCst));
+        });
     }
 
     #[tokio::test]
