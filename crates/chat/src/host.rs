@@ -68,6 +68,8 @@ pub struct RunningModel {
     pub summary: ModelSummary,
     /// Bytes of memory: weights, KV pages and buffers.
     pub memory_bytes: u64,
+    /// The model in memory whose weights it uses, and whose activity tells of its requests too.
+    pub shares: Option<String>,
     /// When it will be unloaded unless somebody asks it again; none: never.
     pub expires: Option<SystemTime>,
     /// The model.

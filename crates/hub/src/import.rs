@@ -309,8 +309,12 @@ impl Importing<'_> {
     }
 }
 
-/// The files of a model at a path, and the name of each for a reader of the format; the one to open first.
-pub(crate) fn model_files(path: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
+/// The files of a model at a path, and the name of each for a reader of the format; the one to open first. Shards are named
+/// whether they are there or not.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn model_files(path: &Path) -> Result<Vec<(PathBuf, String)>, HubError> {
     if path.is_dir() { folder_files(path) } else { Ok(shards(path)) }
 }
 

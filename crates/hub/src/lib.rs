@@ -49,7 +49,7 @@ pub use error::HubError;
 pub use home::Home;
 pub use http::{RetryPolicy, use_our_tls};
 pub use hub::{Hub, HubOptions};
-pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped, bytes_at};
+pub use import::{Found, FoundModels, OTHER_STORES, OtherStore, Skipped, bytes_at, model_files};
 pub use manifest::{DigestOrigin, FileRole, Manifest, ManifestFile, OpeningMessage, Settings, UnknownFields};
 pub use model_ref::{Lookup, ModelRef};
 pub use progress::{Progress, Silent};

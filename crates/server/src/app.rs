@@ -9,9 +9,9 @@ use crate::keys::Keys;
 use crate::log::Logged;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
-use chat::{ChatModel, HostFuture, KeepAlive, ModelHost};
-use std::sync::Arc;
+use chat::{ChatModel, HostFuture, KeepAlive, ModelHost, PullProgress};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 /// Shared by all requests.
@@ -36,6 +36,30 @@ pub(crate) struct Place(Arc<App>);
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// Tells the log how a load goes, and the load whether the request that asked for it has gone.
+struct LoadProgress {
+    /// Held by the request as long as it waits.
+    asking: Weak<()>,
+}
+
+impl PullProgress for LoadProgress {
+    fn start(&self, file: &str, total_bytes: Option<u64>, done_bytes: u64) {
+        Logged.start(file, total_bytes, done_bytes);
+    }
+    fn advance(&self, bytes: u64) {
+        Logged.advance(bytes);
+    }
+    fn message(&self, text: &str) {
+        Logged.message(text);
+    }
+    fn finish(&self) {
+        Logged.finish();
+    }
+    fn is_cancelled(&self) -> bool {
+        self.asking.strong_count() == 0
     }
 }
 
@@ -82,20 +106,9 @@ impl App {
         self.under_way.load(Ordering::Acquire)
     }
 
-    /// The models that are in memory.
-    pub(crate) fn models(&self) -> Vec<Arc<dyn ChatModel>> {
-        self.host.running().into_iter().map(|one| one.model).collect()
-    }
-
     /// How long a client that finds no place had better wait.
     pub(crate) fn expected_wait(&self) -> Duration {
-        let (mut running, mut waiting) = (0, 0);
-        for model in self.models() {
-            let now = model.activity();
-            running += now.running;
-            waiting += now.waiting;
-        }
-        self.metrics.expected_wait(running, waiting)
+        self.metrics.expected_wait(&self.host.running())
     }
 
     /// A place for a request, or the refusal that all are taken.
@@ -110,7 +123,8 @@ impl App {
         Ok(place)
     }
 
-    /// The model of a name, loaded where it is not in memory. Waiting for it stops no other request.
+    /// The model of a name, loaded where it is not in memory. Waiting for it stops no other request. Where nobody waits for
+    /// it any more, a load that has not got its memory yet is left.
     pub(crate) async fn model(
         self: &Arc<App>,
         name: &str,
@@ -119,8 +133,9 @@ impl App {
         if name.is_empty() {
             return Err(Failure::field("model", "expected the name of a model, got none"));
         }
-        let owned = name.to_owned();
-        self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &Logged).await })).await
+        let (owned, asking) = (name.to_owned(), Arc::new(()));
+        let progress = LoadProgress { asking: Arc::downgrade(&asking) };
+        self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &progress).await })).await
     }
 
     /// Runs what may block for long on threads of its own; while it waits for others it holds none.

@@ -141,6 +141,20 @@ async fn the_deadline_ends_streams_and_loads_too() {
 }
 
 #[tokio::test]
+async fn a_load_that_nobody_waits_for_is_left() {
+    let server = Running::start().await;
+    server.host.add(Arc::new(ScriptedModel::named("endless")));
+    let body = || json!({"model": "endless", "input": "a"});
+    let late = [("x-request-timeout", "0.05")];
+    let answer = server.send(Method::POST, "/v1/embeddings", &late, body().to_string()).await;
+    assert_eq!(answer.status, 408, "{}", answer.text);
+    until("the load is left at the deadline", || server.host.left_loads() == 1).await;
+    let leaving = tokio::time::timeout(Duration::from_millis(50), server.post("/v1/embeddings", body())).await;
+    assert!(leaving.is_err() && server.host.left_loads() == 1);
+    until("the load is left with the client", || server.host.left_loads() == 2).await;
+}
+
+#[tokio::test]
 async fn a_client_that_leaves_a_stream_ends_it() {
     let server = Running::start().await;
     for (path, body) in [

@@ -219,7 +219,7 @@ async fn sweep(app: Arc<App>) {
         let app = Arc::clone(&app);
         let swept = tokio::task::spawn_blocking(move || {
             // What models have counted, before they go.
-            app.metrics.follow(&app.models());
+            app.metrics.follow(&app.host.running());
             app.host.unload_expired();
         });
         if let Err(error) = swept.await {

@@ -8,7 +8,7 @@ use crate::admit::Context;
 use crate::failure::Failure;
 use crate::log::Record;
 use axum::http::StatusCode;
-use chat::{Activity, ChatEvent, ChatModel, FinishReason, Usage};
+use chat::{Activity, ChatEvent, ChatModel, FinishReason, RunningModel, Usage};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -142,8 +142,8 @@ impl Families {
             prompt_lengths: "vllm:request_prompt_tokens", "Tokens of a prompt";
             answer_lengths: "vllm:request_generation_tokens", "Tokens of an answer";
             most_tokens: "vllm:request_params_max_tokens", "Tokens that a request allows its answer";
-            running: "vllm:num_requests_running", "Requests that are computed now";
-            waiting: "vllm:num_requests_waiting", "Requests that wait";
+            running: "vllm:num_requests_running", "Requests that are computed now, those through an adapter under its name";
+            waiting: "vllm:num_requests_waiting", "Requests that wait, those through an adapter under its name";
             pages_used: "vllm:kv_cache_usage_perc", "Share of the KV pages in use, from 0 to 1";
             prefix_queries: "vllm:prefix_cache_queries", "Tokens of prompts looked up in the prefix cache";
             prefix_hits: "vllm:prefix_cache_hits", "Those of them that were found";
@@ -191,26 +191,39 @@ impl Metrics {
         let _ = self.recent_milliseconds.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| Some(next(old)));
     }
 
-    /// How long a client that finds no place had better wait, where so many requests run and so many wait.
-    pub(crate) fn expected_wait(&self, running: usize, waiting: usize) -> Duration {
+    /// How long a client that finds no place had better wait, where these models are in memory.
+    pub(crate) fn expected_wait(&self, models: &[RunningModel]) -> Duration {
+        let (mut running, mut waiting) = (0, 0);
+        // What a model does through an adapter is in its base's counts.
+        for one in models.iter().filter(|one| one.shares.is_none()) {
+            let now = one.model.activity();
+            running += now.running;
+            waiting += now.waiting;
+        }
         expected_wait(Duration::from_millis(self.recent_milliseconds.load(Ordering::Relaxed)), running, waiting)
     }
 
     /// Takes over what these models, all that are in memory, have counted since the last time. To be called often enough
     /// that little is lost when a model is unloaded.
-    pub(crate) fn follow(&self, models: &[Arc<dyn ChatModel>]) {
+    pub(crate) fn follow(&self, models: &[RunningModel]) {
         let families = &self.families;
         let mut followed = self.followed.lock().unwrap_or_else(PoisonError::into_inner);
         followed.retain(|name, _| {
-            let is_here = models.iter().any(|model| model.info().name == *name);
+            let is_here = models.iter().any(|one| one.model.info().name == *name);
             if !is_here {
                 families.forget(&ModelLabel { model_name: name.clone() });
             }
             is_here
         });
-        for model in models {
-            let name = &model.info().name;
-            let now = model.activity();
+        let activities: Vec<Activity> = models.iter().map(|one| one.model.activity()).collect();
+        for (one, now) in models.iter().zip(&activities) {
+            let (model, name) = (&one.model, &one.model.info().name);
+            let own_name = Some(&one.summary.name);
+            // What it does through its adapters is under their names, so that the sum over all models is right.
+            let through = models.iter().zip(&activities).filter(|(other, _)| other.shares.as_ref() == own_name);
+            let (running, waiting) = through.fold((0, 0), |sum, (_, its)| (sum.0 + its.running, sum.1 + its.waiting));
+            let (running, waiting) = (now.running.saturating_sub(running), now.waiting.saturating_sub(waiting));
+            let now = Activity { running, waiting, ..*now };
             let known = followed.get(name).filter(|known| known.model.ptr_eq(&Arc::downgrade(model)));
             let before = known.map_or(Activity::default(), |known| known.activity);
             families.take(&ModelLabel { model_name: name.clone() }, &before, &now);
@@ -219,7 +232,7 @@ impl Metrics {
     }
 
     /// The page, with what these models do now.
-    pub(crate) fn page(&self, models: &[Arc<dyn ChatModel>]) -> String {
+    pub(crate) fn page(&self, models: &[RunningModel]) -> String {
         self.follow(models);
         let mut page = String::new();
         prometheus_client::encoding::text::encode(&mut page, &self.registry)
@@ -391,8 +404,8 @@ impl Drop for Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Reply, Running};
-    use chat::{ChatFuture, ChatRequest, ChatStream, ModelInfo};
+    use crate::testing::{Reply, Running, ScriptedHost, ScriptedModel};
+    use chat::{ChatFuture, ChatRequest, ChatStream, ModelHost, ModelInfo};
     use serde_json::json;
 
     /// A model that only counts.
@@ -413,10 +426,18 @@ mod tests {
         }
     }
 
-    fn counting(prefix_hits: u64, preemptions: u64) -> Arc<dyn ChatModel> {
-        let info = crate::testing::ScriptedModel::named("small").info.clone();
+    fn running(name: &str, shares: Option<&str>, activity: Activity) -> RunningModel {
+        let info = ScriptedModel::named(name).info.clone();
+        let [one] = &ScriptedHost::of(Arc::new(ScriptedModel::named(name))).running()[..] else {
+            panic!("one is there")
+        };
+        let shares = shares.map(str::to_owned);
+        RunningModel { shares, model: Arc::new(Counting { info, activity }), ..one.clone() }
+    }
+
+    fn counting(prefix_hits: u64, preemptions: u64) -> RunningModel {
         let pages = Activity { pages: 10, free_pages: 3, cached_pages: 2, running: 4, ..Activity::default() };
-        Arc::new(Counting { info, activity: Activity { prefix_hits, preemptions, prefix_queries: 100, ..pages } })
+        running("small", None, Activity { prefix_hits, preemptions, prefix_queries: 100, ..pages })
     }
 
     fn value(page: &str, sample: &str) -> Option<f64> {
@@ -441,7 +462,7 @@ mod tests {
         let hits = "vllm:prefix_cache_hits_total{model_name=\"small\"}";
         let running = "vllm:num_requests_running{model_name=\"small\"}";
         let first = counting(40, 1);
-        let page = metrics.page(&[Arc::clone(&first)]);
+        let page = metrics.page(std::slice::from_ref(&first));
         assert_eq!((value(&page, hits), value(&page, running)), (Some(40.0), Some(4.0)), "{page}");
         assert_eq!(value(&page, "vllm:kv_cache_usage_perc{model_name=\"small\"}"), Some(0.5));
         let page = metrics.page(&[first]);
@@ -452,6 +473,30 @@ mod tests {
         assert_eq!(value(&page, "vllm:num_preemptions_total{model_name=\"small\"}"), Some(1.0));
         let page = metrics.page(&[]);
         assert_eq!((value(&page, hits), value(&page, running)), (Some(47.0), None), "it has no state any more");
+    }
+
+    #[test]
+    fn a_request_through_an_adapter_is_counted_once() {
+        let doing = |running, waiting| Activity { running, waiting, ..Activity::default() };
+        let models = [
+            running("base", None, doing(7, 2)),
+            running("base+a", Some("base"), doing(4, 2)),
+            running("base+b", Some("base"), doing(1, 0)),
+            running("other", None, doing(1, 1)),
+        ];
+        let metrics = Metrics::default();
+        metrics.note_duration(Duration::from_secs(20));
+        let (turns, there) = (4.0, 11.0);
+        assert_eq!(metrics.expected_wait(&models), Duration::from_secs(20).mul_f64(turns / there));
+        let page = metrics.page(&models);
+        let of = |what: &str| {
+            let value = |one: &RunningModel| {
+                let name = &one.model.info().name;
+                value(&page, &format!("vllm:num_requests_{what}{{model_name=\"{name}\"}}")).unwrap()
+            };
+            models.iter().map(value).collect::<Vec<_>>()
+        };
+        assert_eq!((of("running"), of("waiting")), (vec![2.0, 4.0, 1.0, 1.0], vec![0.0, 2.0, 0.0, 1.0]));
     }
 
     #[tokio::test]

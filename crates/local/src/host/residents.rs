@@ -124,8 +124,15 @@ struct Leaving {
     is_taken: Box<dyn Fn() -> bool + Send + Sync>,
 }
 
+/// What a load came to, of these files.
+#[derive(Clone)]
+struct Told {
+    version: Version,
+    result: Result<Shared, ChatError>,
+}
+
 /// What a load under way comes to, for all who wait for it. Cancelled: it was given up before it began.
-type Outcome = future::Shared<oneshot::Receiver<Result<Shared, ChatError>>>;
+type Outcome = future::Shared<oneshot::Receiver<Told>>;
 
 #[derive(Default)]
 struct State {
@@ -208,8 +215,9 @@ pub(crate) struct Residents {
 /// Whoever asked, at the door.
 enum Entered {
     Found(Shared),
-    Together(Outcome),
-    First(oneshot::Sender<Result<Shared, ChatError>>, u64),
+    /// Somebody loads it; and the files as they are now, which need not be those that are loaded.
+    Together(Outcome, Version),
+    First(oneshot::Sender<Told>, u64),
 }
 
 /// Somebody who asks for a model.
@@ -271,6 +279,7 @@ impl Residents {
             RunningModel {
                 summary: ModelSummary { loaded: true, ..resident.loaded.summary.clone() },
                 memory_bytes: resident.loaded.memory,
+                shares: resident.loaded.base.clone(),
                 expires: expires.and_then(|left| today.checked_add(left)),
                 model: Arc::clone(&resident.loaded.shared.model),
             }
@@ -315,25 +324,27 @@ impl Residents {
         loop {
             match self.enter(&ask) {
                 Entered::Found(shared) => return Ok(shared),
-                Entered::Together(_) if (ask.is_cancelled)() => return Err(given_up(ask.name)),
-                Entered::Together(outcome) => {
-                    if let Ok(result) = outcome.await {
-                        let shared = result?;
+                Entered::Together(..) if (ask.is_cancelled)() => return Err(given_up(ask.name)),
+                Entered::Together(outcome, version) => match outcome.await {
+                    Ok(told) if told.version == version => {
+                        let shared = told.result?;
                         self.state().touch(ask.name, ask.keep, (self.clock)());
                         return Ok(shared);
                     }
-                    // Whoever was to load it has gone: it is up to us.
-                }
+                    // Of other files than we saw, or whoever was to load it has gone: once more.
+                    Ok(_) | Err(_) => {}
+                },
                 Entered::First(tell, ticket) => {
                     let turn = Turn { residents: self, ask: &ask, ticket };
-                    let result = turn.take(make);
+                    let taken = turn.take(make);
                     // Out of the queue before anybody is woken, who would find this load in it; in a panic too.
                     drop(turn);
+                    let told = taken?;
                     // Where whoever asked has gone, nothing is told, and the next of those who wait takes over.
-                    if result.is_ok() || !(ask.is_cancelled)() {
-                        let _ = tell.send(result.clone());
+                    if told.result.is_ok() || !(ask.is_cancelled)() {
+                        let _ = tell.send(told.clone());
                     }
-                    return result;
+                    return told.result;
                 }
             }
         }
@@ -347,7 +358,7 @@ impl Residents {
             return Entered::Found(shared);
         }
         if let Some(outcome) = state.loading.get(ask.name) {
-            return Entered::Together(outcome.clone());
+            return Entered::Together(outcome.clone(), version);
         }
         let ((tell, outcome), ticket) = (oneshot::channel(), state.next_ticket);
         state.next_ticket += 1;
@@ -376,12 +387,16 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// Waits for the front of the queue, and loads.
-    fn take(&self, make: &mut Make<'_>) -> Result<Shared, ChatError> {
+    /// Waits for the front of the queue, and loads; an error where it was left before.
+    fn take(&self, make: &mut Make<'_>) -> Result<Told, ChatError> {
         self.wait_for_front()?;
-        let Ask { name, keep, .. } = *self.ask;
         // As it is now: the wait may have been long. What is written from here on is another version.
         let version = (self.ask.version)();
+        Ok(Told { version, result: self.make(version, make) })
+    }
+
+    fn make(&self, version: Version, make: &mut Make<'_>) -> Result<Shared, ChatError> {
+        let Ask { name, keep, .. } = *self.ask;
         let mut state = self.residents.state();
         // It may have been running dry, and was spared.
         if let Some(shared) = state.find(name, version, keep, (self.residents.clock)()) {

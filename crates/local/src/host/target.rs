@@ -138,7 +138,7 @@ fn state(hub: &Hub, reference: &ModelRef) -> Option<FileState> {
     match reference {
         ModelRef::Path(path) => FileState::of(path),
         // Bytes in the store are never replaced: what is under a name changes with its manifest.
-        named => hub.store().modified(&named.store_name()).map(|written| FileState { written, bytes: 0 }),
+        named => hub.store().modified(&named.store_name()).map(FileState::written),
     }
 }
 

@@ -30,6 +30,8 @@ struct Inner {
     load_time: Duration,
     /// Pulls that ended because nobody waited for them.
     left_pulls: usize,
+    /// Loads that ended because nobody waited for them.
+    left_loads: usize,
 }
 
 impl ScriptedHost {
@@ -64,6 +66,11 @@ impl ScriptedHost {
     /// Pulls that ended because nobody waited for them.
     pub(crate) fn left_pulls(&self) -> usize {
         self.inner.lock().unwrap().left_pulls
+    }
+
+    /// Loads that ended because nobody waited for them.
+    pub(crate) fn left_loads(&self) -> usize {
+        self.inner.lock().unwrap().left_loads
     }
 
     fn find(&self, name: &str) -> Result<Arc<ScriptedModel>, ChatError> {
@@ -122,6 +129,7 @@ impl ModelHost for ScriptedHost {
         let running = |(name, model): (String, Arc<ScriptedModel>)| RunningModel {
             summary: self.summary(&name, &model),
             memory_bytes: 8000,
+            shares: name.split_once('+').map(|(base, _)| base.to_owned()),
             expires: Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000)),
             model,
         };
@@ -153,14 +161,22 @@ impl ModelHost for ScriptedHost {
         })
     }
 
+    /// One that is called `endless` is loaded for as long as somebody waits for it.
     fn load<'a>(
         &'a self,
         name: &'a str,
         keep_alive: Option<KeepAlive>,
-        _: &'a dyn PullProgress,
+        progress: &'a dyn PullProgress,
     ) -> HostFuture<'a, Arc<dyn ChatModel>> {
         Box::pin(async move {
             let model = self.find(name)?;
+            if name == "endless" {
+                while !progress.is_cancelled() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                self.inner.lock().unwrap().left_loads += 1;
+                return Err(ChatError::Unavailable("nobody waits for it".to_owned()));
+            }
             let (is_loaded, load_time) = {
                 let inner = self.inner.lock().unwrap();
                 (inner.loaded.contains(name), inner.load_time)

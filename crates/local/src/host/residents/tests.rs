@@ -116,6 +116,11 @@ impl World {
     }
 }
 
+/// The version of files that were written so long after the epoch.
+fn written_at(seconds: u64) -> Version {
+    [Some(FileState::written(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))), None]
+}
+
 /// Waits for something that another thread does.
 fn until(what: &str, is_so: impl Fn() -> bool) {
     let end = Instant::now() + Duration::from_secs(20);
@@ -348,7 +353,7 @@ fn who_leaves_the_queue_or_panics_blocks_nobody() {
 fn other_files_under_a_name_are_loaded_anew() {
     let world = world(100);
     world.idle("a", 10);
-    let later = [Some(FileState { written: SystemTime::now(), bytes: 1 }), None];
+    let later = [Some(FileState::written(SystemTime::now())), None];
     assert!(world.residents.get("a", later, None).is_none() && world.residents.peek("a", later).is_none());
     let hands = Hands::default();
     let ask = Ask { name: "a", version: &|| later, keep: None, is_cancelled: &|| false };
@@ -456,7 +461,7 @@ fn what_takes_the_place_of_a_resident_leaves_that_ones_memory_counted() {
 fn what_is_replaced_while_its_load_waits_is_loaded_in_its_last_version() {
     let world = world(100);
     let (go_on, second) = (AtomicBool::new(false), AtomicU64::new(1));
-    let version = || [Some(FileState { written: SystemTime::UNIX_EPOCH, bytes: second.load(Ordering::SeqCst) }), None];
+    let version = || written_at(second.load(Ordering::SeqCst));
     thread::scope(|scope| {
         let first = scope.spawn(|| {
             world.ask("a", None, &mut |_| {
@@ -476,4 +481,37 @@ fn what_is_replaced_while_its_load_waits_is_loaded_in_its_last_version() {
         assert!(first.join().unwrap().is_err() && waiting.join().unwrap().is_ok());
     });
     assert!(world.residents.peek("b", version()).is_some());
+}
+
+/// Who comes while the old files are loaded gets the new ones, and not the error of the old ones either.
+#[test]
+fn who_joins_a_load_of_files_that_were_replaced_since_gets_the_new_ones() {
+    for fails in [false, true] {
+        let world = world(100);
+        let (begun, go_on, second) = (AtomicBool::new(false), AtomicBool::new(false), AtomicU64::new(1));
+        let version = || written_at(second.load(Ordering::SeqCst));
+        let ask = |memory: u64, fails: bool| {
+            let ask = Ask { name: "a", version: &version, keep: None, is_cancelled: &|| false };
+            let hands = Hands::default();
+            block_on(world.residents.load(ask, &mut |_| {
+                begun.store(true, Ordering::SeqCst);
+                until("told to go on", || go_on.load(Ordering::SeqCst));
+                match fails {
+                    true => Err(ChatError::Unloadable("damaged".to_owned())),
+                    false => Ok(loaded("a", memory, &hands.running, &hands.is_taken)),
+                }
+            }))
+        };
+        thread::scope(|scope| {
+            let first = scope.spawn(|| ask(1, fails));
+            until("the old files are loaded", || begun.load(Ordering::SeqCst));
+            second.store(2, Ordering::SeqCst);
+            let joining = scope.spawn(|| ask(2, false));
+            thread::sleep(Duration::from_millis(30));
+            go_on.store(true, Ordering::SeqCst);
+            assert_eq!(first.join().unwrap().is_err(), fails);
+            assert_eq!(joining.join().unwrap().unwrap().model.info().weight_bytes, 2);
+        });
+        assert!(world.residents.peek("a", version()).is_some());
+    }
 }

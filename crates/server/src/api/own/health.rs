@@ -68,5 +68,5 @@ async fn ready(State(app): State<Arc<App>>) -> (StatusCode, Json<Value>) {
 
 async fn metrics(State(app): State<Arc<App>>) -> impl IntoResponse {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, content_type)], app.metrics.page(&app.models()))
+    ([(CONTENT_TYPE, content_type)], app.metrics.page(&app.host.running()))
 }
