@@ -10,7 +10,9 @@
 //!
 //! Top-p and min-p therefore look at the probabilities before temperature. The draw takes one number that depends on
 //! (seed, position) alone, so a sequence says the same alone, in a batch, or taken up again later.
-//! Nothing here sorts the vocabulary: the few candidates that matter are selected first, in time linear in `V`.
+//! Nothing here sorts the vocabulary: the few candidates that matter are selected first, in time linear in `V`. With top-k,
+//! the usual case, that is one pass that the compiler turns into vector instructions: of the highest logit of each block of
+//! the vocabulary the k-th highest is a bound, for at least k logits reach it, so only blocks that reach it are looked at.
 //!
 //! Read next: `engine`, the only caller.
 
@@ -112,13 +114,18 @@ fn by_likelihood(a: &Candidate, b: &Candidate) -> Ordering {
     b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token))
 }
 
+/// Logits of which the highest is kept, to pass over them all where it is too low.
+const BLOCK: usize = 32;
+
 /// How many candidates are selected at first where the settings do not bound them.
 const FIRST_SELECTION: usize = 256;
 
 /// Chooses tokens; holds only scratch memory, no state.
 #[derive(Debug, Default)]
 pub struct Sampler {
-    logits: Vec<f32>,           // [V] after bias, mask and penalties
+    logits: Vec<f32>,           // [V] after bias, mask and penalties, where any is on
+    highest: Vec<f32>,          // of each block
+    bounds: Vec<f32>,           // the same, in another order
     candidates: Vec<Candidate>, // up to V
     counts: HashMap<u32, u32>,
 }
@@ -138,46 +145,57 @@ impl Sampler {
         tokens: &[u32],
         prompt_len: usize,
     ) -> Result<u32, BrokenLogits> {
-        if logits.iter().any(|logit| logit.is_nan() || *logit == f32::INFINITY) {
+        if has_broken(logits) {
             return Err(BrokenLogits);
         }
-        self.logits.clear();
-        self.logits.extend_from_slice(logits);
+        if sampling.logit_bias.is_empty() && mask.is_none() && !sampling.has_penalties() {
+            return self.choose_of(logits, sampling, tokens);
+        }
+        let mut changed = std::mem::take(&mut self.logits);
+        changed.clear();
+        changed.extend_from_slice(logits);
         for &(token, bias) in &sampling.logit_bias {
-            if let Some(logit) = self.logits.get_mut(token as usize) {
+            if let Some(logit) = changed.get_mut(token as usize) {
                 *logit += bias;
             }
         }
         if let Some(mask) = mask {
-            for (token, logit) in (0_u32..).zip(&mut self.logits) {
+            for (token, logit) in (0_u32..).zip(&mut changed) {
                 if !mask.allows(token) {
                     *logit = f32::NEG_INFINITY;
                 }
             }
         }
         if sampling.has_penalties() {
-            self.penalise(sampling, tokens, prompt_len);
+            self.penalise(&mut changed, sampling, tokens, prompt_len);
         }
+        let chosen = self.choose_of(&changed, sampling, tokens);
+        self.logits = changed;
+        chosen
+    }
+
+    /// The rest of the chain, from logits that are final.
+    fn choose_of(&mut self, logits: &[f32], sampling: &Sampling, tokens: &[u32]) -> Result<u32, BrokenLogits> {
         if sampling.temperature == 0.0 || sampling.top_k == 1 {
-            return most_likely(&self.logits);
+            return most_likely(logits);
         }
         let drawn = uniform(sampling.seed, tokens.len() as u64);
-        self.keep_likely(sampling)?;
+        self.keep_likely(logits, sampling)?;
         self.draw(sampling.temperature, drawn)
     }
 
     /// Applies the three penalties: repeat over the recent tokens, presence and frequency over the generated ones.
-    fn penalise(&mut self, sampling: &Sampling, tokens: &[u32], prompt_len: usize) {
+    fn penalise(&mut self, logits: &mut [f32], sampling: &Sampling, tokens: &[u32], prompt_len: usize) {
         let recent = &tokens[tokens.len().saturating_sub(sampling.repeat_last_n)..];
         self.count(recent);
         for &token in self.counts.keys() {
-            if let Some(logit) = self.logits.get_mut(token as usize) {
+            if let Some(logit) = logits.get_mut(token as usize) {
                 *logit = if *logit > 0.0 { *logit / sampling.repeat_penalty } else { *logit * sampling.repeat_penalty };
             }
         }
         self.count(&tokens[prompt_len..]);
         for (&token, &count) in &self.counts {
-            if let Some(logit) = self.logits.get_mut(token as usize) {
+            if let Some(logit) = logits.get_mut(token as usize) {
                 *logit -= sampling.presence_penalty + sampling.frequency_penalty * count as f32;
             }
         }
@@ -191,15 +209,9 @@ impl Sampler {
     }
 
     /// Leaves in `candidates` what top-k, top-p and min-p keep: sorted by likelihood if any of them is on, else by id.
-    fn keep_likely(&mut self, sampling: &Sampling) -> Result<(), BrokenLogits> {
+    fn keep_likely(&mut self, logits: &[f32], sampling: &Sampling) -> Result<(), BrokenLogits> {
+        self.find_candidates(logits, sampling.top_k);
         let candidates = &mut self.candidates;
-        candidates.clear();
-        candidates.extend(
-            (0_u32..)
-                .zip(&self.logits)
-                .filter(|(_, logit)| **logit > f32::NEG_INFINITY)
-                .map(|(token, &logit)| Candidate { token, logit }),
-        );
         if candidates.is_empty() {
             return Err(BrokenLogits);
         }
@@ -226,6 +238,27 @@ impl Sampler {
             candidates.sort_unstable_by(by_likelihood);
         }
         Ok(())
+    }
+
+    /// Puts into `candidates`, by id, every token that is possible and may be among the `top_k` most likely, if that is not 0.
+    fn find_candidates(&mut self, logits: &[f32], top_k: usize) {
+        let Sampler { highest, bounds, candidates, .. } = self;
+        candidates.clear();
+        let (mut lowest, blocks) = (f32::NEG_INFINITY, logits.len().div_ceil(BLOCK));
+        highest.clear();
+        if (1..=blocks).contains(&top_k) {
+            highest.extend(logits.chunks(BLOCK).map(highest_of));
+            bounds.clone_from(highest);
+            lowest = *bounds.select_nth_unstable_by(top_k - 1, |a, b| b.total_cmp(a)).1;
+        }
+        for (index, block) in logits.chunks(BLOCK).enumerate() {
+            if highest.get(index).is_some_and(|&highest| highest < lowest) {
+                continue;
+            }
+            let reaches = |logit: f32| logit >= lowest && logit > f32::NEG_INFINITY;
+            let found = ((index * BLOCK) as u32..).zip(block).filter(|(_, logit)| reaches(**logit));
+            candidates.extend(found.map(|(token, &logit)| Candidate { token, logit }));
+        }
     }
 
     /// Draws one of the candidates with `drawn` in [0, 1), by the inverse of the cumulative distribution.
@@ -277,17 +310,28 @@ fn keep_mass(candidates: &mut Vec<Candidate>, mass_wanted: f64, weight: impl Fn(
     }
 }
 
+/// Whether a logit is NaN or +infinity.
+fn has_broken(logits: &[f32]) -> bool {
+    // No early end inside a block: each is a few vector instructions.
+    logits.chunks(BLOCK).any(|block| block.iter().fold(false, |broken, logit| broken | !(*logit < f32::INFINITY)))
+}
+
+/// The highest of some logits, none of which is NaN.
+fn highest_of(logits: &[f32]) -> f32 {
+    // Lanes that do not wait for each other.
+    let mut lanes = [f32::NEG_INFINITY; 8];
+    let higher = |a: f32, b: f32| if a > b { a } else { b };
+    for chunk in logits.chunks(8) {
+        lanes.iter_mut().zip(chunk).for_each(|(lane, &logit)| *lane = higher(*lane, logit));
+    }
+    lanes.into_iter().fold(f32::NEG_INFINITY, higher)
+}
+
 /// The most likely token, of equals the lowest id.
 fn most_likely(logits: &[f32]) -> Result<u32, BrokenLogits> {
-    let mut best = None;
-    let mut highest = f32::NEG_INFINITY;
-    for (token, &logit) in (0_u32..).zip(logits) {
-        if logit > highest {
-            highest = logit;
-            best = Some(token);
-        }
-    }
-    best.ok_or(BrokenLogits)
+    let highest = highest_of(logits);
+    let first = logits.iter().position(|&logit| logit == highest).filter(|_| highest > f32::NEG_INFINITY);
+    first.map(|token| token as u32).ok_or(BrokenLogits)
 }
 
 /// A number in [0, 1) that depends on its arguments alone: the SplitMix64 finaliser (Steele, Lea, Flood, "Fast

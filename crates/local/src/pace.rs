@@ -39,7 +39,7 @@ const SOON: usize = 4;
 const FIRST_TOKENS: usize = 16;
 
 /// After so many steps without prompts somebody reads, whatever the last piece took.
-const LONGEST_WAIT: f32 = 8.0;
+const LONGEST_WAIT: u32 = 8;
 
 /// So many steps alone may be missing to the price of the next piece: no figure is exact.
 const SLACK: f32 = 0.25;
@@ -68,6 +68,8 @@ pub(crate) struct Pace {
     mean: f32,
     /// Steps with prompts since the last that had none.
     since_alone: u32,
+    /// Steps for which those who have prompts to read have waited.
+    waited: u32,
     /// Tokens of prompts that the last step with both could have had.
     last_choice: usize,
 }
@@ -76,7 +78,7 @@ impl Pace {
     /// For steps of at most `full` tokens in which at most `sequences` generate.
     pub(crate) fn new(full: usize, sequences: usize) -> Pace {
         let alone = vec![None; sequences + 1];
-        Pace { full, alone, token: None, credit: 0.0, mean: MEAN, since_alone: 0, last_choice: FIRST_TOKENS }
+        Pace { full, alone, token: None, credit: 0.0, mean: MEAN, since_alone: 0, waited: 0, last_choice: FIRST_TOKENS }
     }
 
     /// What the next step may have.
@@ -89,7 +91,9 @@ impl Pace {
         self.mean = if is_soon_over { (MEAN * crowd).clamp(MEAN, MOST) } else { MEAN };
         let alone = self.alone_of(demand.decodes);
         let must_wait = self.credit < -SLACK * alone.unwrap_or(0.0) || self.since_alone >= STALE;
-        let prompt_tokens = if must_wait { 0 } else { self.piece(alone) };
+        let waits = must_wait && self.waited < LONGEST_WAIT;
+        self.waited = if waits && demand.prompts > 0 { self.waited + 1 } else { 0 };
+        let prompt_tokens = if waits { 0 } else { self.piece(alone) };
         Budget { tokens: self.full, prompt_tokens }
     }
 
@@ -140,8 +144,7 @@ impl Pace {
         // Where nothing seems to be added, the step with nobody who reads was the disturbed one.
         let added = (seconds - alone).max(0.02 * seconds);
         self.token = Some(learnt(self.token, added / prompt_tokens as f32));
-        let earned = (self.mean - 1.0) * alone;
-        self.credit = (self.credit + earned - added).clamp(-LONGEST_WAIT * earned, 0.0);
+        self.credit = (self.credit + (self.mean - 1.0) * alone - added).min(0.0);
     }
 }
 
@@ -266,11 +269,13 @@ mod tests {
         let (mut waited, mut read) = (0, 0);
         for step in 0..1_000 {
             let decodes = 1 + step % 70;
-            let prompt_tokens = pace.budget(demand(decodes)).prompt_tokens;
+            let prompts = if step % 50 < 25 { 31 } else { 1 };
+            let prompt_tokens = pace.budget(Demand { decodes, prompts, prompt_tokens: 600 }).prompt_tokens;
             waited = if prompt_tokens == 0 { waited + 1 } else { 0 };
             read += usize::from(prompt_tokens > 0);
-            assert!(waited <= 9, "{waited} steps");
-            pace.tell(StepShape { decodes, prompt_tokens }, if prompt_tokens == 0 { 0.1 } else { 100.0 });
+            assert!(waited <= LONGEST_WAIT, "{waited} steps");
+            let alone = if step % 3 == 0 { 0.001 } else { 0.1 };
+            pace.tell(StepShape { decodes, prompt_tokens }, if prompt_tokens == 0 { alone } else { 100.0 });
         }
         assert!((100..300).contains(&read), "{read}");
     }

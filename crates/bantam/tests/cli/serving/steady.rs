@@ -51,6 +51,7 @@ impl Stream {
                 if count == 0 || text.contains("data: [DONE]") || text.starts_with("HTTP/1.1 429 ") {
                     return;
                 }
+                assert!(!text.starts_with("HTTP/1.1 ") || text.starts_with("HTTP/1.1 200 "), "{text}");
                 times.lock().unwrap().extend(text.matches("data: {").map(|_| now));
             }
         });
@@ -114,7 +115,7 @@ fn long_prompt(model: &str, seed: u64) -> Value {
 
 #[test]
 #[ignore = "measures: `cargo xtask verify steady` runs it alone"]
-fn a_long_prompt_slows_streams_by_less_than_three_times() {
+fn a_long_prompt_leaves_most_gaps_of_a_stream_as_they_are() {
     for model in [CHAT, TOOLS] {
         let Some(home) = store(&[model]) else { return };
         let server = serving(&home, &[model]);
@@ -149,7 +150,8 @@ fn a_long_prompt_slows_streams_by_less_than_three_times() {
                 "{model}: {quiet} s between tokens alone, {mean} s in the mean beside a long prompt"
             );
             assert!(quiet > 1e-4 && median > 1e-4, "tokens came together: these are no gaps between steps");
-            assert!(median < 3.0 * quiet, "{model}: {quiet} s between tokens alone, {median} s beside a long prompt");
+            // Most steps have no piece of the prompt, and cost what they always do at that depth.
+            assert!(median < 2.0 * quiet, "{model}: {quiet} s between tokens alone, {median} s beside a long prompt");
         }
     }
 }
