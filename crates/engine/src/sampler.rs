@@ -313,7 +313,8 @@ fn keep_mass(candidates: &mut Vec<Candidate>, mass_wanted: f64, weight: impl Fn(
 /// Whether a logit is NaN or +infinity.
 fn has_broken(logits: &[f32]) -> bool {
     // No early end inside a block: each is a few vector instructions.
-    logits.chunks(BLOCK).any(|block| block.iter().fold(false, |broken, logit| broken | !(*logit < f32::INFINITY)))
+    let is_broken = |logit: &f32| logit.is_nan() | (*logit == f32::INFINITY);
+    logits.chunks(BLOCK).any(|block| block.iter().fold(false, |broken, logit| broken | is_broken(logit)))
 }
 
 /// The highest of some logits, none of which is NaN.
