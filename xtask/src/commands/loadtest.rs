@@ -1,8 +1,8 @@
 //! `cargo xtask loadtest`: many clients at once against Bantam and against another server, in one run.
 //!
 //! Each client asks, reads its answer to the end and asks again (a closed loop). All prompts begin with the same system text
-//! and go on with words of their own; every answer is streamed. The servers take turns, so that whatever else the machine does
-//! falls on both. Speeds count generated tokens, as the servers report them, over the time from the first request to the
+//! and go on with words of their own; every answer is streamed. The system text is new in each turn, or has been read before
+//! by whatever keeps texts in a server (`--system`). The servers take turns, so that whatever else the machine does falls on both. Speeds count generated tokens, as the servers report them, over the time from the first request to the
 //! last answer. What was measured is kept in `bench/load/`, from which the table in README.md is written.
 //!
 //! Read next: `loadtest/client.rs`, one request; `loadtest/results.rs`, what is kept.
@@ -21,7 +21,7 @@ use super::bench::results::{cpu_name, today};
 use super::bench::tools::Bantam;
 use super::{readme, say};
 use client::{Answer, Asking, Prompts};
-use results::{Row, Turn};
+use results::{Row, SystemText, Turn};
 
 pub(super) use results::table;
 
@@ -49,6 +49,10 @@ pub(crate) struct Args {
     /// Threads that Bantam computes with; the default is what it chooses
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// The system text that all prompts begin with: new in each turn, or known from a turn that is not measured. Some servers
+    /// keep a text once for each slot, and read it as often when it is new
+    #[arg(long, value_enum, default_value_t = SystemText::New)]
+    system: SystemText,
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
@@ -72,20 +76,28 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let server = Server::start(&bantam, args)?;
     let peer = args.peer.trim_end_matches('/').to_owned();
     let peer_version = client::version(&peer).unwrap_or_else(|| "unknown version".to_owned());
-    let ours = Asking { url: server.url.clone(), model: args.model.clone(), generate: args.generate };
-    let theirs = Asking { url: peer, model: args.peer_model.clone(), generate: args.generate };
+    let ours = Asking::of(&server.url, &args.model, args.generate)?;
+    let theirs = Asking::of(&peer, &args.peer_model, args.generate)?;
     let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
-    for turn in 1..=args.repeat {
-        // Other words in every turn and of every server, so that only the system text is known already.
-        let seed = u64::from(turn) << 32;
-        their_turns.push(load(&theirs, args, seed).with_context(|| args.peer_name.clone())?);
-        our_turns.push(load(&ours, args, seed | 1 << 31).context("bantam")?);
+    let first = if args.system == SystemText::Known { 0 } else { 1 };
+    for turn in first..=args.repeat {
+        // Other words in every turn, so that of the prompts at most the system text is known already.
+        let system = if args.system == SystemText::Known { 0 } else { u64::from(turn) };
+        let prompts = Prompts::new(u64::from(turn) << 32, system);
+        let their_turn = load(&theirs, args, &prompts).with_context(|| args.peer_name.clone())?;
+        let our_turn = load(&ours, args, &prompts).context("bantam")?;
+        if turn == 0 {
+            continue;
+        }
+        their_turns.push(their_turn);
+        our_turns.push(our_turn);
         let (theirs, ours) = (&their_turns[their_turns.len() - 1], &our_turns[our_turns.len() - 1]);
         say(&format!("{turn}/{}: {} {}; bantam {}", args.repeat, args.peer_name, theirs.line(), ours.line()));
     }
     drop(server);
     let row = Row {
         model: args.model.clone(),
+        system: args.system,
         clients: args.clients as usize,
         generate: args.generate,
         date: today(),
@@ -142,9 +154,8 @@ impl Drop for Server {
 }
 
 /// One turn of a server.
-fn load(asking: &Asking, args: &Args, seed: u64) -> anyhow::Result<Turn> {
-    let prompts = Prompts::new(seed);
-    // Loads the model where that is not done, and reads the system text once: both happen once in a server's life.
+fn load(asking: &Asking, args: &Args, prompts: &Prompts) -> anyhow::Result<Turn> {
+    // Loads the model where that is not done, and reads the system text once: as whoever wrote it tries it first.
     asking.ask(&prompts.of(usize::MAX)).context("the first request")?;
     let total = (args.clients * args.requests) as usize;
     let next = AtomicUsize::new(0);

@@ -31,10 +31,15 @@ pub(super) struct Prompt<'a> {
 }
 
 impl Prompts {
-    pub(super) fn new(seed: u64) -> Prompts {
+    /// `system` chooses the text that they share, from its first words on.
+    pub(super) fn new(seed: u64, system: u64) -> Prompts {
         let sentence = |index: usize| {
-            let word = |step: usize| WORDS[(index * step + step) % WORDS.len()];
-            format!("Rule {index}: when the {} asks about the {}, answer in full sentences. ", word(7), word(11))
+            let word = |step: usize| WORDS[(index * step + step + system as usize) % WORDS.len()];
+            format!(
+                "Rule {index}.{system}: when the {} asks about the {}, answer in full sentences. ",
+                word(7),
+                word(11)
+            )
         };
         let system = (0..SYSTEM_SENTENCES).map(sentence).collect();
         Prompts { seed, system }
@@ -63,12 +68,19 @@ pub(super) struct Answer {
 
 /// Whom to ask.
 pub(super) struct Asking {
-    pub(super) url: String,
-    pub(super) model: String,
-    pub(super) generate: usize,
+    client: reqwest::blocking::Client,
+    url: String,
+    model: String,
+    generate: usize,
 }
 
 impl Asking {
+    pub(super) fn of(url: &str, model: &str, generate: usize) -> anyhow::Result<Asking> {
+        // No connection is used twice, as those of many people are not.
+        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().pool_max_idle_per_host(0);
+        Ok(Asking { client: client.build()?, url: url.to_owned(), model: model.to_owned(), generate })
+    }
+
     /// Asks once, on a connection of its own.
     pub(super) fn ask(&self, prompt: &Prompt<'_>) -> anyhow::Result<Answer> {
         let body = json!({
@@ -80,8 +92,8 @@ impl Asking {
             "stream_options": {"include_usage": true},
         });
         let began = Instant::now();
-        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().build()?;
-        let response = client
+        let response = self
+            .client
             .post(format!("{}/v1/chat/completions", self.url))
             .header("content-type", "application/json")
             .body(body.to_string())
@@ -101,6 +113,10 @@ fn read(reader: impl BufRead, began: Instant) -> anyhow::Result<Answer> {
     for line in reader.lines() {
         let line = line.context("the answer broke off")?;
         let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
+        // What has nothing to tell is not parsed: clients and server share the machine.
+        if first_token.is_some() && !line.contains("\"usage\":{") && !line.contains("\"error\"") {
+            continue;
+        }
         let chunk: Value = serde_json::from_str(data).with_context(|| format!("expected JSON, got {data}"))?;
         if let Some(error) = chunk.get("error") {
             bail!("the answer broke off: {error}");
@@ -157,11 +173,12 @@ mod tests {
 
     #[test]
     fn prompts_share_the_system_text_and_nothing_else() {
-        let prompts = Prompts::new(1);
+        let prompts = Prompts::new(1, 0);
         let (one, other) = (prompts.of(0), prompts.of(1));
         assert_eq!(one.system, other.system);
         assert_ne!(one.own, other.own);
-        assert_eq!(one.own, Prompts::new(1).of(0).own);
-        assert_ne!(one.own, Prompts::new(2).of(0).own);
+        assert_eq!(one.own, Prompts::new(1, 0).of(0).own);
+        assert_ne!(one.own, Prompts::new(2, 0).of(0).own);
+        assert_ne!(one.system[..20], Prompts::new(1, 1).of(0).system[..20]);
     }
 }

@@ -47,10 +47,30 @@ impl Turn {
     }
 }
 
+/// What servers know of the text that all prompts begin with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum SystemText {
+    /// It is another one in each turn.
+    New,
+    /// They have had it in a turn before.
+    Known,
+}
+
+impl SystemText {
+    fn name(self) -> &'static str {
+        match self {
+            SystemText::New => "new",
+            SystemText::Known => "known",
+        }
+    }
+}
+
 /// All turns of both servers with one model.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct Row {
     pub(super) model: String,
+    pub(super) system: SystemText,
     pub(super) clients: usize,
     pub(super) generate: usize,
     pub(super) date: String,
@@ -86,9 +106,10 @@ impl Row {
     pub(super) fn line(&self) -> String {
         let ((our_speed, their_speed), (our_wait, their_wait)) = (self.speeds(), self.waits());
         format!(
-            "{}: {our_speed:.1} against {their_speed:.1} tokens/s, {:.2}x; first token p95 {our_wait:.3} against \
-             {their_wait:.3} s, 1/{:.1}",
+            "{}, system text {}: {our_speed:.1} against {their_speed:.1} tokens/s, {:.2}x; first token p95 {our_wait:.3} \
+             against {their_wait:.3} s, 1/{:.1}",
             self.model,
+            self.system.name(),
             our_speed / their_speed,
             their_wait / our_wait
         )
@@ -98,9 +119,10 @@ impl Row {
         let ((our_speed, their_speed), (our_wait, their_wait)) = (self.speeds(), self.waits());
         let (our_refused, their_refused) = self.refused();
         format!(
-            "| `{}` | {our_speed:.1} | {our_wait:.3} s | {our_refused} | {} | {their_speed:.1} | {their_wait:.3} s | \
+            "| `{}` | {} | {our_speed:.1} | {our_wait:.3} s | {our_refused} | {} | {their_speed:.1} | {their_wait:.3} s | \
              {their_refused} | {:.2}x | 1/{:.1} |\n",
             self.model,
+            self.system.name(),
             self.peer,
             our_speed / their_speed,
             their_wait / our_wait
@@ -129,14 +151,15 @@ fn folder(root: &Path) -> PathBuf {
     root.join("bench/load")
 }
 
-/// Keeps a row in place of the one with the same model and peer.
+/// Keeps a row in place of the one with the same model, system text and peer.
 pub(super) fn keep(root: &Path, cpu: &str, row: Row) -> anyhow::Result<PathBuf> {
     let path = folder(root).join(format!("{}.json", slug(cpu)));
     let mut results = match std::fs::read(&path) {
         Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| path.display().to_string())?,
         Err(_) => Results { cpu: cpu.to_owned(), rows: Vec::new() },
     };
-    results.rows.retain(|old: &Row| (&old.model, &old.peer) != (&row.model, &row.peer));
+    let is_other = |old: &Row| (&old.model, old.system, &old.peer) != (&row.model, row.system, &row.peer);
+    results.rows.retain(is_other);
     results.rows.push(row);
     std::fs::create_dir_all(folder(root))?;
     std::fs::write(&path, serde_json::to_string_pretty(&results)? + "\n")?;
@@ -153,8 +176,8 @@ pub(in super::super) fn table(root: &Path) -> anyhow::Result<String> {
         let results: Results =
             serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
         text.push_str(&format!(
-            "**{}**\n\n| model | tokens/s | first token p95 | refused | peer | tokens/s | first token p95 | refused | \
-             speed | wait |\n|---|---:|---:|---:|---|---:|---:|---:|---:|---:|\n",
+            "**{}**\n\n| model | system text | tokens/s | first token p95 | refused | peer | tokens/s | first token p95 | refused | \
+             speed | wait |\n|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|\n",
             results.cpu
         ));
         results.rows.iter().for_each(|row| text.push_str(&row.cells()));
@@ -180,6 +203,7 @@ mod tests {
     fn row(model: &str) -> Row {
         Row {
             model: model.to_owned(),
+            system: SystemText::New,
             clients: 32,
             generate: 64,
             date: "2026-01-02".to_owned(),
@@ -212,7 +236,7 @@ mod tests {
         let text = table(root.path()).unwrap();
         let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| `")).collect();
         assert_eq!(rows.len(), 2);
-        assert_eq!(rows[1], "| `one` | 600.0 | 0.600 s | 0 | other | 50.0 | 30.000 s | 0 | 12.00x | 1/50.0 |");
+        assert_eq!(rows[1], "| `one` | new | 600.0 | 0.600 s | 0 | other | 50.0 | 30.000 s | 0 | 12.00x | 1/50.0 |");
         assert!(text.ends_with("Bantam 1 against other b2 (`-t 2`), 2026-01-02.\n"), "{text}");
     }
 }

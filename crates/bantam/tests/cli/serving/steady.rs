@@ -1,7 +1,7 @@
 //! A stream keeps its pace whatever else the server does: it reads a long prompt, it refuses a thousand requests a second.
 //!
-//! What is asserted are times, so these tests are ignored where others run beside them; `cargo xtask verify steady` runs them
-//! alone, in release.
+//! Beside other tests only that is asserted which needs no clock: that the stream goes on, and who is refused how.
+//! `cargo xtask verify steady` runs these tests alone, in release, with all rounds; then times are asserted too.
 
 use super::{CHAT, TOOLS, borrowed, serving, store};
 use crate::serve::Serving;
@@ -13,6 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+/// Whether nothing else runs, so that times mean something.
+fn is_alone() -> bool {
+    std::env::var_os("BANTAM_ALONE").is_some_and(|value| value == "1")
+}
 
 /// An answer that does not end by itself, with the time at which each of its tokens came.
 struct Stream {
@@ -114,16 +119,16 @@ fn long_prompt(model: &str, seed: u64) -> Value {
 }
 
 #[test]
-#[ignore = "measures: `cargo xtask verify steady` runs it alone"]
 fn a_long_prompt_leaves_most_gaps_of_a_stream_as_they_are() {
-    for model in [CHAT, TOOLS] {
+    let (models, rounds): (&[&str], u64) = if is_alone() { (&[CHAT, TOOLS], 3) } else { (&[CHAT], 1) };
+    for &model in models {
         let Some(home) = store(&[model]) else { return };
         let server = serving(&home, &[model]);
         // Once unmeasured: the first prompt is also what the server learns its prices from.
         let stream = Stream::start(&server, model, None);
         server.post("/v1/completions", &long_prompt(model, 1));
         drop(stream);
-        for seed in 2..5 {
+        for seed in 2..2 + rounds {
             let stream = Stream::start(&server, model, None);
             let begin = Instant::now();
             std::thread::sleep(Duration::from_secs(2));
@@ -133,6 +138,8 @@ fn a_long_prompt_leaves_most_gaps_of_a_stream_as_they_are() {
             let end = Instant::now();
             assert_eq!((status, &answer["usage"]["prompt_tokens"]), (200, &json!(4_000)), "{answer}");
             let beside = stream.gaps(begin, end);
+            // A stream that stood still while the prompt was read would have had a few tokens of the last step at most.
+            assert!(beside.len() > 20, "{model}: {} tokens came while a long prompt was read", beside.len());
             let (quiet, median, most) = (median(&quiet), median(&beside), beside[beside.len() - 1]);
             let mean = beside.iter().sum::<f64>() / beside.len() as f64;
             eprintln!(
@@ -219,8 +226,8 @@ fn flood(connections: &mut [Kept], lasting: Duration) -> f64 {
 
 /// What share of its speed a stream keeps in a flood, as the median of pairs of a quiet time and a flooded one.
 fn kept_in_flood(server: &Serving, key: Option<&str>, what: &str, connections: &mut [Kept]) -> f64 {
-    let lasting = Duration::from_secs(2);
-    let mut shares: Vec<f64> = (0..5)
+    let (rounds, lasting) = if is_alone() { (5, Duration::from_secs(2)) } else { (1, Duration::from_millis(500)) };
+    let mut shares: Vec<f64> = (0..rounds)
         .map(|_| {
             // The same stretch of the same text, in quiet and in the flood.
             let quiet = Stream::start(server, CHAT, key).speed_over(lasting);
@@ -228,7 +235,7 @@ fn kept_in_flood(server: &Serving, key: Option<&str>, what: &str, connections: &
             let begin = Instant::now();
             let rate = flood(connections, lasting);
             let flooded = stream.gaps(begin, Instant::now()).len() as f64 / begin.elapsed().as_secs_f64();
-            assert!(rate > 900.0, "{rate} requests/s were refused, expected 1,000");
+            assert!(rate > 900.0 || !is_alone(), "{rate} requests/s were refused, expected 1,000");
             eprintln!("{what}: {quiet:.0} tokens/s, {flooded:.0} beside {rate:.0} refused requests/s");
             flooded / quiet
         })
@@ -238,7 +245,6 @@ fn kept_in_flood(server: &Serving, key: Option<&str>, what: &str, connections: &
 }
 
 #[test]
-#[ignore = "measures: `cargo xtask verify steady` runs it alone"]
 fn a_flood_of_refused_requests_leaves_a_stream_its_speed() {
     let Some(home) = store(&[CHAT]) else { return };
     let home = borrowed(&home);
@@ -246,20 +252,15 @@ fn a_flood_of_refused_requests_leaves_a_stream_its_speed() {
     assert_eq!(code, 0, "{err}");
     let key = Some(key.trim());
     let body = json!({"model": CHAT, "messages": [{"role": "user", "content": "Hello"}]}).to_string();
-    let kinds: [(&str, &[&str], Option<&str>, &str, &str); 3] = [
-        ("no key", &[], None, &body, "401"),
-        ("bad JSON", &[], key, "{\"model\": ", "400"),
-        ("full queue", &["--max-requests", "1"], key, &body, "429"),
-    ];
-    let mut shares = Vec::new();
-    for (what, args, asks_with, body, status) in kinds {
+    let measure = |what: &str, args: &[&str], asks_with: Option<&str>, body: &str, status: &'static str| {
         let server = serving(home.path(), &[&[CHAT], args].concat());
         server.wait_until_ready();
         let one = || Kept::new(&server, "/v1/chat/completions", asks_with, body, status);
         let mut connections: Vec<Kept> = (0..8).map(|_| one()).collect();
-        shares.push((what, kept_in_flood(&server, key, what, &mut connections)));
-    }
-    for (what, share) in shares {
-        assert!(share >= 0.85, "{what}: a stream kept {share:.2} of its speed");
-    }
+        let share = kept_in_flood(&server, key, what, &mut connections);
+        assert!(share >= if is_alone() { 0.85 } else { 0.01 }, "{what}: a stream kept {share:.2} of its speed");
+    };
+    measure("no key", &[], None, &body, "401");
+    measure("bad JSON", &[], key, "{\"model\": ", "400");
+    measure("full queue", &["--max-requests", "1"], key, &body, "429");
 }
