@@ -11,10 +11,11 @@ mod client;
 mod results;
 
 use anyhow::{Context, bail};
+use futures::future::join_all;
+use std::cell::Cell;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bench::results::{cpu_name, today};
@@ -78,14 +79,16 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let peer_version = client::version(&peer).unwrap_or_else(|| "unknown version".to_owned());
     let ours = Asking::of(&server.url, &args.model, args.generate)?;
     let theirs = Asking::of(&peer, &args.peer_model, args.generate)?;
+    // One thread for all clients: they share the machine with the servers, and should take little of it.
+    let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut our_turns, mut their_turns) = (Vec::new(), Vec::new());
     let first = if args.system == SystemText::Known { 0 } else { 1 };
     for turn in first..=args.repeat {
         // Other words in every turn, so that of the prompts at most the system text is known already.
         let system = if args.system == SystemText::Known { 0 } else { u64::from(turn) };
         let prompts = Prompts::new(u64::from(turn) << 32, system);
-        let their_turn = load(&theirs, args, &prompts).with_context(|| args.peer_name.clone())?;
-        let our_turn = load(&ours, args, &prompts).context("bantam")?;
+        let their_turn = clients.block_on(load(&theirs, args, &prompts)).with_context(|| args.peer_name.clone())?;
+        let our_turn = clients.block_on(load(&ours, args, &prompts)).context("bantam")?;
         if turn == 0 {
             continue;
         }
@@ -154,26 +157,22 @@ impl Drop for Server {
 }
 
 /// One turn of a server.
-fn load(asking: &Asking, args: &Args, prompts: &Prompts) -> anyhow::Result<Turn> {
+async fn load(asking: &Asking, args: &Args, prompts: &Prompts) -> anyhow::Result<Turn> {
     // Loads the model where that is not done, and reads the system text once: as whoever wrote it tries it first.
-    asking.ask(&prompts.of(usize::MAX)).context("the first request")?;
+    asking.ask(&prompts.of(usize::MAX)).await.context("the first request")?;
     let total = (args.clients * args.requests) as usize;
-    let next = AtomicUsize::new(0);
+    let next = Cell::new(0);
     let began = Instant::now();
-    let answers: Vec<anyhow::Result<Answer>> = std::thread::scope(|scope| {
-        let client = || {
-            let mut answers = Vec::new();
-            loop {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                if index >= total {
-                    return answers;
-                }
-                answers.push(asking.ask(&prompts.of(index)));
-            }
-        };
-        let clients: Vec<_> = (0..args.clients).map(|_| scope.spawn(client)).collect();
-        clients.into_iter().flat_map(|client| client.join().unwrap_or_default()).collect()
-    });
+    let client = || async {
+        let mut answers: Vec<anyhow::Result<Answer>> = Vec::new();
+        while next.get() < total {
+            let index = next.replace(next.get() + 1);
+            answers.push(asking.ask(&prompts.of(index)).await);
+        }
+        answers
+    };
+    let clients = join_all((0..args.clients).map(|_| client())).await;
+    let answers: Vec<anyhow::Result<Answer>> = clients.into_iter().flatten().collect();
     let seconds = began.elapsed().as_secs_f64();
     let refused = answers.iter().filter(|answer| answer.is_err()).count();
     if let Some(Err(error)) = answers.iter().find(|answer| answer.is_err()) {

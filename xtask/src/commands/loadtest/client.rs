@@ -2,7 +2,6 @@
 
 use anyhow::{Context, bail};
 use serde_json::{Value, json};
-use std::io::{BufRead, BufReader};
 use std::time::{Duration, Instant};
 
 /// About 512 tokens, which all prompts share.
@@ -68,7 +67,7 @@ pub(super) struct Answer {
 
 /// Whom to ask.
 pub(super) struct Asking {
-    client: reqwest::blocking::Client,
+    client: reqwest::Client,
     url: String,
     model: String,
     generate: usize,
@@ -77,12 +76,12 @@ pub(super) struct Asking {
 impl Asking {
     pub(super) fn of(url: &str, model: &str, generate: usize) -> anyhow::Result<Asking> {
         // No connection is used twice, as those of many people are not.
-        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).no_proxy().pool_max_idle_per_host(0);
+        let client = reqwest::Client::builder().timeout(PATIENCE).no_proxy().pool_max_idle_per_host(0);
         Ok(Asking { client: client.build()?, url: url.to_owned(), model: model.to_owned(), generate })
     }
 
     /// Asks once, on a connection of its own.
-    pub(super) fn ask(&self, prompt: &Prompt<'_>) -> anyhow::Result<Answer> {
+    pub(super) async fn ask(&self, prompt: &Prompt<'_>) -> anyhow::Result<Answer> {
         let body = json!({
             "model": self.model,
             "messages": [{"role": "system", "content": prompt.system}, {"role": "user", "content": prompt.own}],
@@ -91,31 +90,54 @@ impl Asking {
             "stream": true,
             "stream_options": {"include_usage": true},
         });
-        let began = Instant::now();
-        let response = self
+        let mut answer = Reading::new();
+        let mut response = self
             .client
             .post(format!("{}/v1/chat/completions", self.url))
             .header("content-type", "application/json")
             .body(body.to_string())
-            .send()?;
+            .send()
+            .await?;
         let status = response.status();
         if !status.is_success() {
-            bail!("{status}: {}", response.text().unwrap_or_default());
+            bail!("{status}: {}", response.text().await.unwrap_or_default());
         }
-        read(BufReader::new(response), began)
+        while let Some(piece) = response.chunk().await.context("the answer broke off")? {
+            answer.feed(&piece)?;
+        }
+        answer.end()
     }
 }
 
-/// Reads a stream of chunks to its end.
-fn read(reader: impl BufRead, began: Instant) -> anyhow::Result<Answer> {
-    let mut first_token = None;
-    let mut usage = None;
-    for line in reader.lines() {
-        let line = line.context("the answer broke off")?;
-        let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { continue };
+/// A stream of chunks, read as it comes.
+struct Reading {
+    began: Instant,
+    /// A line that has not ended yet.
+    rest: Vec<u8>,
+    first_token: Option<Duration>,
+    usage: Option<Value>,
+}
+
+impl Reading {
+    /// Begins now.
+    fn new() -> Reading {
+        Reading { began: Instant::now(), rest: Vec::new(), first_token: None, usage: None }
+    }
+
+    fn feed(&mut self, piece: &[u8]) -> anyhow::Result<()> {
+        self.rest.extend_from_slice(piece);
+        while let Some(end) = self.rest.iter().position(|&byte| byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            self.line(String::from_utf8_lossy(&line).trim_end())?;
+        }
+        Ok(())
+    }
+
+    fn line(&mut self, line: &str) -> anyhow::Result<()> {
+        let Some(data) = line.strip_prefix("data: ").filter(|data| *data != "[DONE]") else { return Ok(()) };
         // What has nothing to tell is not parsed: clients and server share the machine.
-        if first_token.is_some() && !line.contains("\"usage\":{") && !line.contains("\"error\"") {
-            continue;
+        if self.first_token.is_some() && !data.contains("\"usage\":{") && !data.contains("\"error\"") {
+            return Ok(());
         }
         let chunk: Value = serde_json::from_str(data).with_context(|| format!("expected JSON, got {data}"))?;
         if let Some(error) = chunk.get("error") {
@@ -123,20 +145,24 @@ fn read(reader: impl BufRead, began: Instant) -> anyhow::Result<Answer> {
         }
         let delta = &chunk["choices"][0]["delta"];
         let says = |field: &str| delta[field].as_str().is_some_and(|text| !text.is_empty());
-        if first_token.is_none() && (says("content") || says("reasoning_content")) {
-            first_token = Some(began.elapsed());
+        if self.first_token.is_none() && (says("content") || says("reasoning_content")) {
+            self.first_token = Some(self.began.elapsed());
         }
         if chunk["usage"].is_object() {
-            usage = Some(chunk["usage"].clone());
+            self.usage = Some(chunk["usage"].clone());
         }
+        Ok(())
     }
-    let usage = usage.context("the answer came without counts of tokens")?;
-    let count = |field: &str| usage[field].as_u64().with_context(|| format!("usage.{field}: expected a count"));
-    Ok(Answer {
-        first_token: first_token.unwrap_or_else(|| began.elapsed()),
-        tokens: count("completion_tokens")? as usize,
-        prompt_tokens: count("prompt_tokens")? as usize,
-    })
+
+    fn end(self) -> anyhow::Result<Answer> {
+        let usage = self.usage.context("the answer came without counts of tokens")?;
+        let count = |field: &str| usage[field].as_u64().with_context(|| format!("usage.{field}: expected a count"));
+        Ok(Answer {
+            first_token: self.first_token.unwrap_or_else(|| self.began.elapsed()),
+            tokens: count("completion_tokens")? as usize,
+            prompt_tokens: count("prompt_tokens")? as usize,
+        })
+    }
 }
 
 /// Whether a server answers.
@@ -163,11 +189,17 @@ mod tests {
         let text = "data: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n\
                     : still here\n\ndata: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n\
                     data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":3}}\n\ndata: [DONE]\n\n";
-        let answer = read(text.as_bytes(), Instant::now()).unwrap();
+        let read = |text: &str| {
+            let mut reading = Reading::new();
+            // In pieces that end anywhere.
+            text.as_bytes().chunks(7).try_for_each(|piece| reading.feed(piece))?;
+            reading.end()
+        };
+        let answer = read(text).unwrap();
         assert_eq!((answer.prompt_tokens, answer.tokens), (7, 3));
-        let error = read("data: {\"error\":{\"message\":\"no\"}}\n".as_bytes(), Instant::now()).err().unwrap();
+        let error = read("data: {\"error\":{\"message\":\"no\"}}\n").err().unwrap();
         assert_eq!(error.to_string(), "the answer broke off: {\"message\":\"no\"}");
-        let error = read("data: {\"choices\":[]}\n".as_bytes(), Instant::now()).err().unwrap();
+        let error = read("data: {\"choices\":[]}\n").err().unwrap();
         assert_eq!(error.to_string(), "the answer came without counts of tokens");
     }
 
