@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use std::time::{Duration, Instant};
 
 /// About 512 tokens, which all prompts share.
-const SYSTEM_SENTENCES: usize = 34;
+const SYSTEM_SENTENCES: usize = 27;
 /// About 25 tokens, which only one prompt has.
-const OWN_WORDS: usize = 16;
+const OWN_WORDS: usize = 6;
 /// Longer than any answer takes.
 const PATIENCE: Duration = Duration::from_secs(600);
 
