@@ -3,6 +3,9 @@
 //! A browser lets any page send requests to any address that the browser can reach, this machine's own included, and only
 //! keeps the answer from it. So a request that changes or costs something and that another site's page sent is refused
 //! here, before anything happens. Programs send no `Origin` and see nothing of this.
+//!
+//! A page can also have a name of its own point to this machine (DNS rebinding); then it is asked for by that name, and reads
+//! what it gets. So a server for this machine alone, without keys, answers only to names of this machine.
 //! Source: WHATWG Fetch, "CORS protocol". Read next: `listen`, which puts this around all endpoints.
 
 use crate::api::{dialect_of, refuse};
@@ -22,6 +25,13 @@ use std::sync::Arc;
 
 /// Around every request.
 pub(crate) async fn guard(app: Arc<App>, request: Request, next: Next) -> Response {
+    if let Some(host) = host_of(&request).filter(|host| is_foreign(&app, host)) {
+        let message = format!(
+            "this server is for this machine alone and goes by no name like {host}\nhint: ask for localhost; or name its \
+             origin (--cors-origin http://{host}), or make keys (bantam keys add NAME)"
+        );
+        return refuse(dialect_of(request.uri().path()), &Failure::new(FailureKind::Forbidden, message));
+    }
     let Some(origin) = request.headers().get(ORIGIN).cloned() else { return next.run(request).await };
     let is_named = origin.to_str().is_ok_and(|origin| is_named(&app.options.cors_origins, origin));
     let asks_first = request.method() == Method::OPTIONS;
@@ -50,14 +60,29 @@ fn is_named(named: &[String], origin: &str) -> bool {
 /// Whether the page came from this server. Without keys the name must also be one that only this machine or its network
 /// has: a foreign name that was made to point here (DNS rebinding) would be the page's own origin too.
 fn is_own(app: &App, origin: &HeaderValue, request: &Request) -> bool {
-    // HTTP/2 has the name in the URI.
-    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str()));
+    let host = host_of(request);
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     match (origin, host) {
         (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => app.keys.is_some() || is_local(host),
         _ => false,
     }
+}
+
+/// The name that the server is asked by.
+fn host_of(request: &Request) -> Option<&str> {
+    // HTTP/2 has the name in the URI.
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    host.or_else(|| request.uri().authority().map(|authority| authority.as_str()))
+}
+
+/// Whether a server for this machine alone, without keys, is asked by a name that is neither of this machine nor of an
+/// origin that was named.
+fn is_foreign(app: &App, host: &str) -> bool {
+    let is_of = |origin: &String| {
+        origin == "*" || origin.split_once("://").is_some_and(|(_, named)| named.eq_ignore_ascii_case(host))
+    };
+    let is_for_this_machine = app.keys.is_none() && app.options.address.ip().is_loopback();
+    is_for_this_machine && !is_local(host) && !app.options.cors_origins.iter().any(is_of)
 }
 
 /// Whether a host is `localhost` or an address.

@@ -92,7 +92,7 @@ async fn bodies_that_are_no_json_or_too_large_are_refused() {
 async fn a_body_that_does_not_come_is_not_waited_for() {
     let server = Running::with(|options| options.body_timeout = Duration::from_millis(50)).await;
     let mut stream = server.connect().await;
-    let head = "POST /v1/completions HTTP/1.1\r\nhost: test\r\ncontent-length: 100\r\n\r\n{\"model\":";
+    let head = "POST /v1/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: 100\r\n\r\n{\"model\":";
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 1024];
     let length = stream.read(&mut answer).await.unwrap();
@@ -189,7 +189,8 @@ async fn a_client_that_leaves_before_a_whole_answer_ends_it() {
         }
         let mut client = server.connect().await;
         let body = body.to_string();
-        let request = format!("POST {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let request =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}", body.len());
         client.write_all(request.as_bytes()).await.unwrap();
         until("the model answers", || server.model.open_streams() == streams).await;
         drop(client);

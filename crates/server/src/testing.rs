@@ -133,7 +133,7 @@ impl Running {
         headers: &[(&str, &str)],
         body: impl Into<Bytes>,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(path).header("host", "test");
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -146,7 +146,7 @@ impl Running {
 
     /// A request whose answer is read piece by piece.
     pub(crate) async fn stream(&self, path: &str, body: Value) -> Streaming {
-        let request = Request::builder().method(Method::POST).uri(path).header("host", "test");
+        let request = Request::builder().method(Method::POST).uri(path).header("host", "localhost");
         let (response, connection) = self.exchange(request.body(Body::from(body.to_string())).unwrap()).await;
         Streaming { status: response.status().as_u16(), body: response.into_body(), connection }
     }

@@ -95,7 +95,11 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
                 ScopeArg::Admin => Scope::Admin,
             };
             let limits = KeyLimits { concurrent, requests_per_minute, tokens_per_minute };
+            let is_first = rows(&file)?.is_empty();
             let new = add(&file, &name, vec![scope], limits)?;
+            if is_first {
+                terminal.note("the first key: servers that run already, without keys, ask for one after a restart");
+            }
             if args.json {
                 return terminal.json(&Output::of(&new.row, Some(&new.secret)));
             }

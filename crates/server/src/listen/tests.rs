@@ -24,7 +24,7 @@ fn question(stream: bool) -> Value {
 fn bytes(path: &str, connection: &str, body: &str) -> Vec<u8> {
     let len = body.len();
     format!(
-        "POST {path} HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len}\r\n\
          connection: {connection}\r\n\r\n{body}"
     )
     .into_bytes()
@@ -87,7 +87,7 @@ async fn a_body_over_the_bound_is_refused_whatever_it_claims() {
     assert_eq!(answer.status, 413, "{}", answer.text);
     assert_eq!(answer.json()["error"]["message"], "the body has more than 64 bytes (--max-body-bytes)");
     let mut stream = server.connect().await;
-    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\n");
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n");
     let chunk = format!("40\r\n{}\r\n", " ".repeat(64));
     stream.write_all(head.as_bytes()).await.unwrap();
     stream.write_all(chunk.as_bytes()).await.unwrap();
@@ -124,7 +124,7 @@ async fn who_closes_their_half_has_gone() {
 async fn more_connections_than_allowed_are_closed() {
     let server = Running::with(|options| options.max_connections = 1).await;
     let mut first = server.connect().await;
-    first.write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    first.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     up_to(&mut first, "\"ok\"").await;
     let mut second = server.connect().await;
     assert_eq!(rest(&mut second).await, "");
@@ -132,7 +132,7 @@ async fn more_connections_than_allowed_are_closed() {
     let mut answered = false;
     for _ in 0..100 {
         let mut third = server.connect().await;
-        let asked = third.write_all(b"GET /health HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n").await;
+        let asked = third.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").await;
         answered = asked.is_ok() && rest(&mut third).await.contains("\"ok\"");
         if answered {
             break;
@@ -181,7 +181,7 @@ async fn what_runs_is_finished_and_nothing_new_is_taken_while_the_server_ends() 
     let address = server.address;
     server.model.will(Reply::text(&["a", "b", "c", "d"]).pausing(Duration::from_millis(150)));
     let mut kept = server.connect().await;
-    kept.write_all(b"GET /health HTTP/1.1\r\nhost: test\r\n\r\n").await.unwrap();
+    kept.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     up_to(&mut kept, "\"ok\"").await;
     let mut running = server.connect().await;
     running.write_all(&bytes(CHAT, "keep-alive", &question(true).to_string())).await.unwrap();
@@ -300,7 +300,7 @@ async fn pages_of_named_origins_may_read_answers_and_others_may_not_ask() {
             let mut stream = server.connect().await;
             let body = question(false).to_string();
             let whole = String::from_utf8(bytes(CHAT, "close", &body)).unwrap();
-            let whole = whole.replace("host: test", &format!("host: {host}\r\norigin: {origin}"));
+            let whole = whole.replace("host: localhost", &format!("host: {host}\r\norigin: {origin}"));
             stream.write_all(whole.as_bytes()).await.unwrap();
             rest(&mut stream).await
         }
@@ -312,6 +312,26 @@ async fn pages_of_named_origins_may_read_answers_and_others_may_not_ask() {
     assert!(post("http://127.0.0.1:1".to_owned(), "127.0.0.1:1").await.starts_with("HTTP/1.1 200"), "its own pages");
     // A foreign name that was made to point here.
     assert!(post("http://evil.example:1".to_owned(), "evil.example:1").await.starts_with("HTTP/1.1 403"));
+}
+
+#[tokio::test]
+async fn a_server_for_this_machine_alone_answers_to_no_foreign_name() {
+    let server = Running::with(|options| options.cors_origins = vec!["http://box.example:1".to_owned()]).await;
+    let get = |host: &'static str| {
+        let server = &server;
+        async move {
+            let mut stream = server.connect().await;
+            let request = format!("GET /health HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n");
+            stream.write_all(request.as_bytes()).await.unwrap();
+            rest(&mut stream).await
+        }
+    };
+    // Pages of a name that was made to point here may read what they get, and send no Origin where they only read.
+    let answer = get("evil.example:1").await;
+    assert!(answer.starts_with("HTTP/1.1 403") && answer.contains("--cors-origin http://evil.example:1"), "{answer}");
+    for own in ["localhost:1", "127.0.0.1", "[::1]:1", "box.example:1"] {
+        assert!(get(own).await.starts_with("HTTP/1.1 200"), "{own}");
+    }
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn misbehave(server: &Serving, kind: usize, index: usize, met: &Met) {
     };
     let head = |length: usize| {
         format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
         )
     };
     match kind {

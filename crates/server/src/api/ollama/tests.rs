@@ -503,7 +503,7 @@ async fn a_pull_that_nobody_waits_for_is_left() {
     let waiting = tokio::spawn(async move {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
         let mut connection = tokio::net::TcpStream::connect(address).await.unwrap();
-        let head = format!("POST /api/pull HTTP/1.1\r\nhost: test\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head = format!("POST /api/pull HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
         connection.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
         let _ = connection.read(&mut [0; 1]).await;
     });
