@@ -3,7 +3,7 @@
 //! Knows no HTTP. Read next: `commands/serve.rs`, which listens; `client.rs`, which asks.
 
 use crate::failure::UsedWrongly;
-use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 
 /// The variable that names the server, for the one that serves and those that ask.
 pub const VARIABLE: &str = "BANTAM_HOST";
@@ -78,17 +78,25 @@ impl Address {
         found.map_err(|error| of_name(&error.to_string()))?.next().ok_or_else(|| of_name("no address has this name"))
     }
 
-    /// Where to reach the server: one that listens at every address is reached at this machine's own.
+    /// Where to reach the server.
     pub fn url(&self) -> String {
-        let host = match self.host.parse::<IpAddr>() {
-            Ok(IpAddr::V4(ip)) if ip.is_unspecified() => "127.0.0.1".to_owned(),
-            Ok(IpAddr::V6(ip)) if ip.is_unspecified() => "[::1]".to_owned(),
-            Ok(IpAddr::V6(ip)) => format!("[{ip}]"),
-            _ => self.host.clone(),
+        let place = match self.host.parse::<IpAddr>() {
+            Ok(ip) => reached_at(SocketAddr::new(ip, self.port)).to_string(),
+            Err(_) => format!("{}:{}", self.host, self.port),
         };
         let scheme = if self.is_tls { "https" } else { "http" };
-        format!("{scheme}://{host}:{}", self.port)
+        format!("{scheme}://{place}")
     }
+}
+
+/// Where to reach what listens at an address: at every one means at this machine's own.
+pub fn reached_at(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

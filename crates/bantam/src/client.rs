@@ -1,12 +1,16 @@
-//! Asks a running server: the one of `BANTAM_HOST`, with the key of `BANTAM_API_KEY`.
+//! Asks a running server: the one of `--host` or `BANTAM_HOST`, with the key of `BANTAM_API_KEY`.
 //!
 //! Knows HTTP and how errors look, no endpoint. Read next: `commands/ps.rs`.
 
 use crate::address::{Address, VARIABLE};
+use crate::failure::UsedWrongly;
 use anyhow::{Context, bail};
 use reqwest::StatusCode;
 use reqwest::blocking::{Client, RequestBuilder};
 use serde_json::Value;
+use std::error::Error;
+use std::io;
+use std::iter::successors;
 use std::time::Duration;
 
 /// The variable with the key.
@@ -16,6 +20,14 @@ const KEY_VARIABLE: &str = "BANTAM_API_KEY";
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Which server to ask.
+#[derive(Debug, Clone, clap::Args)]
+pub struct ServerArgs {
+    /// Where the server is [default: BANTAM_HOST, else 127.0.0.1:11434]; https:// before it asks by TLS
+    #[arg(long, value_name = "HOST:PORT")]
+    host: Option<String>,
+}
+
 /// A running server.
 pub struct ServerClient {
     client: Client,
@@ -24,12 +36,16 @@ pub struct ServerClient {
 }
 
 impl ServerClient {
-    /// The server of the environment; it is not asked yet.
+    /// The server that is named, or that of the environment; it is not asked yet.
     ///
     /// # Errors
-    /// A `BANTAM_HOST` that names no place.
-    pub fn from_env() -> anyhow::Result<ServerClient> {
-        let url = Address::from_env()?.url();
+    /// A `--host` or `BANTAM_HOST` that names no place.
+    pub fn new(args: &ServerArgs) -> anyhow::Result<ServerClient> {
+        let address = match &args.host {
+            Some(text) => Address::parse(text).map_err(|error| UsedWrongly(format!("--host: {error}")))?,
+            None => Address::from_env()?,
+        };
+        let url = address.url();
         let key = std::env::var(KEY_VARIABLE).ok().filter(|key| !key.is_empty());
         hub::use_our_tls();
         // The server is on this machine or in this network: no proxy stands before it.
@@ -61,10 +77,7 @@ impl ServerClient {
         }
         let response = match request.send() {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                bail!("no server listens at {url}\nhint: `bantam serve` starts one; {VARIABLE} tells where another is")
-            }
-            Err(error) => return Err(error).with_context(|| format!("cannot ask {url}")),
+            Err(error) => bail!("{}", unreachable(url, &error)),
         };
         let status = response.status();
         let text = response.text().with_context(|| format!("the answer of {url}{path} broke off"))?;
@@ -73,6 +86,43 @@ impl ServerClient {
             return value.with_context(|| format!("{url}{path}: expected JSON; is this another program's server?"));
         }
         bail!("{url} refuses: {}", refusal(status, value.as_ref()))
+    }
+}
+
+/// Why a server does not answer, with what may be done.
+fn unreachable(url: &str, error: &reqwest::Error) -> String {
+    let causes: Vec<&(dyn Error + 'static)> = successors(error.source(), |&cause| cause.source()).collect();
+    let is_refused = causes
+        .iter()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::ConnectionRefused);
+    if is_refused {
+        return format!(
+            "no server listens at {url}\nhint: `bantam serve` starts one; --host or {VARIABLE} tells where another is"
+        );
+    }
+    let cause = causes.last().map_or_else(|| error.to_string(), ToString::to_string);
+    format!("cannot ask {url}: {cause}\nhint: {}", what_to_do(url, &cause, error.is_timeout() && !error.is_connect()))
+}
+
+/// What may be done about a server that was reached, or was not, for this cause.
+fn what_to_do(url: &str, cause: &str, is_slow: bool) -> String {
+    match url.split_once("://") {
+        Some(("http", place)) if cause.contains("HTTP version") => {
+            format!("a server with TLS is asked at https://{place}")
+        }
+        Some(("https", place)) if cause.contains("InvalidContentType") => {
+            format!("a server without TLS is asked at http://{place}")
+        }
+        _ if cause.contains("UnknownIssuer") => {
+            "the certificate is of no authority that this system trusts; SSL_CERT_FILE names a file of others"
+                .to_owned()
+        }
+        _ if cause.contains("certificate") => {
+            format!("--host or {VARIABLE} must have the name that the certificate is for")
+        }
+        _ if is_slow => "it may have much to do; ask again later".to_owned(),
+        _ => format!("--host or {VARIABLE} tells where the server is"),
     }
 }
 

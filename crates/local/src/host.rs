@@ -39,12 +39,12 @@ use futures::stream::BoxStream;
 use hub::{Hub, HubError, ModelRef, Progress, Sha256};
 use kernels::Runtime;
 use residents::{Ask, Clock, Loaded, MemoryLimit, Residents, Shared, Turn};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
-use target::{Reached, Target, adapter_path};
+use target::{Reached, Target, adapter_path, targets};
 use tokenizer::Tokenizer;
 
 /// Keeps models: the store on disk, and those that are in memory.
@@ -54,6 +54,8 @@ pub struct LocalHost {
     runtime: Arc<Runtime>,
     residents: Residents,
     reached: Reached,
+    /// [`HostOptions::kept`], as they are called in memory.
+    kept: BTreeSet<String>,
     /// What was seen in the headers of files, by the digest of the first.
     glances: Mutex<BTreeMap<Sha256, Option<(u64, String)>>>,
 }
@@ -100,8 +102,9 @@ impl LocalHost {
     fn with_clock(hub: Hub, options: LoadOptions, kept: HostOptions, clock: Clock) -> Result<LocalHost, ChatError> {
         let runtime = options.runtime().map_err(|error| ChatError::Unavailable(error.to_string()))?;
         let reached = Reached::of(&hub, &kept.reach);
+        let names = targets(&hub, &kept.kept).map(|target| target.name).collect();
         let residents = Residents::new(kept, memory_limit(options.memory), clock);
-        Ok(LocalHost { hub, options, runtime, residents, reached, glances: Mutex::default() })
+        Ok(LocalHost { hub, options, runtime, residents, reached, kept: names, glances: Mutex::default() })
     }
 
     /// The hub behind it.
@@ -235,6 +238,7 @@ impl LocalHost {
     ) -> Result<Shared, ChatError> {
         let target = self.target(name)?;
         let version = || target.version(&self.hub);
+        let keep = keep.or_else(|| self.kept.contains(&target.name).then_some(KeepAlive::Forever));
         if let Some(shared) = self.residents.get(&target.name, version(), keep) {
             return Ok(shared);
         }

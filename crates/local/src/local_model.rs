@@ -299,7 +299,7 @@ impl LocalModel {
 
     fn prompt(&self, request: &ChatRequest, with_tools: bool) -> Result<TemplatePrompt, ChatError> {
         let name = &self.info.name;
-        let hint = "hint: ask for a plain completion (--raw) instead";
+        let hint = "hint: ask for a plain completion instead (--raw, /v1/completions)";
         let template = match &*self.template {
             Template::Ready(template) => template,
             Template::Missing => {

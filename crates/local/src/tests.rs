@@ -490,7 +490,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
 fn a_model_without_a_template_completes_but_does_not_chat() {
     let (_folder, model) = load(&Tiny { template: None, ..Tiny::default() });
     assert!(!model.info().capabilities.template);
-    let hint = "hint: ask for a plain completion (--raw) instead";
+    let hint = "hint: ask for a plain completion instead (--raw, /v1/completions)";
     assert_eq!(refusal(block_on(model.chat(conversation("a")))), format!("tiny has no chat template\n{hint}"));
     let events = block_on(async { listen(model.complete(completion("a", greedy(3))).await.unwrap()).await });
     assert_eq!(end_of(&events).1.completion_tokens, 3);

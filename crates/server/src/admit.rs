@@ -139,9 +139,10 @@ fn enter(
 
 /// Who asks, if they may ask that.
 fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<Key>>, Failure> {
-    let (Some(keys), false) = (&app.keys, scope == Scope::Open) else { return Ok(None) };
+    let (Some(keys), false) = (app.keys(), scope == Scope::Open) else { return Ok(None) };
     let missing = || {
-        let message = "expected an API key, got none\nhint: send it as `Authorization: Bearer KEY`";
+        let message =
+            "expected an API key, got none\nhint: send it as `Authorization: Bearer KEY`, or as `x-api-key: KEY`";
         Failure { code: Some("invalid_api_key"), ..Failure::new(FailureKind::Unauthorized, message) }
     };
     let secret = secret(headers).ok_or_else(missing)?;
@@ -151,7 +152,11 @@ fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<
     };
     let key = keys.find(secret).ok_or_else(unknown)?;
     if !key.allows(scope) {
-        let message = format!("the key {} does not allow this: it needs the scope admin", key.name);
+        let message = format!(
+            "the key {} does not allow this: it needs the scope admin\nhint: `bantam keys add NAME --scope admin` makes \
+             one that does",
+            key.name
+        );
         return Err(Failure::new(FailureKind::Forbidden, message));
     }
     Ok(Some(key))

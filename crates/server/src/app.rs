@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 pub(crate) struct App {
     pub(crate) host: Arc<dyn ModelHost>,
     pub(crate) options: ServerOptions,
-    pub(crate) keys: Option<Keys>,
+    keys: Option<Keys>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
     /// No request is taken any more.
@@ -76,6 +76,11 @@ impl App {
             answered: AtomicBool::new(false),
             started: Instant::now(),
         }
+    }
+
+    /// The keys, where a request needs one.
+    pub(crate) fn keys(&self) -> Option<&Keys> {
+        self.keys.as_ref().filter(|keys| keys.are_asked_for())
     }
 
     /// Takes no request from now on.

@@ -4,7 +4,7 @@
 
 use crate::api::{Dialect, Reject};
 use crate::app::App;
-use crate::failure::{Failure, FailureKind};
+use crate::failure::{Failure, FailureKind, nearest_hint};
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -53,7 +53,8 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         let path = (path != ".").then_some(path);
         let field = if is_syntax { None } else { missing_field(path.as_deref(), &inner).or(path) };
         let shown = match &field {
-            Some(field) => format!("{field}: {inner}"),
+            Some(field) => format!("{field}: {inner}{}", unknown_field_hint(&inner).unwrap_or_default()),
+            None if is_syntax => format!("the body is not JSON: {inner}"),
             None => format!("the body is not the JSON that was expected: {inner}"),
         };
         Failure { field, ..Failure::new(FailureKind::Invalid, shown) }
@@ -68,6 +69,14 @@ fn missing_field(path: Option<&str>, error: &serde_json::Error) -> Option<String
     let text = error.to_string();
     let name = text.strip_prefix("missing field `")?.split('`').next()?;
     Some(path.map_or(name.to_owned(), |path| format!("{path}.{name}")))
+}
+
+/// The hint at a known field that an unknown one is near to.
+fn unknown_field_hint(error: &serde_json::Error) -> Option<String> {
+    let text = error.to_string();
+    let mut names = text.strip_prefix("unknown field ")?.split('`').skip(1).step_by(2);
+    let unknown = names.next()?;
+    nearest_hint(unknown, names)
 }
 
 #[cfg(test)]
@@ -109,6 +118,13 @@ mod tests {
             Some("colour"),
             "colour: unknown field `colour`, expected `inner` at line 1 column 20",
         );
-        check(r#"{"inner":[}"#, None, "the body is not the JSON that was expected: expected value at line 1 column 11");
+        check(
+            r#"{"inner":[],"iner":1}"#,
+            Some("iner"),
+            "iner: unknown field `iner`, expected `inner` at line 1 column 18\nhint: did you mean `inner`?",
+        );
+        check(r#"{"inner":[}"#, None, "the body is not JSON: expected value at line 1 column 11");
+        let array = "the body is not the JSON that was expected: invalid type: integer `1`, expected struct Outer";
+        assert!(refused("1").message.starts_with(array), "{:?}", refused("1"));
     }
 }

@@ -63,7 +63,7 @@ fn is_own(app: &App, origin: &HeaderValue, request: &Request) -> bool {
     let host = host_of(request);
     let origin = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, host)| host);
     match (origin, host) {
-        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => app.keys.is_some() || is_local(host),
+        (Some(origin), Some(host)) if origin.eq_ignore_ascii_case(host) => app.keys().is_some() || is_local(host),
         _ => false,
     }
 }
@@ -81,7 +81,7 @@ fn is_foreign(app: &App, host: &str) -> bool {
     let is_of = |origin: &String| {
         origin == "*" || origin.split_once("://").is_some_and(|(_, named)| named.eq_ignore_ascii_case(host))
     };
-    let is_for_this_machine = app.keys.is_none() && app.options.address.ip().is_loopback();
+    let is_for_this_machine = app.keys().is_none() && app.options.address.ip().is_loopback();
     is_for_this_machine && !is_local(host) && !app.options.cors_origins.iter().any(is_of)
 }
 

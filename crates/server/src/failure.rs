@@ -82,6 +82,21 @@ impl Failure {
     }
 }
 
+/// Longest name, in bytes, that is compared with others: it comes from a client.
+const LONGEST_COMPARED: usize = 64;
+
+/// The hint that a name is near to one that is known, if it is: a slip of the hand, or its beginning or end.
+pub(crate) fn nearest_hint<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    if name.len() > LONGEST_COMPARED {
+        return None;
+    }
+    let distance = |other: &str| strsim::damerau_levenshtein(name, other);
+    let is_part = |other: &str| name.len() >= 4 && (other.starts_with(name) || other.ends_with(name));
+    let near = |other: &&str| distance(other) <= name.chars().count() / 4 || is_part(other);
+    let nearest = known.filter(near).min_by_key(|other| distance(other))?;
+    Some(format!("\nhint: did you mean `{nearest}`?"))
+}
+
 impl From<ChatError> for Failure {
     fn from(error: ChatError) -> Failure {
         let message = error.to_string();
@@ -101,6 +116,25 @@ impl From<ChatError> for Failure {
             ChatError::Overloaded(_) => Failure::new(FailureKind::Limited, message),
             ChatError::Unavailable(_) => Failure::new(FailureKind::Unavailable, message),
             ChatError::Internal(_) => Failure::new(FailureKind::Internal, message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest_hint;
+
+    #[test]
+    fn slips_and_parts_are_near() {
+        let known = ["max_tokens", "max_completion_tokens", "temperature", "top_p", "top_k", "stop", "n"];
+        let near = |name: &str| nearest_hint(name, known.into_iter());
+        let hint = |name: &str| Some(format!("\nhint: did you mean `{name}`?"));
+        assert_eq!(near("temprature"), hint("temperature"));
+        assert_eq!(near("max_token"), hint("max_tokens"));
+        assert_eq!(near("completion_tokens"), hint("max_completion_tokens"));
+        assert_eq!(near("topp"), hint("top_p"));
+        for other in ["colour", "verbosity", "stop_words", "m", "", &"stop".repeat(17)] {
+            assert_eq!(near(other), None, "{other}");
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::api::{DIALECTS, Endpoint};
 use crate::keys::KeysFile;
+use crate::options::Access;
 use crate::testing::{Reply, Running, ScriptedModel, until};
 use axum::http::Method;
 use chat::KeepAlive;
@@ -76,7 +77,7 @@ async fn paths_and_methods_that_are_not_there_are_refused_in_the_dialects_shape(
 async fn bodies_that_are_no_json_or_too_large_are_refused() {
     let server = Running::with(|options| options.max_body_bytes = 100).await;
     for (body, status, start) in [
-        ("{\"model\":", 400, "the body is not the JSON that was expected: EOF"),
+        ("{\"model\":", 400, "the body is not JSON: EOF"),
         ("[]", 400, "the body is not the JSON that was expected: invalid"),
         ("{\"model\":\"small\",\"prompt\":\"a\"} x", 400, "there is more after the JSON body: trailing characters"),
         (&format!("{{\"model\":\"{}\"}}", "a".repeat(100)), 413, "the body has more than 100 bytes (--max-body-bytes)"),
@@ -255,7 +256,7 @@ async fn tokens_that_are_only_read_count_too() {
          [key.limits]\ntokens_per_minute = 2\n"
     );
     std::fs::write(&path, row).unwrap();
-    let server = Running::with(|options| options.keys = Some(KeysFile(path))).await;
+    let server = Running::with(|options| options.access = Access::Keys(KeysFile(path))).await;
     let key = [("authorization", "Bearer secret")];
     let body = json!({"model": "small", "input": "one two"}).to_string();
     assert_eq!(server.send(Method::POST, "/v1/embeddings", &key, body.clone()).await.status, 200);

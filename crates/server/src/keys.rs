@@ -7,10 +7,13 @@ mod change;
 
 pub use change::{NewKey, add, revoke};
 
+use crate::options::Access;
+
 pub use crate::api::Scope;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 use subtle::ConstantTimeEq;
@@ -108,6 +111,8 @@ pub enum KeysError {
 pub(crate) struct Keys {
     path: PathBuf,
     read: Mutex<Read>,
+    /// Whether a key is asked for: once it is, it stays so, whatever becomes of the file.
+    are_asked_for: AtomicBool,
 }
 
 struct Read {
@@ -116,11 +121,28 @@ struct Read {
 }
 
 impl Keys {
-    /// Reads the keys. A file that is not there has none.
-    pub(crate) fn open(file: &KeysFile) -> Result<Keys, KeysError> {
+    /// Reads the keys, if the file of these matters at all. A file that is not there has none.
+    pub(crate) fn open(access: &Access) -> Result<Option<Keys>, KeysError> {
+        let (file, is_there) = match access {
+            Access::Everybody => return Ok(None),
+            Access::Keys(file) => (file, true),
+            Access::EverybodyUntilKeys(file) => (file, may_be_there(&file.0)),
+        };
         let path = file.0.clone();
-        let read = Read::of(&path)?;
-        Ok(Keys { path, read: Mutex::new(read) })
+        let read = Mutex::new(Read::of(&path)?);
+        Ok(Some(Keys { path, read, are_asked_for: AtomicBool::new(is_there) }))
+    }
+
+    /// Whether a request needs a key, as of now.
+    pub(crate) fn are_asked_for(&self) -> bool {
+        if self.are_asked_for.load(Ordering::Acquire) {
+            return true;
+        }
+        let is_there = may_be_there(&self.path);
+        if is_there && !self.are_asked_for.swap(true, Ordering::AcqRel) {
+            tracing::info!("{} is there: every request needs a key from now on", self.path.display());
+        }
+        is_there
     }
 
     /// The key with this secret. All keys are compared, each in constant time: how long it takes tells nothing.
@@ -150,6 +172,11 @@ impl Keys {
         }
         Arc::clone(&read.keys)
     }
+}
+
+/// Whether a file is there, as far as can be known: what cannot be looked at opens nothing.
+fn may_be_there(path: &Path) -> bool {
+    !path.metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
 }
 
 /// What changes with a file. Two changes within a tick of the file system's clock differ in length or in number.

@@ -35,4 +35,4 @@ pub mod keys;
 pub mod log;
 
 pub use listen::{Preloading, Server, StartError};
-pub use options::{ServerOptions, TlsFiles};
+pub use options::{Access, ServerOptions, TlsFiles};

@@ -82,10 +82,11 @@ impl Server {
     /// What stands in the way.
     pub async fn bind(host: Arc<dyn ModelHost>, options: ServerOptions) -> Result<Server, StartError> {
         let address = options.address;
-        if !address.ip().is_loopback() && options.keys.is_none() && !options.insecure {
+        let keys = Keys::open(&options.access)?;
+        let are_keys_asked_for = keys.as_ref().is_some_and(Keys::are_asked_for);
+        if !address.ip().is_loopback() && !are_keys_asked_for && !options.insecure {
             return Err(StartError::Public(address));
         }
-        let keys = options.keys.as_ref().map(Keys::open).transpose()?;
         let tls = options.tls.as_ref().map(acceptor).transpose()?;
         let listener = TcpListener::bind(address).await.map_err(|error| StartError::Address { address, error })?;
         Ok(Server { app: Arc::new(App::new(host, options, keys)), listener, tls })
@@ -94,6 +95,11 @@ impl Server {
     /// To be told which models were loaded before anybody asked.
     pub fn preloading(&self) -> Preloading {
         Preloading { app: Arc::clone(&self.app) }
+    }
+
+    /// Whether a request needs a key, as of now.
+    pub fn asks_for_keys(&self) -> bool {
+        self.app.keys().is_some()
     }
 
     /// Whether it speaks TLS.

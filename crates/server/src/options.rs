@@ -17,13 +17,24 @@ pub struct TlsFiles {
     pub key: PathBuf,
 }
 
+/// Who may ask.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Access {
+    /// Everybody.
+    Everybody,
+    /// Those who have a key of this file. Without the file that is nobody.
+    Keys(KeysFile),
+    /// Everybody until the file is there; from then on, for as long as the server runs, those who have a key of it.
+    EverybodyUntilKeys(KeysFile),
+}
+
 /// How to serve.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
     /// Where to listen.
     pub address: SocketAddr,
-    /// Who may ask. None: everybody.
-    pub keys: Option<KeysFile>,
+    /// Who may ask.
+    pub access: Access,
     /// Serve everybody even where others than this machine can reach the address.
     pub insecure: bool,
     /// Origins whose pages may read answers (`*`: all).
@@ -57,7 +68,7 @@ impl ServerOptions {
     pub fn at(address: SocketAddr) -> ServerOptions {
         ServerOptions {
             address,
-            keys: None,
+            access: Access::Everybody,
             insecure: false,
             cors_origins: Vec::new(),
             tls: None,

@@ -144,7 +144,7 @@ mod tests {
     #[tokio::test]
     async fn pages_need_no_key_and_nothing_from_elsewhere() {
         let keys = crate::keys::KeysFile("/nowhere/keys.toml".into());
-        let server = Running::with(|options| options.keys = Some(keys)).await;
+        let server = Running::with(|options| options.access = crate::options::Access::Keys(keys)).await;
         for (path, has) in [
             ("/", "<title>Playground"),
             ("/status", "<title>Status"),

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
   bantam keys revoke key_abcdefgh                   a running server refuses it from then on
 
 Only the SHA-256 of a key is kept, in keys.toml of the data directory unless --keys names another file.
-From the first key on, `bantam serve` asks everybody for one.")]
+From the first key on, `bantam serve` asks everybody for one, also where it runs already.")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,
@@ -32,10 +32,14 @@ pub struct Args {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Make a key and print it: it cannot be shown again
+    #[command(after_help = "Examples:
+  bantam keys add team --requests-per-minute 120 --concurrent 4
+  bantam keys add operators --scope admin
+  KEY=$(bantam keys add ci)                         only the key goes to standard output")]
     Add {
         /// Whose it is, for people
         name: String,
-        /// What it allows: asking models, or also changing which there are
+        /// What it allows: asking models, which loads and unloads them, or also changing which there are
         #[arg(long, value_enum, default_value_t = ScopeArg::Infer)]
         scope: ScopeArg,
         /// Requests that may be under way at once; the default is no limit
@@ -49,8 +53,10 @@ enum Action {
         tokens_per_minute: Option<u64>,
     },
     /// List the keys, without their secrets
+    #[command(after_help = "Example:\n  bantam keys list --json")]
     List,
     /// Take a key back
+    #[command(after_help = "Example:\n  bantam keys revoke key_abcdefgh")]
     Revoke {
         /// As `list` shows it
         id: String,
@@ -86,7 +92,9 @@ impl<'a> Output<'a> {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
+    let is_default = args.keys.is_none();
     let file = args.keys.map_or_else(default_file, |path| Ok(KeysFile(path)))?;
+    let is_there = file.0.exists();
     let terminal = session.terminal;
     match args.action {
         Action::Add { name, scope, concurrent, requests_per_minute, tokens_per_minute } => {
@@ -95,10 +103,14 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
                 ScopeArg::Admin => Scope::Admin,
             };
             let limits = KeyLimits { concurrent, requests_per_minute, tokens_per_minute };
-            let is_first = rows(&file)?.is_empty();
+            let before = rows(&file)?;
             let new = add(&file, &name, vec![scope], limits)?;
-            if is_first {
-                terminal.note("the first key: servers that run already, without keys, ask for one after a restart");
+            if is_default && !is_there {
+                terminal
+                    .note("the first key: servers of this data directory ask for one from now on, running ones too");
+            }
+            if let Some(other) = before.iter().find(|row| row.name == name) {
+                terminal.note(&format!("{name} has another key already, {}; both work", other.id));
             }
             if args.json {
                 return terminal.json(&Output::of(&new.row, Some(&new.secret)));
@@ -112,7 +124,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
                 return terminal.json(&keys.iter().map(|row| Output::of(row, None)).collect::<Vec<_>>());
             }
             if keys.is_empty() {
-                terminal.note("no keys: whoever reaches the server may ask it\nhint: bantam keys add NAME");
+                terminal.note(&no_keys(&file, is_there));
                 return Ok(());
             }
             Ok(terminal.data(&listing(&keys))?)
@@ -122,9 +134,24 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             if args.json {
                 return terminal.json(&Output::of(&row, None));
             }
-            Ok(terminal.data(&format!("revoked {id} of {}\n", row.name))?)
+            terminal.data(&format!("revoked {id} of {}\n", row.name))?;
+            if rows(&file)?.is_empty() {
+                terminal.note(&no_keys(&file, true));
+            }
+            Ok(())
         }
     }
+}
+
+/// What it means that there are none.
+fn no_keys(file: &KeysFile, is_there: bool) -> String {
+    if is_there {
+        let path = file.0.display();
+        return format!(
+            "no keys: nobody may ask the server\nhint: bantam keys add NAME; without the file {path} everybody may"
+        );
+    }
+    "no keys: whoever reaches the server may ask it\nhint: bantam keys add NAME".to_owned()
 }
 
 /// Where keys are kept unless another file is named.

@@ -1,6 +1,6 @@
 //! `bantam ps`: the models that a running server has in memory.
 
-use crate::client::ServerClient;
+use crate::client::{ServerArgs, ServerClient};
 use crate::session::Session;
 use crate::table::{Align, bytes, duration, table};
 use anyhow::Context;
@@ -9,9 +9,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// List the models that the server has in memory
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  BANTAM_HOST=models.example:11434 bantam ps\n\n\
-BANTAM_HOST tells where the server is (default: 127.0.0.1:11434), BANTAM_API_KEY holds the key to ask with.")]
+#[command(after_help = "Examples:\n  bantam ps\n  bantam ps --host https://models.example:11434\n\n\
+BANTAM_API_KEY holds the key to ask with.")]
 pub struct Args {
+    #[command(flatten)]
+    server: ServerArgs,
     /// Print JSON (shape: docs/json.md)
     #[arg(long)]
     json: bool,
@@ -37,7 +39,7 @@ struct Row {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let rows = running(&ServerClient::from_env()?)?;
+    let rows = running(&ServerClient::new(&args.server)?)?;
     if args.json {
         return session.terminal.json(&rows);
     }

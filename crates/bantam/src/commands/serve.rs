@@ -6,7 +6,7 @@ mod limits;
 mod preload;
 
 use super::keys::default_file;
-use crate::address::{Address, PORT, VARIABLE};
+use crate::address::{Address, PORT, VARIABLE, reached_at};
 use crate::failure::UsedWrongly;
 use crate::generation::LoadArgs;
 use crate::interrupt::Listener;
@@ -20,7 +20,7 @@ use preload::preload;
 use serde::Serialize;
 use server::keys::KeysFile;
 use server::log::{LogFormat, LogLevel};
-use server::{Server, ServerOptions, TlsFiles};
+use server::{Access, Server, ServerOptions, TlsFiles};
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::runtime::{Builder, Runtime};
@@ -42,7 +42,8 @@ OpenAI's, Ollama's and Anthropic's APIs are at /v1 and /api, a playground is at 
 Prometheus at /metrics. Models in the store are loaded when they are first asked for. Ctrl-C or SIGTERM: no new request is
 taken, answers under way are finished, then it ends with 0; Ctrl-C again ends it at once.")]
 pub struct Args {
-    /// Models to fetch where needed, to load at once and to keep in memory
+    /// Models to fetch where needed, to load at once and to keep in memory: a request's keep_alive, `bantam stop`, or the
+    /// memory that others need can end that, until the model is asked for again
     #[arg(value_name = "MODEL")]
     models: Vec<String>,
     /// Where to listen [default: BANTAM_HOST, else 127.0.0.1:11434, the port that Ollama's clients ask]
@@ -65,10 +66,10 @@ pub struct Args {
 #[derive(Debug, Clone, clap::Args)]
 #[command(next_help_heading = "Access")]
 struct AccessArgs {
-    /// The file with the keys [default: keys.toml of the data directory, where there is one]
+    /// The file with the keys [default: keys.toml of the data directory, from the first key on]
     #[arg(long, value_name = "FILE")]
     keys: Option<PathBuf>,
-    /// Serve everybody without a key even where other machines can reach the address
+    /// Serve everybody without a key, unless --keys is given, even where other machines can reach the address
     #[arg(long)]
     insecure: bool,
     /// Let pages of this origin (https://app.example) ask from browsers; may be given several times; * is all
@@ -120,8 +121,12 @@ struct Output<'a> {
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let options = server_options(&args)?;
     let load = args.limits.load_options(load_options(&args.load)?);
-    let reach = Reach::Store { named: args.models.clone() };
-    let kept = HostOptions { keep_alive: args.limits.keep_alive(), reach, ..HostOptions::default() };
+    let kept = HostOptions {
+        keep_alive: args.limits.keep_alive(),
+        kept: args.models.clone(),
+        reach: Reach::Store { named: args.models.clone() },
+        ..HostOptions::default()
+    };
     start_log(&args.log, session)?;
     let host = Arc::new(LocalHost::keeping(session.hub()?, load, kept)?);
     let runtime = Builder::new_multi_thread().worker_threads(NETWORK_THREADS).enable_all().build();
@@ -140,11 +145,12 @@ async fn serve(args: &Args, session: &Session, host: Arc<LocalHost>, options: Se
     // Ctrl-C comes through the handler that every command shares; SIGTERM is this command's own.
     let interrupts = session.interrupts.listen();
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-    let has_keys = options.keys.is_some();
     let server = Server::bind(Arc::clone(&host) as Arc<dyn ModelHost>, options).await?;
     let scheme = if server.is_tls() { "https" } else { "http" };
+    let has_keys = server.asks_for_keys();
     let url = format!("{scheme}://{}", server.address());
     tracing::info!(url, keys = has_keys, "listening");
+    let url = format!("{scheme}://{}", reached_at(server.address()));
     if args.json {
         session.terminal.json(&Output { url: &url, pid: std::process::id() })?;
     }
@@ -202,7 +208,7 @@ fn server_options(args: &Args) -> anyhow::Result<ServerOptions> {
         check_origin(origin)?;
     }
     let options = ServerOptions {
-        keys: keys_file(keys)?,
+        access: access(keys, insecure)?,
         insecure,
         cors_origins: cors_origin,
         tls: tls_cert.zip(tls_key).map(|(certificates, key)| TlsFiles { certificates, key }),
@@ -212,15 +218,16 @@ fn server_options(args: &Args) -> anyhow::Result<ServerOptions> {
     Ok(args.limits.bound(options))
 }
 
-/// The keys that were named, which must be there, or those of the data directory, if there are any.
-fn keys_file(named: Option<PathBuf>) -> anyhow::Result<Option<KeysFile>> {
+/// Who may ask: those with the keys that were named, which must be there, or that the data directory has or will have.
+fn access(named: Option<PathBuf>, insecure: bool) -> anyhow::Result<Access> {
     match named {
         Some(path) if !path.is_file() => {
             let path = path.display();
             bail!("--keys: no file {path}\nhint: bantam keys add NAME --keys {path} makes it")
         }
-        Some(path) => Ok(Some(KeysFile(path))),
-        None => Ok(Some(default_file()?).filter(|file| file.0.exists())),
+        Some(path) => Ok(Access::Keys(KeysFile(path))),
+        None if insecure => Ok(Access::Everybody),
+        None => Ok(Access::EverybodyUntilKeys(default_file()?)),
     }
 }
 
@@ -290,12 +297,12 @@ mod tests {
     fn keys_that_were_named_must_be_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("k.toml");
-        let error = keys_file(Some(path.clone())).unwrap_err().to_string();
+        let error = access(Some(path.clone()), false).unwrap_err().to_string();
         assert!(
             error.starts_with("--keys: no file ") && error.contains("hint: bantam keys add NAME --keys "),
             "{error}"
         );
         std::fs::write(&path, "").unwrap();
-        assert_eq!(keys_file(Some(path.clone())).unwrap(), Some(KeysFile(path)));
+        assert_eq!(access(Some(path.clone()), true).unwrap(), Access::Keys(KeysFile(path)));
     }
 }

@@ -178,6 +178,8 @@ fn every_bound_is_in_the_help_with_its_default() {
 #[test]
 fn keys_are_made_shown_once_used_and_revoked() {
     let home = tempdir().unwrap();
+    let server = Serving::start(home.path(), &[]);
+    assert_eq!(server.get("/v1/models").0, 200, "there is no key yet");
     let keys = |args: &[&str]| {
         let (code, out, err) = run(bantam(home.path()).arg("keys").args(args).arg("--json"));
         assert_eq!(code, 0, "{err}");
@@ -192,7 +194,6 @@ fn keys_are_made_shown_once_used_and_revoked() {
     assert!(!listed.contains(key) && listed.contains(id), "{listed}");
     let (_, table, _) = run(bantam(home.path()).args(["keys", "list"]));
     assert!(table.starts_with("ID ") && table.contains("team") && table.contains("infer"), "{table}");
-    let server = Serving::start(home.path(), &[]);
     let ask = || {
         let request = client().get(format!("{}/v1/models", server.url)).bearer_auth(key);
         request.send().unwrap().status().as_u16()
@@ -216,6 +217,42 @@ fn without_a_server_that_is_said() {
 }
 
 #[test]
+fn a_certificate_that_is_not_trusted_and_a_wrong_scheme_are_said() {
+    let home = tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let (certificate, key) = (home.path().join("cert.pem"), home.path().join("key.pem"));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let files = ["--tls-cert", certificate.to_str().unwrap(), "--tls-key", key.to_str().unwrap()];
+    let server = Serving::start(home.path(), &files);
+    let place = server.url.replace("https://127.0.0.1", "localhost");
+    let ask = |host: String, trusted: Option<&Path>| {
+        let mut command = bantam(home.path());
+        command.args(["ps", "--host", &host]);
+        if let Some(file) = trusted {
+            command.env("SSL_CERT_FILE", file);
+        }
+        run(&mut command)
+    };
+    let (code, _, err) = ask(format!("https://{place}"), Some(&certificate));
+    assert_eq!((code, err.trim()), (0, "no model is in memory"));
+    let (code, _, err) = ask(format!("https://{place}"), None);
+    assert_eq!(code, 1);
+    assert!(err.contains(&format!("cannot ask https://{place}: ")) && err.contains("certificate"), "{err}");
+    assert!(err.contains("hint: the certificate is of no authority that this system trusts; SSL_CERT_FILE"), "{err}");
+    let (code, _, err) = ask(place.clone(), None);
+    assert_eq!(code, 1);
+    assert!(err.contains(&format!("hint: a server with TLS is asked at https://{place}")), "{err}");
+    let (code, _, err) = ask(server.url.clone(), Some(&certificate));
+    assert_eq!(code, 1);
+    assert!(err.contains("must have the name that the certificate is for"), "{err}");
+    let plain = Serving::start(home.path(), &[]);
+    let (code, _, err) = ask(plain.url.replace("http://", "https://"), None);
+    assert_eq!(code, 1);
+    assert!(err.contains(&format!("hint: a server without TLS is asked at {}", plain.url)), "{err}");
+}
+
+#[test]
 fn a_model_in_memory_is_listed_and_stopped() {
     let Some(home) = store(CHAT) else { return };
     let server = Serving::start(&home, &[CHAT]);
@@ -230,7 +267,8 @@ fn a_model_in_memory_is_listed_and_stopped() {
     let rows: Value = serde_json::from_str(&rows).unwrap();
     assert_eq!(rows[0]["name"], CHAT);
     assert!(command(&["ps"]).contains("never"), "models named at the start stay");
-    assert_shape("stop", 0, &command(&["stop", CHAT, "--json"]));
+    let (family, _) = CHAT.split_once(':').unwrap();
+    assert_shape("stop", 0, &command(&["stop", family, "--json"]));
     let (code, out, err) = run(bantam(&home).env("BANTAM_HOST", &server.url).args(["stop", CHAT]));
     assert_eq!((code, out.as_str()), (1, ""));
     assert!(err.contains("has no model \"smollm2:135m\" in memory; it has: none"), "{err}");

@@ -32,6 +32,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(20);
 pub struct HostOptions {
     /// How long a model stays after its last answer where the request leaves it open; default: five minutes.
     pub keep_alive: KeepAlive,
+    /// Models that stay for ever where the request leaves it open; default: none. They too give way to others that need
+    /// their memory.
+    pub kept: Vec<String>,
     /// How long a load may wait for models that answer to give their memory back; default: five minutes.
     pub longest_wait: Duration,
     /// What a name may reach; default: everything.
@@ -56,7 +59,12 @@ pub enum Reach {
 impl Default for HostOptions {
     fn default() -> HostOptions {
         let five_minutes = Duration::from_secs(300);
-        HostOptions { keep_alive: KeepAlive::For(five_minutes), longest_wait: five_minutes, reach: Reach::Everything }
+        HostOptions {
+            keep_alive: KeepAlive::For(five_minutes),
+            kept: Vec::new(),
+            longest_wait: five_minutes,
+            reach: Reach::Everything,
+        }
     }
 }
 

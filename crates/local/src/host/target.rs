@@ -18,6 +18,11 @@ const LONGEST_NAME: usize = 4096;
 /// Plus signs of names and adapters together.
 const MOST_PLUSES: usize = 8;
 
+/// What names of the command line ask for. What is named and is nothing is told by whoever loads it.
+pub(crate) fn targets(hub: &Hub, names: &[String]) -> impl Iterator<Item = Target> {
+    names.iter().filter_map(|name| Target::of(hub, &Reached::Everything, name).ok())
+}
+
 /// What names reach: [`Reach`], with the names of the command line taken apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reached {
@@ -29,9 +34,8 @@ pub(crate) enum Reached {
 impl Reached {
     pub(crate) fn of(hub: &Hub, reach: &Reach) -> Reached {
         let Reach::Store { named } = reach else { return Reached::Everything };
-        // What is named and is nothing is told by whoever loads it.
-        let targets = named.iter().filter_map(|name| Target::of(hub, &Reached::Everything, name).ok());
-        let files = targets.flat_map(|target| [Some(target.model), target.adapter]).filter_map(|part| match part {
+        let parts = targets(hub, named).flat_map(|target| [Some(target.model), target.adapter]);
+        let files = parts.filter_map(|part| match part {
             Some(ModelRef::Path(path)) => Some(path),
             _ => None,
         });

@@ -405,6 +405,22 @@ fn names_from_others_reach_the_store_and_named_files_alone() {
 }
 
 #[test]
+fn what_is_kept_stays_also_when_it_comes_back() {
+    let mut place = place(None);
+    let named = Tiny::default().write(place.folder.path()).display().to_string();
+    place.host.kept = targets(&place.host.hub, std::slice::from_ref(&named)).map(|target| target.name).collect();
+    for round in 1..=2 {
+        place.load(&named).unwrap();
+        place.load("tiny").unwrap();
+        place.seconds.fetch_add(1000, Ordering::SeqCst);
+        place.host.unload_expired();
+        assert!(place.loaded(&named).is_some() && place.loaded("tiny").is_none(), "{round}");
+        assert!(block_on(place.host.unload(&named)).unwrap());
+        assert!(place.loaded(&named).is_none());
+    }
+}
+
+#[test]
 fn what_was_named_with_an_adapter_is_served_by_that_name_and_its_base_too() {
     let mut place = place(None);
     let lora = adapter(place.folder.path()).display().to_string();

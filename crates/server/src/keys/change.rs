@@ -156,6 +156,7 @@ fn hex(bytes: &[u8]) -> String {
 mod tests {
     use super::super::Keys;
     use super::*;
+    use crate::options::Access;
 
     fn scratch() -> (tempfile::TempDir, KeysFile) {
         let folder = tempfile::tempdir().unwrap();
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn a_key_is_found_by_its_secret_until_it_is_revoked() {
         let (_folder, file) = scratch();
-        let keys = Keys::open(&file).unwrap();
+        let keys = Keys::open(&Access::Keys(file.clone())).unwrap().unwrap();
         let limits = KeyLimits { concurrent: Some(2), ..KeyLimits::default() };
         let new = add(&file, "team", vec![Scope::Infer], limits).unwrap();
         assert_eq!(new.secret.len(), PREFIX.len() + 64);
@@ -181,6 +182,23 @@ mod tests {
         assert!(keys.find(&new.secret).is_none() && keys.find(&other.secret).is_some());
         std::fs::remove_file(&file.0).unwrap();
         assert!(keys.find(&other.secret).is_none(), "without the file nobody may ask");
+    }
+
+    #[test]
+    fn the_first_key_closes_what_was_open_for_good() {
+        let (_folder, file) = scratch();
+        let opened = |access: &dyn Fn(KeysFile) -> Access| Keys::open(&access(file.clone())).unwrap().unwrap();
+        let (open, closed) = (opened(&Access::EverybodyUntilKeys), opened(&Access::Keys));
+        assert!(!open.are_asked_for() && closed.are_asked_for());
+        let new = add(&file, "team", vec![Scope::Infer], KeyLimits::default()).unwrap();
+        assert!(open.are_asked_for() && open.find(&new.secret).is_some());
+        std::fs::remove_file(&file.0).unwrap();
+        assert!(open.are_asked_for() && open.find(&new.secret).is_none(), "a file that is lost opens nothing");
+        add(&file, "team", vec![Scope::Infer], KeyLimits::default()).unwrap();
+        assert!(opened(&Access::EverybodyUntilKeys).are_asked_for());
+        assert!(Keys::open(&Access::Everybody).unwrap().is_none());
+        // What is no folder cannot be looked into.
+        assert!(super::super::may_be_there(&file.0.join("keys.toml")));
     }
 
     #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::keys::{KeyLimits, KeysFile, Scope, add, revoke};
+use crate::options::Access;
 use crate::testing::{Reply, Running, ScriptedHost, ScriptedModel, until};
 use axum::http::Method;
 use serde_json::{Value, json};
@@ -222,7 +223,12 @@ async fn an_address_that_others_reach_needs_keys() {
          hint: make a key with `bantam keys add NAME`, or serve everybody with --insecure"
     );
     assert!(bind(|options| options.insecure = true).await.is_ok());
-    assert!(bind(|options| options.keys = Some(KeysFile("/nowhere/keys.toml".into()))).await.is_ok(), "nobody may ask");
+    fn nowhere() -> KeysFile {
+        KeysFile("/nowhere/keys.toml".into())
+    }
+    assert!(bind(|options| options.access = Access::Keys(nowhere())).await.is_ok(), "nobody may ask");
+    let open = bind(|options| options.access = Access::EverybodyUntilKeys(nowhere())).await;
+    assert!(matches!(open, Err(StartError::Public(_))), "everybody might ask");
 }
 
 #[tokio::test]
@@ -231,7 +237,7 @@ async fn a_key_opens_what_it_allows_until_it_is_revoked() {
     let file = KeysFile(folder.path().join("keys.toml"));
     let one = KeyLimits { concurrent: Some(1), ..KeyLimits::default() };
     let new = add(&file, "team", vec![Scope::Infer], one).unwrap();
-    let server = Running::with(|options| options.keys = Some(file.clone())).await;
+    let server = Running::with(|options| options.access = Access::Keys(file.clone())).await;
     let body = question(false).to_string();
     let ask = |headers: Vec<(&'static str, String)>| {
         let (server, body) = (&server, body.clone());
@@ -250,6 +256,18 @@ async fn a_key_opens_what_it_allows_until_it_is_revoked() {
     assert_eq!(server.get("/health").await.status, 200);
     revoke(&file, &new.row.id).unwrap();
     assert_eq!(ask(bearer(&new.secret)).await.status, 401);
+}
+
+#[tokio::test]
+async fn the_first_key_closes_a_server_that_runs_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = KeysFile(folder.path().join("keys.toml"));
+    let server = Running::with(|options| options.access = Access::EverybodyUntilKeys(file.clone())).await;
+    assert_eq!(server.get("/v1/models").await.status, 200);
+    let new = add(&file, "team", vec![Scope::Infer], KeyLimits::default()).unwrap();
+    assert_eq!(server.get("/v1/models").await.status, 401);
+    let header = format!("Bearer {}", new.secret);
+    assert_eq!(server.send(Method::GET, "/v1/models", &[("authorization", &header)], "").await.status, 200);
 }
 
 #[tokio::test]

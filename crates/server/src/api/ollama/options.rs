@@ -4,7 +4,7 @@
 //! the response's `warnings`.
 
 use crate::api::ignored::no_effect;
-use crate::failure::Failure;
+use crate::failure::{Failure, nearest_hint};
 use chat::GenerationOptions;
 use serde_json::{Map, Value};
 
@@ -84,7 +84,10 @@ pub(super) fn options(at: &str, fields: Option<&Map<String, Value>>) -> Result<C
             Some(Effect::Off(off)) if value.as_f64() == Some(*off) => {}
             Some(Effect::Off(off)) => return refuse(format!("expected {off}, which turns it off, got {value}")),
             Some(Effect::Nothing) => chosen.warnings.push(no_effect(&path)),
-            None => return refuse("unknown option".to_owned()),
+            None => {
+                let near = nearest_hint(name, OPTIONS.iter().map(|(known, _)| *known));
+                return refuse(format!("unknown option{}", near.unwrap_or_default()));
+            }
         }
     }
     Ok(chosen)
@@ -213,7 +216,8 @@ mod tests {
             ),
             (json!({"typical_p": 0.5}), "options.typical_p: expected 1, which turns it off, got 0.5"),
             (json!({"mirostat": 2}), "options.mirostat: expected 0, which turns it off, got 2"),
-            (json!({"temprature": 1}), "options.temprature: unknown option"),
+            (json!({"temprature": 1}), "options.temprature: unknown option\nhint: did you mean `temperature`?"),
+            (json!({"heat": 1}), "options.heat: unknown option"),
         ] {
             assert_eq!(read(value).unwrap_err(), expected);
         }
