@@ -60,7 +60,13 @@ impl Address {
         };
         let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
         let is_host = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:%".contains(&byte);
-        if rest.is_empty() || !host.bytes().all(is_host) || (host.contains(':') && host.parse::<IpAddr>().is_err()) {
+        // A system would take a bare number for an address (RFC 6943, section 3.1.1).
+        let is_number = host.bytes().all(|byte| byte.is_ascii_digit());
+        if rest.is_empty()
+            || (is_number && !host.is_empty())
+            || !host.bytes().all(is_host)
+            || (host.contains(':') && host.parse::<IpAddr>().is_err())
+        {
             return Err(wrong());
         }
         let host = if host.is_empty() { Address::default().host } else { host.to_owned() };
@@ -133,7 +139,19 @@ mod tests {
 
     #[test]
     fn what_is_no_place_is_refused() {
-        for text in ["", "a:b", "127.0.0.1:99999", "ftp://a:1", "http://a:1/v1", "a b:1", "a:b:1", "http://"] {
+        for text in [
+            "",
+            "23456",
+            "99999",
+            "1:80",
+            "a:b",
+            "127.0.0.1:99999",
+            "ftp://a:1",
+            "http://a:1/v1",
+            "a b:1",
+            "a:b:1",
+            "http://",
+        ] {
             let error = Address::parse(text).unwrap_err();
             assert_eq!(error, format!("expected host:port, as 127.0.0.1:11434, got {text:?}"));
         }

@@ -51,7 +51,7 @@ pub enum ChatError {
 /// What a hint says of a larger context, where the model has one.
 fn larger_context(context: usize, maximum: usize) -> String {
     if context < maximum {
-        format!(", or ask for a larger context: up to {maximum} with --context")
+        format!(", or load the model with a larger context: up to {maximum} with --context, as of `bantam serve`")
     } else {
         ": the model's own context is no larger".to_owned()
     }

@@ -14,6 +14,9 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+/// The tag that stands for none.
+const LATEST: &str = ":latest";
+
 /// What a hub works with.
 #[derive(Clone)]
 pub struct HubOptions {
@@ -88,7 +91,8 @@ impl Hub {
         Lookup::NearMiss { nearest }
     }
 
-    /// The same for names alone: of the catalog, of the store, and those that a prefix marks. None for any other text,
+    /// The same for names alone: of the catalog, of the store, and those that a prefix marks, each also with `:latest`
+    /// behind it where nothing has that very name. None for any other text,
     /// which may be a path: no file of that name is asked for.
     pub fn look_up_name(&self, text: &str) -> Option<Lookup> {
         if let Some(reference) = ModelRef::from_prefixed(text) {
@@ -106,7 +110,11 @@ impl Hub {
             return Some(Lookup::Model(ModelRef::Catalog(model.name.clone())));
         }
         let is_stored = check_name(text).is_ok() && matches!(self.store.get(text), Ok(Some(_)) | Err(_));
-        is_stored.then(|| Lookup::Model(ModelRef::Stored(text.to_string())))
+        if is_stored {
+            return Some(Lookup::Model(ModelRef::Stored(text.to_string())));
+        }
+        // What clients write who know a registry of tags: the name alone.
+        text.strip_suffix(LATEST).and_then(|name| self.look_up_name(name))
     }
 
     /// The model that a text names, or an error with the nearest names.

@@ -244,7 +244,7 @@ fn damaged_weights_and_foreign_tokenizers_are_told() {
 fn what_does_not_fit_is_refused_before_it_is_loaded() {
     let options = LoadOptions { memory: Some(1000), ..LoadOptions::default() };
     let error = try_load(&Tiny::default(), &options).err().unwrap().to_string();
-    assert!(error.starts_with("tiny needs ") && error.contains("free are 1.0 kB"), "{error}");
+    assert!(error.starts_with("tiny needs ") && error.contains("--memory allows 1.0 kB"), "{error}");
     let folder = TempDir::new().unwrap();
     let path = Tiny::default().write(folder.path());
     let description = describe_encoder(&source(&path), &options).unwrap();

@@ -53,13 +53,15 @@ impl MemoryPlan {
             (None, sequences) => format!("context of {sequences} sequences"),
         };
         Err(ChatError::Unloadable(format!(
-            "{name} needs {} of memory (weights {}, {context} {}, buffers {}), free are {}\n\
-             hint: choose {advice}, a smaller quantization or a smaller model",
+            "{name} needs {} of memory (weights {}, {context} {}, buffers {}), {} {}\n\
+             hint: choose {advice}{}, a smaller quantization or a smaller model",
             human_bytes(self.total()),
             human_bytes(self.weights),
             human_bytes(self.kv),
             human_bytes(self.workspace),
+            if options.memory.is_some_and(|memory| memory <= free) { "--memory allows" } else { "free are" },
             human_bytes(free),
+            if options.kv_memory.is_none() && options.sequences > 1 { ", fewer --sequences" } else { "" },
         )))
     }
 }
@@ -189,7 +191,7 @@ mod tests {
         let error = check(1_000_000_000, 1).unwrap_err().to_string();
         assert_eq!(
             error,
-            "big:70b needs 4.0 GB of memory (weights 3.0 GB, context 1.0 GB, buffers 1.0 MB), free are 1.0 GB\n\
+            "big:70b needs 4.0 GB of memory (weights 3.0 GB, context 1.0 GB, buffers 1.0 MB), --memory allows 1.0 GB\n\
              hint: choose a smaller --context than 4096, a smaller quantization or a smaller model"
         );
         let error = check(1_000_000_000, 8).unwrap_err().to_string();

@@ -125,9 +125,9 @@ fn a_model_that_does_not_fit_is_refused_before_it_is_loaded() {
     assert!(load(needed).is_ok(), "what is needed is enough");
     let refused = refusal(load(needed - 1));
     assert!(refused.contains(&format!("tiny needs {} of memory", human_bytes(needed))), "{refused}");
-    assert!(refused.contains("free are "), "{refused}");
+    assert!(refused.contains("--memory allows "), "{refused}");
     let refused = refusal(load(1000));
-    assert!(refused.contains(&format!("free are {}\nhint: ", human_bytes(1000))), "{refused}");
+    assert!(refused.contains(&format!("--memory allows {}\nhint: ", human_bytes(1000))), "{refused}");
 }
 
 #[test]

@@ -147,7 +147,7 @@ fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<
     };
     let secret = secret(headers).ok_or_else(missing)?;
     let unknown = || {
-        let message = "expected an API key of this server, got another\nhint: `bantam keys list` tells which there are";
+        let message = "expected an API key of this server, got another\nhint: whoever runs the server finds its keys with `bantam keys list`";
         Failure { code: Some("invalid_api_key"), ..Failure::new(FailureKind::Unauthorized, message) }
     };
     let key = keys.find(secret).ok_or_else(unknown)?;

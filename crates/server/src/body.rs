@@ -53,9 +53,9 @@ pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
         let path = (path != ".").then_some(path);
         let field = if is_syntax { None } else { missing_field(path.as_deref(), &inner).or(path) };
         let shown = match &field {
-            Some(field) => format!("{field}: {inner}{}", unknown_field_hint(&inner).unwrap_or_default()),
+            Some(field) => format!("{field}: {}{}", plain(&inner), unknown_field_hint(&inner).unwrap_or_default()),
             None if is_syntax => format!("the body is not JSON: {inner}"),
-            None => format!("the body is not the JSON that was expected: {inner}"),
+            None => format!("the body is not the JSON that was expected: {}", plain(&inner)),
         };
         Failure { field, ..Failure::new(FailureKind::Invalid, shown) }
     })?;
@@ -69,6 +69,27 @@ fn missing_field(path: Option<&str>, error: &serde_json::Error) -> Option<String
     let text = error.to_string();
     let name = text.strip_prefix("missing field `")?.split('`').next()?;
     Some(path.map_or(name.to_owned(), |path| format!("{path}.{name}")))
+}
+
+/// What the parser expected, in words for people, and in its own.
+const EXPECTED: &[(&str, &[&str])] = &[
+    ("a whole number of 0 or more", &["usize", "u64", "u32"]),
+    ("a whole number", &["i64", "i32"]),
+    ("a number", &["f64", "f32"]),
+    ("true or false", &["a boolean"]),
+    ("a text", &["a string"]),
+    ("a list", &["a sequence"]),
+    ("an object", &["a map"]),
+];
+
+/// An error about a value that can be read, without the place in the text: the field is named.
+fn plain(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
+    let Some((said, expected)) = text.rsplit_once(", expected ") else { return text.to_owned() };
+    let words = EXPECTED.iter().find(|(_, own)| own.contains(&expected)).map(|(words, _)| *words);
+    let words = words.unwrap_or(if expected.starts_with("struct ") { "an object" } else { expected });
+    format!("{said}, expected {words}")
 }
 
 /// The hint at a known field that an unknown one is near to.
@@ -106,25 +127,21 @@ mod tests {
             assert_eq!(failure.field.as_deref(), field, "{failure:?}");
             assert_eq!(failure.message, message);
         };
-        check("{}", Some("inner"), "inner: missing field `inner` at line 1 column 2");
-        check(r#"{"inner":[{}]}"#, Some("inner[0].text"), "inner[0].text: missing field `text` at line 1 column 12");
+        check("{}", Some("inner"), "inner: missing field `inner`");
+        check(r#"{"inner":[{}]}"#, Some("inner[0].text"), "inner[0].text: missing field `text`");
         check(
             r#"{"inner":[{"text":1}]}"#,
             Some("inner[0].text"),
-            "inner[0].text: invalid type: integer `1`, expected a string at line 1 column 19",
+            "inner[0].text: invalid type: integer `1`, expected a text",
         );
-        check(
-            r#"{"inner":[],"colour":1}"#,
-            Some("colour"),
-            "colour: unknown field `colour`, expected `inner` at line 1 column 20",
-        );
+        check(r#"{"inner":[],"colour":1}"#, Some("colour"), "colour: unknown field `colour`, expected `inner`");
         check(
             r#"{"inner":[],"iner":1}"#,
             Some("iner"),
-            "iner: unknown field `iner`, expected `inner` at line 1 column 18\nhint: did you mean `inner`?",
+            "iner: unknown field `iner`, expected `inner`\nhint: did you mean `inner`?",
         );
         check(r#"{"inner":[}"#, None, "the body is not JSON: expected value at line 1 column 11");
-        let array = "the body is not the JSON that was expected: invalid type: integer `1`, expected struct Outer";
+        let array = "the body is not the JSON that was expected: invalid type: integer `1`, expected an object";
         assert!(refused("1").message.starts_with(array), "{:?}", refused("1"));
     }
 }

@@ -179,6 +179,12 @@ fn needed_context(args: &Args) -> Result<usize, UsedWrongly> {
 /// Refuses more positions than the model was made for and more memory than is free, before any is taken to measure the
 /// limits; returns the bytes of the weights.
 fn check_model(args: &Args, needed: usize, source: &ModelSource, options: &LoadOptions) -> anyhow::Result<u64> {
+    if local::is_encoder(&source.path)? {
+        anyhow::bail!(
+            "{} is a model that embeds: bench measures those that generate\nhint: `bantam list` shows which there are",
+            source.name
+        );
+    }
     // A --context that is too long is refused here, in the words of loading.
     let described = local::describe(source, &LoadOptions { context: args.load.context, ..options.clone() })?;
     let maximum = described.info.maximum_context;

@@ -46,6 +46,8 @@ struct Output {
     tokenizer: Option<bool>,
     template: Option<bool>,
     think: Option<bool>,
+    embed: Option<bool>,
+    relevance: Option<bool>,
     forecast_context: Option<usize>,
     fits: Option<bool>,
     obstacle: Option<String>,
@@ -86,9 +88,16 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let source = ModelSource::stored(hub, reference.store_name(), hub.locate(reference)?, manifest.as_ref());
         // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
-        let described = local::describe(&source, &LoadOptions { context: None, ..options.clone() })?;
-        forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
-        let Description { info, has_tokenizer, .. } = described;
+        let open = LoadOptions { context: None, ..options.clone() };
+        let (info, has_tokenizer) = if local::is_encoder(&source.path)? {
+            forecast = None;
+            (local::describe_encoder(&source, &open)?.info, true)
+        } else {
+            let described = local::describe(&source, &open)?;
+            forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
+            let Description { info, has_tokenizer, .. } = described;
+            (info, has_tokenizer)
+        };
         output = Output {
             name: info.name,
             family: info.family,
@@ -103,6 +112,8 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
             vocabulary: Some(info.vocabulary),
             tokenizer: Some(has_tokenizer),
             template: Some(info.capabilities.template),
+            embed: Some(info.capabilities.embed),
+            relevance: Some(info.capabilities.relevance),
             think: Some(info.capabilities.think),
             path: Some(source.path),
             ..output
@@ -167,6 +178,11 @@ fn from_catalog(row: &CatalogModel) -> Output {
 
 fn lines(output: &Output) -> Vec<(&'static str, String)> {
     let mut lines = vec![("name", output.name.clone()), ("family", output.family.clone())];
+    let answers = match (output.embed, output.relevance) {
+        (Some(true), _) => Some("with vectors: bantam embed, /v1/embeddings"),
+        (_, Some(true)) => Some("how relevant a text is: /v1/rerank"),
+        _ => None,
+    };
     let mut add = |name: &'static str, value: Option<String>| lines.extend(value.map(|value| (name, value)));
     add("about", output.description.clone());
     add("unsupported", output.unsupported.clone());
@@ -181,9 +197,10 @@ fn lines(output: &Output) -> Vec<(&'static str, String)> {
         "template",
         output
             .template
-            .filter(|_| output.tokenizer != Some(false))
+            .filter(|_| output.tokenizer != Some(false) && answers.is_none())
             .map(|template| if template { "yes" } else { "none: plain completion only" }.to_owned()),
     );
+    add("answers", answers.map(str::to_owned));
     add("thinks", output.think.filter(|think| *think).map(|_| "yes (--think, --no-think)".to_owned()));
     let licence = match (&output.licence, &output.licence_url) {
         (Some(licence), Some(url)) => Some(format!("{licence}  {url}")),

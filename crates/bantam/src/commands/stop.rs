@@ -11,7 +11,7 @@ use serde_json::json;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  bantam stop smollm2:135m\n  bantam stop smollm2          the only one of that family in memory\n\n\
-BANTAM_API_KEY holds the key to ask with; where keys are asked for, it must have the scope admin."
+BANTAM_API_KEY holds the key to ask with."
 )]
 pub struct Args {
     /// As `bantam ps` shows it, or without the part after the colon
@@ -42,10 +42,12 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
 
 /// The model in memory that is meant: of that name, or else the only one of that family that has no adapter.
 fn meant<'a>(text: &str, names: &'a [String]) -> anyhow::Result<&'a str> {
-    if let Some(name) = names.iter().find(|name| *name == text) {
+    let is_meant = |name: &&String| *name == text || text.strip_suffix(":latest") == Some(name);
+    if let Some(name) = names.iter().find(is_meant) {
         return Ok(name);
     }
     let is_bare = |name: &str| !name.contains('+');
+    let text = text.strip_suffix(":latest").unwrap_or(text);
     let of_family = |name: &&String| name.split_once(':').is_some_and(|(family, _)| family == text) && is_bare(name);
     match names.iter().filter(of_family).collect::<Vec<_>>()[..] {
         [name] => Ok(name),
@@ -70,6 +72,7 @@ mod tests {
         let told = |text: &str| meant(text, &names).map_err(|error| error.to_string());
         assert_eq!(told("smollm2"), Ok("smollm2:135m"));
         assert_eq!(told("gemma3"), Ok("gemma3"), "the very name goes first");
+        assert_eq!((told("gemma3:latest"), told("smollm2:latest")), (Ok("gemma3"), Ok("smollm2:135m")));
         let without = &names[..4];
         let several = meant("gemma3", without).unwrap_err().to_string();
         assert_eq!(several, "\"gemma3\" may be any of: gemma3:270m, gemma3:1b\nhint: say which");

@@ -157,7 +157,7 @@ fn the_least_recently_used_goes_and_an_answer_keeps_its_memory_to_its_end() {
         ..place
     };
     let error = refused(small.load("tiny"));
-    assert!(error.starts_with("tiny needs ") && error.contains("free are "), "{error}");
+    assert!(error.starts_with("tiny needs ") && error.contains("--memory allows "), "{error}");
 }
 
 #[test]

@@ -59,12 +59,16 @@ impl Limits {
             return Err(Failure::new(FailureKind::Limited, message));
         }
         if let Some(most) = key.limits.requests_per_minute.filter(|most| used.requests.len() >= *most) {
-            let message = format!("the key {name} has asked {most} times within a minute, its limit");
+            let message = format!(
+                "the key {name} has asked {most} times within a minute, its limit\nhint: Retry-After tells when to come back"
+            );
             return Err(Failure::limited_for(message, left(used.requests.front().copied())));
         }
         let tokens: u64 = used.tokens.iter().map(|(_, count)| count).sum();
         if let Some(most) = key.limits.tokens_per_minute.filter(|most| tokens >= *most) {
-            let message = format!("the key {name} has used {tokens} tokens within a minute, its limit is {most}");
+            let message = format!(
+                "the key {name} has used {tokens} tokens within a minute, its limit is {most}\nhint: Retry-After tells when to come back"
+            );
             return Err(Failure::limited_for(message, left(used.tokens.front().map(|(at, _)| *at))));
         }
         used.under_way += 1;

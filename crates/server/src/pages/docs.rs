@@ -18,6 +18,12 @@ pub(super) static PAGE: Endpoint = Endpoint {
     route: || get(async || page("docs.html", context! { groups => templated(groups(&document())) })),
 };
 
+/// The digest of nothing, which a blob may have.
+const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+
+/// Fields that belong into an example although a body may do without: without them little happens.
+const TELLING: &[&str] = &["model", "messages", "prompt", "input", "from"];
+
 /// How deep an example goes into a body.
 const DEPTH_MAX: usize = 4;
 
@@ -145,9 +151,11 @@ fn kind(document: &Value, schema: &Value) -> String {
 
 /// A line that can be pasted into a shell.
 fn curl(document: &Value, path: &str, method: &str, body: Option<&Value>, needs_key: bool) -> String {
-    let path = path.replace("{id}", "MODEL").replace(['{', '}', '*'], "");
+    let path = path.replace("{id}", "MODEL").replace("{digest}", DIGEST).replace(['{', '}', '*'], "");
     let mut line = "curl".to_owned();
-    if !matches!((method, body), ("get", _) | ("post", Some(_))) {
+    if method == "head" {
+        line.push_str(" -I");
+    } else if !matches!((method, body), ("get", _) | ("post", Some(_))) {
         line.push_str(&format!(" -X {}", method.to_ascii_uppercase()));
     }
     line.push_str(&format!(" $BANTAM{path}"));
@@ -165,7 +173,7 @@ fn curl(document: &Value, path: &str, method: &str, body: Option<&Value>, needs_
 fn example(document: &Value, name: &str, schema: &Value, depth: usize) -> Value {
     let schema = resolve(document, schema);
     let known = match name {
-        "model" => Some(json!("MODEL")),
+        "model" | "from" => Some(json!("MODEL")),
         "role" => Some(json!("user")),
         "messages" => Some(json!([{"role": "user", "content": "Hello"}])),
         "max_tokens" => Some(json!(64)),
@@ -191,7 +199,8 @@ fn example(document: &Value, name: &str, schema: &Value, depth: usize) -> Value 
         "array" => json!([example(document, name, &schema["items"], depth + 1)]),
         _ => {
             let properties = schema["properties"].as_object().into_iter().flatten();
-            let least = properties.filter(|(name, _)| is_required(schema, name));
+            let is_telling = |name: &String| depth == 0 && TELLING.contains(&name.as_str());
+            let least = properties.filter(|(name, _)| is_required(schema, name) || is_telling(name));
             let fields = least.map(|(name, field)| (name.clone(), example(document, name, field, depth + 1)));
             Value::Object(fields.collect::<Map<_, _>>())
         }

@@ -152,11 +152,14 @@ fn a_long_prompt_leaves_most_gaps_of_a_stream_as_they_are() {
                 most * 1e3,
                 (end - begin).as_secs_f64()
             );
+            assert!(quiet > 1e-4 && median > 1e-4, "tokens came together: these are no gaps between steps");
+            if !is_alone() {
+                continue;
+            }
             assert!(
                 mean < 4.0 * quiet,
                 "{model}: {quiet} s between tokens alone, {mean} s in the mean beside a long prompt"
             );
-            assert!(quiet > 1e-4 && median > 1e-4, "tokens came together: these are no gaps between steps");
             // Most steps have no piece of the prompt, and cost what they always do at that depth.
             assert!(median < 2.0 * quiet, "{model}: {quiet} s between tokens alone, {median} s beside a long prompt");
         }

@@ -184,11 +184,12 @@ fn check_num_ctx(info: &ModelInfo, num_ctx: Option<usize>) -> Result<(), Failure
     let most = info.context;
     match num_ctx.filter(|num_ctx| *num_ctx > most) {
         Some(num_ctx) => {
-            let message = format!(
-                "{NUM_CTX}: the context of {} holds {most}, got {num_ctx}\nhint: leave it out: a request takes what it \
-                 needs",
-                info.name
-            );
+            let hint = if num_ctx <= info.maximum_context {
+                format!("`bantam serve --context {num_ctx}` loads it with more")
+            } else {
+                format!("it was made for {}", info.maximum_context)
+            };
+            let message = format!("{NUM_CTX}: the context of {} holds {most}, got {num_ctx}\nhint: {hint}", info.name);
             Err(Failure::field(NUM_CTX, message))
         }
         None => Ok(()),
