@@ -3,7 +3,7 @@
 //! Knows no terminal and no line editor: a command comes in as a line and a reply goes out as text, so that all of it
 //! is tested without a screen. Read next: `repl.rs`, which shows it.
 
-use chat::{ChatRequest, GenerationOptions, Message, ModelInfo, Role};
+use chat::{AnswerFormat, ChatRequest, GenerationOptions, Message, ModelInfo, Role};
 use serde::{Deserialize, Serialize};
 use std::path::Path;
 
@@ -24,6 +24,9 @@ pub struct Conversation {
     /// Whether messages go to the model as plain text, each alone, because it has no template.
     #[serde(skip)]
     pub raw: bool,
+    /// What answers must be.
+    #[serde(skip)]
+    pub format: Option<AnswerFormat>,
     /// Tokens of the context in use after the last answer.
     #[serde(skip)]
     pub used_tokens: usize,
@@ -115,6 +118,7 @@ impl Conversation {
         ChatRequest {
             messages: system.chain(self.messages.iter().cloned()).chain(asked).collect(),
             think: self.think,
+            format: self.format.clone(),
             options: self.options.clone(),
             ..ChatRequest::default()
         }

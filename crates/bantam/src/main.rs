@@ -11,6 +11,7 @@ mod client;
 mod commands;
 mod conversation;
 mod failure;
+mod format;
 mod generation;
 mod input;
 mod interrupt;

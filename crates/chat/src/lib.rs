@@ -23,6 +23,6 @@ pub use host::{
 };
 pub use model::{Activity, Capabilities, ChatFuture, ChatModel, ModelInfo};
 pub use request::{
-    ChatRequest, CompletionRequest, GenerationOptions, Message, Prompt, Role, Tool, ToolCall, ToolChoice,
+    AnswerFormat, ChatRequest, CompletionRequest, GenerationOptions, Message, Prompt, Role, Tool, ToolCall, ToolChoice,
 };
 pub use score::{RankRequest, RankResponse, ScoreRequest, ScoreResponse, ScoredToken};

@@ -1,8 +1,8 @@
 //! The one trait that everything which answers implements.
 
 use crate::{
-    ChatError, ChatRequest, ChatStream, CompletionRequest, EmbedRequest, EmbedResponse, RankRequest, RankResponse,
-    RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
+    AnswerFormat, ChatError, ChatRequest, ChatStream, CompletionRequest, EmbedRequest, EmbedResponse, RankRequest,
+    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
 };
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -117,6 +117,16 @@ pub trait ChatModel: Send + Sync {
     fn complete(&self, request: CompletionRequest) -> ChatFuture<'_, ChatStream> {
         drop(request);
         decline(self.info(), "completion of plain text")
+    }
+
+    /// Makes ready to hold answers to a format, and tells what of it has no effect, each with its place. Whoever asks for an
+    /// answer need not call it before.
+    ///
+    /// # Errors
+    /// What cannot be held to, with its place; `Unsupported` where the model declines.
+    fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
+        let _ = format;
+        decline(self.info(), "answers held to a format")
     }
 
     /// Log-probabilities of a given text.

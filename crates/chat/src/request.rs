@@ -116,6 +116,26 @@ pub struct GenerationOptions {
     pub top_logprobs: Option<usize>,
 }
 
+/// What an answer must be. A model that cannot hold its answers to it refuses the request.
+///
+/// An answer that ends for want of tokens is the beginning of what was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AnswerFormat {
+    /// A JSON object.
+    JsonObject,
+    /// JSON that is valid against this JSON Schema.
+    JsonSchema(serde_json::Value),
+    /// Text that this regular expression matches as a whole.
+    Regex(String),
+    /// One of these texts.
+    Choices(Vec<String>),
+    /// Text of this grammar in Lark's notation.
+    Lark(String),
+    /// Text of this grammar in GBNF.
+    Gbnf(String),
+}
+
 /// A conversation to answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChatRequest {
@@ -131,6 +151,8 @@ pub struct ChatRequest {
     pub think: Option<bool>,
     /// Most tokens of thought; then the model is made to close it and to answer.
     pub thought_tokens: Option<usize>,
+    /// What the answer must be; a thought before it is free.
+    pub format: Option<AnswerFormat>,
     /// Further variables for the template.
     pub template_variables: serde_json::Map<String, serde_json::Value>,
     /// How to generate.
@@ -155,6 +177,8 @@ pub struct CompletionRequest {
     pub suffix: Option<String>,
     /// Report each token of the prompt with its log-probability and so many of the likeliest in its place.
     pub prompt_logprobs: Option<usize>,
+    /// What the completion must be.
+    pub format: Option<AnswerFormat>,
     /// How to generate. `max_tokens` of 0 only reads the prompt.
     pub options: GenerationOptions,
 }
@@ -162,6 +186,6 @@ pub struct CompletionRequest {
 impl CompletionRequest {
     /// A plain one.
     pub fn new(prompt: Prompt, options: GenerationOptions) -> CompletionRequest {
-        CompletionRequest { prompt, suffix: None, prompt_logprobs: None, options }
+        CompletionRequest { prompt, suffix: None, prompt_logprobs: None, format: None, options }
     }
 }

@@ -12,6 +12,7 @@ use model::LogitRows;
 pub(crate) struct Choice<'a> {
     pub(crate) sampler: &'a mut Sampler,
     pub(crate) mask: &'a mut TokenMask,
+    pub(crate) forced: &'a mut Vec<u32>,
     pub(crate) vocabulary: usize,
     pub(crate) events: &'a mut Vec<EngineEvent>,
 }
@@ -41,23 +42,20 @@ impl Choice<'_> {
     }
 
     /// Chooses a token from each row `[rows, V]`, the first of which follows the pending token and the others those of the
-    /// draft, as long as the draft says what is chosen. What is right is computed; the rest will be overwritten.
+    /// draft, as long as the draft says what comes. What is right is computed; the rest will be overwritten.
     fn verify(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Option<FinishReason> {
         let draft = std::mem::take(&mut sequence.draft);
+        let first = sequence.tokens.len();
         let mut right = 0;
         let mut end = None;
-        for row in logits.chunks_exact(self.vocabulary) {
-            let len = sequence.tokens.len();
+        // The row after what is right says what follows, unless more is known already.
+        while end.is_none() && first + right == sequence.tokens.len() && right <= draft.len() {
+            let row = &logits[right * self.vocabulary..][..self.vocabulary];
             end = self.generate(sequence, row).err();
-            let is_right = sequence.tokens.len() > len && draft.get(right) == sequence.tokens.last();
-            if is_right {
-                right += 1;
-                sequence.computed += 1;
-            }
-            if end.is_some() || !is_right {
-                break;
-            }
+            let known = &sequence.tokens[first..];
+            right += known[right..].iter().zip(&draft[right..]).take_while(|(known, drafted)| known == drafted).count();
         }
+        sequence.computed = first + right;
         sequence.pace.note(draft.len(), right);
         sequence.counts.drafted_tokens += draft.len();
         sequence.counts.accepted_tokens += right;
@@ -91,8 +89,34 @@ impl Choice<'_> {
         Ok(())
     }
 
-    /// Chooses the next token from `[V]` logits; `Err` is why the sequence ends.
+    /// Takes what must come next, or else chooses the next token from `[V]` logits, and then takes what must follow it; `Err`
+    /// is why the sequence ends.
     fn generate(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
+        let before = sequence.tokens.len();
+        self.take_forced(sequence)?;
+        if sequence.tokens.len() == before {
+            self.choose(sequence, logits)?;
+            self.take_forced(sequence)?;
+        }
+        Ok(())
+    }
+
+    /// Takes the tokens that the constraint forces. Where log-probabilities are asked for, each is chosen from logits of its
+    /// own: it is the same one.
+    fn take_forced(&mut self, sequence: &mut Sequence) -> Result<(), FinishReason> {
+        let Some(constraint) = sequence.constraint.as_mut().filter(|_| sequence.top_logprobs.is_none()) else {
+            return Ok(());
+        };
+        self.forced.clear();
+        constraint.0.forced(self.forced);
+        for index in 0..self.forced.len() {
+            self.take(sequence, self.forced[index], None, Vec::new())?;
+        }
+        Ok(())
+    }
+
+    /// Chooses the next token from `[V]` logits.
+    fn choose(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
         let broken = FinishReason::BrokenLogits { position: sequence.tokens.len() };
         let mask = match &mut sequence.constraint {
             Some(constraint) => {
@@ -121,10 +145,24 @@ impl Choice<'_> {
             }
             None => (None, Vec::new()),
         };
+        self.take(sequence, token, logprob, top)
+    }
+
+    /// Makes a token the next one of the answer.
+    fn take(
+        &mut self,
+        sequence: &mut Sequence,
+        token: u32,
+        logprob: Option<f32>,
+        top: Vec<TokenLogprob>,
+    ) -> Result<(), FinishReason> {
         sequence.tokens.push(token);
         self.events.push(EngineEvent::Token { id: sequence.id, token, logprob, top });
         if let Some(constraint) = &mut sequence.constraint {
             constraint.0.accept(token).map_err(|error| FinishReason::Constraint(error.0))?;
+            if constraint.0.is_complete() {
+                return Err(FinishReason::Complete);
+            }
         }
         if sequence.generated().len() >= sequence.max_tokens {
             return Err(FinishReason::Length);

@@ -42,6 +42,17 @@ impl TokenMask {
         }
     }
 
+    /// Allows the tokens whose bits are set: bit `i % 32` of word `i / 32` is token `i`. Those outside the vocabulary are
+    /// ignored.
+    pub fn allow_words(&mut self, words: &[u32]) {
+        for (own, pair) in self.words.iter_mut().zip(words.chunks(2)) {
+            *own |= u64::from(pair[0]) | u64::from(pair.get(1).copied().unwrap_or(0)) << 32;
+        }
+        if let (Some(last), used @ 1..) = (self.words.last_mut(), self.vocabulary % 64) {
+            *last &= (1 << used) - 1;
+        }
+    }
+
     /// Whether a token may come.
     pub fn allows(&self, token: u32) -> bool {
         let (word, bit) = place(token);
@@ -72,6 +83,18 @@ pub trait Constraint: Send {
     /// # Errors
     /// Ends the sequence.
     fn accept(&mut self, token: u32) -> Result<(), ConstraintError>;
+
+    /// Appends to `forced`, which comes empty, the tokens that must come next whatever the logits are; none where there is a
+    /// choice. The mask says the same: as long as tokens are forced it allows the next of them alone. They are taken without
+    /// a pass for each, told to [`Constraint::accept`] one by one, and read at once.
+    fn forced(&mut self, forced: &mut Vec<u32>) {
+        let _ = forced;
+    }
+
+    /// Whether nothing may follow. The sequence ends as [`crate::FinishReason::Complete`], and no end token is waited for.
+    fn is_complete(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -95,6 +118,12 @@ mod tests {
             let mut all = TokenMask::none(vocabulary);
             all.allow_all();
             assert_eq!(mask, all);
+            let mut by_words = TokenMask::none(vocabulary);
+            by_words.allow_words(&[u32::MAX; 9]);
+            assert_eq!(by_words, all);
+            let mut third = TokenMask::none(vocabulary);
+            third.allow_words(&[0, 1 << 8]);
+            assert!((0..vocabulary as u32).all(|token| third.allows(token) == (token == 40)));
         }
     }
 }

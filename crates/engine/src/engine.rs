@@ -94,6 +94,8 @@ pub struct Engine {
     shape: StepShape,
     sampler: Sampler,
     mask: TokenMask,
+    /// Tokens that a constraint forces, while they are taken.
+    forced: Vec<u32>,
 }
 
 impl Engine {
@@ -109,6 +111,7 @@ impl Engine {
             shape: StepShape::default(),
             sampler: Sampler::default(),
             mask: TokenMask::none(config.vocabulary),
+            forced: Vec::new(),
             config,
         }
     }
@@ -193,12 +196,11 @@ impl Engine {
     pub fn demand(&self) -> Demand {
         let mut demand = Demand::default();
         for sequence in &self.scheduler.running {
-            match sequence.pending() {
-                1 => demand.decodes += 1,
-                pending => {
-                    demand.prompts += 1;
-                    demand.prompt_tokens += pending;
-                }
+            if sequence.is_decoding() {
+                demand.decodes += 1;
+            } else {
+                demand.prompts += 1;
+                demand.prompt_tokens += sequence.pending();
             }
         }
         demand
@@ -245,9 +247,10 @@ impl Engine {
                 logits: turn.rows,
                 adapter: sequence.adapter,
             });
-            match sequence.pending() {
-                1 => self.shape.decodes += 1,
-                _ => self.shape.prompt_tokens += turn.len,
+            if sequence.is_decoding() {
+                self.shape.decodes += 1;
+            } else {
+                self.shape.prompt_tokens += turn.len;
             }
         }
         self.in_flight = Some(turns);
@@ -271,7 +274,13 @@ impl Engine {
                 self.scheduler.memory.publish(sequence);
                 continue;
             }
-            let mut choice = Choice { sampler: &mut self.sampler, mask: &mut self.mask, vocabulary, events };
+            let mut choice = Choice {
+                sampler: &mut self.sampler,
+                mask: &mut self.mask,
+                forced: &mut self.forced,
+                vocabulary,
+                events,
+            };
             let end = choice.advance(sequence, turn, own);
             if !matches!(end, Some(FinishReason::BrokenLogits { .. })) {
                 self.scheduler.memory.publish(sequence);

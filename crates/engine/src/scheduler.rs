@@ -3,7 +3,8 @@
 //! ```text
 //! admit:    while the head of the queue has a place and pages for the tokens that it knows, beside what the running ones
 //!           will want soon: it starts to run, behind the pages that the prefix cache has of its tokens
-//! plan:     every decoding sequence one token, those served longest ago first, and a few drafted ones where few decode;
+//! plan:     every decoding sequence one token, and those that its constraint forced, who was served longest ago first, and a
+//!           few drafted ones where few decode;
 //!           what is left of the budget goes to prompts, oldest first, in pieces, each behind what the prefix cache has by
 //!           now; a prompt whose next page an older one is reading in this step waits for that page
 //! pages:    each turn takes the pages that it fills; where there are none, the youngest sequence is preempted
@@ -188,7 +189,7 @@ impl Scheduler {
         let mut decodes: Vec<usize> = Vec::new();
         let mut prompts: Vec<usize> = Vec::new();
         for (index, sequence) in self.running.iter().enumerate() {
-            if sequence.pending() == 1 { decodes.push(index) } else { prompts.push(index) }
+            if sequence.is_decoding() { decodes.push(index) } else { prompts.push(index) }
         }
         decodes.sort_by_key(|&index| (self.running[index].last_step, index));
 
@@ -217,17 +218,21 @@ impl Scheduler {
 
     /// Gives a turn to each of these sequences, in this order, as long as the budget leaves what is promised to prompts.
     fn plan_decodes(&mut self, decodes: &[usize], promised: usize, plan: &mut Plan) {
+        let held = promised.min(plan.tokens_left).min(plan.rows_left);
+        plan.tokens_left -= held;
+        plan.rows_left -= held;
         // What nobody else needs may go to drafts, in equal shares.
-        let mut spare = plan.tokens_left.min(plan.rows_left).saturating_sub(promised + decodes.len());
+        let wanted: usize = decodes.iter().map(|&index| self.running[index].pending()).sum();
+        let mut spare = plan.tokens_left.min(plan.rows_left).saturating_sub(wanted);
         for &index in decodes {
-            if plan.tokens_left <= promised || plan.rows_left <= promised {
-                return;
+            if plan.tokens_left == 0 || plan.rows_left == 0 {
+                break;
             }
             if index >= self.running.len() {
                 continue;
             }
             let Some(mut turn) = self.turn_with_pages(index, plan) else { continue };
-            if turn.rows == LogitRows::Last {
+            if turn.rows == LogitRows::Last && self.running[index].pending() == 1 {
                 turn.drafted = self.draft(index, decodes.len(), spare);
                 spare -= turn.drafted;
             }
@@ -236,6 +241,8 @@ impl Scheduler {
             }
             plan.add(Some(turn));
         }
+        plan.tokens_left += held;
+        plan.rows_left += held;
     }
 
     /// Drafts for a decoding sequence, one of `sequences`, at most `spare` tokens; returns how many.

@@ -150,6 +150,8 @@ pub enum FinishReason {
     Length,
     /// It was cancelled.
     Cancelled,
+    /// Its constraint lets nothing follow.
+    Complete,
     /// Its constraint failed or allowed no token.
     Constraint(String),
     /// The logits at this position were not numbers, or left no token possible.
@@ -210,6 +212,9 @@ pub enum Refused {
         expected: &'static str,
     },
 }
+
+/// Most tokens of an answer that are read in its turn as a decoding sequence; more are read as a prompt is.
+const FORCED_AT_ONCE: usize = 32;
 
 /// A sequence that was taken: waiting (no pages) or running.
 #[derive(Debug)]
@@ -290,6 +295,14 @@ impl Sequence {
     /// Tokens that are known but not yet computed; 1 while decoding.
     pub(crate) fn pending(&self) -> usize {
         self.tokens.len() - self.computed
+    }
+
+    /// Whether its turn continues its answer: one token, or those that its constraint forced.
+    pub(crate) fn is_decoding(&self) -> bool {
+        match self.pending() {
+            1 => true,
+            pending => pending <= FORCED_AT_ONCE && pending <= self.generated().len(),
+        }
     }
 
     /// Tokens generated so far.

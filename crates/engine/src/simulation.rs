@@ -128,7 +128,7 @@ struct Asked {
     stop_ids: Vec<u32>,
     top_logprobs: Option<usize>,
     prompt_scores: PromptScores,
-    /// The token at which its constraint gives up, where it has one.
+    /// The token at which its constraint ends it, where it has one.
     fickle: Option<usize>,
     adapter: Option<AdapterId>,
 }
@@ -142,7 +142,7 @@ impl Asked {
             stop_ids: self.stop_ids.clone(),
             top_logprobs: self.top_logprobs,
             prompt_scores: self.prompt_scores,
-            constraint: self.fickle.map(|last| Box::new(Fickle { said: 0, last }) as Box<dyn Constraint>),
+            constraint: self.fickle.map(|last| Box::new(Fickle::new(last)) as Box<dyn Constraint>),
             adapter: self.adapter,
         }
     }
@@ -220,7 +220,7 @@ impl Asked {
         made: impl Fn(usize) -> Made,
     ) -> FinishReason {
         let mut sampler = Sampler::default();
-        let mut fickle = self.fickle.map(|last| Fickle { said: 0, last });
+        let mut fickle = self.fickle.map(Fickle::new);
         while said.len() < self.max_tokens.unwrap_or(usize::MAX) && tokens.len() <= context {
             let logits = logits_after(tokens.iter().copied(), made(tokens.len()));
             let mask = fickle.as_mut().map(|fickle| {
@@ -236,6 +236,9 @@ impl Asked {
             said.push(token);
             if let Some(Err(error)) = fickle.as_mut().map(|fickle| fickle.accept(token)) {
                 return FinishReason::Constraint(error.0);
+            }
+            if fickle.as_ref().is_some_and(Fickle::is_complete) {
+                return FinishReason::Complete;
             }
         }
         FinishReason::Length
@@ -405,7 +408,7 @@ impl Simulation {
                 EngineEvent::Reading { read, total, .. } => {
                     assert!(0 < read && read < total);
                     assert_eq!(total, prompt_len + one.heard.tokens.len());
-                    // Only what lost its pages is read behind its first token.
+                    // What lost its pages is read behind its first token, or what a constraint forced.
                     self.met.resumed += usize::from(total > prompt_len);
                 }
                 EngineEvent::PromptLogprobs { first_position, logprobs, top, distributions, .. } => {
@@ -536,14 +539,30 @@ fn the_same_seed_makes_the_same_steps() {
     }
 }
 
-/// Forbids a third of the tokens, each time another one, and gives up at a token that the seed decides.
+/// Forbids a third of the tokens, each time another one, forces some runs of tokens, and at a token that the seed decides
+/// gives up or lets nothing follow.
 struct Fickle {
     said: usize,
     last: usize,
 }
 
+impl Fickle {
+    fn new(last: usize) -> Fickle {
+        Fickle { said: 0, last }
+    }
+
+    /// What is forced at a place of the answer, if anything: in one of three runs of five, and never an end.
+    fn forced_at(&self, place: usize) -> Option<u32> {
+        ((place / 5 + self.last) % 3 == 1).then_some((1 + place * 7 % (VOCABULARY - 1)) as u32)
+    }
+}
+
 impl Constraint for Fickle {
     fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
+        if let Some(forced) = self.forced_at(self.said) {
+            allowed.allow(forced);
+            return Ok(());
+        }
         (0..VOCABULARY as u32)
             .filter(|token| !(*token as usize + self.said).is_multiple_of(3))
             .for_each(|token| allowed.allow(token));
@@ -552,7 +571,20 @@ impl Constraint for Fickle {
 
     fn accept(&mut self, _: u32) -> Result<(), ConstraintError> {
         self.said += 1;
-        if self.said == self.last { Err(ConstraintError("enough".to_owned())) } else { Ok(()) }
+        if self.said == self.last && self.last.is_multiple_of(2) {
+            return Err(ConstraintError("enough".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn forced(&mut self, forced: &mut Vec<u32>) {
+        // Now and then less than could be said: what is not told is found by the mask.
+        let most = if self.last.is_multiple_of(3) { 2 } else { usize::MAX };
+        forced.extend((self.said..).map_while(|place| self.forced_at(place)).take(most));
+    }
+
+    fn is_complete(&self) -> bool {
+        self.said == self.last
     }
 }
 
@@ -608,7 +640,7 @@ fn drafts_change_no_event_whatever_chooses_the_tokens() {
                 },
                 constraint: random
                     .chance(40)
-                    .then(|| Box::new(Fickle { said: 0, last: 1 + random.below(60) }) as Box<dyn Constraint>),
+                    .then(|| Box::new(Fickle::new(1 + random.below(60))) as Box<dyn Constraint>),
                 adapter: None,
             };
             (request, random.chance(40).then(|| random.below(80)))

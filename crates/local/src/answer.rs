@@ -276,6 +276,7 @@ impl Listener for Answer {
             }
             Ok(FinishReason::Length) => Ok(chat::FinishReason::Length),
             Ok(FinishReason::Cancelled) => Ok(chat::FinishReason::Cancelled),
+            Ok(FinishReason::Complete) => Ok(chat::FinishReason::Stop),
             Ok(FinishReason::Constraint(text)) => Err(ChatError::InvalidRequest(text)),
             Ok(reason @ (FinishReason::BrokenLogits { .. } | FinishReason::Abandoned)) => Err(broken(&reason)),
         };

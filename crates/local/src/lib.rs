@@ -22,6 +22,7 @@ mod encoder_tests;
 mod encoder_worker;
 mod file_state;
 mod forecast;
+mod format;
 mod generation;
 mod host;
 mod insert;

@@ -4,6 +4,7 @@
 
 use crate::adapters::{Adaptations, InUse};
 use crate::answer::{Answer, Filters};
+use crate::format::{Grammars, Held};
 use crate::generation::{or_else, random_seed, sampling};
 use crate::insert::InsertTokens;
 use crate::loading::{ModelSource, Parts, Template};
@@ -19,7 +20,7 @@ use crate::thought::{CLOSE, OPEN, ThoughtSplitter};
 use crate::tools::{Calls, Format, calls_of, names_of};
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, SharedActivity, Worker};
 use chat::{
-    Activity, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
+    Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
     GenerationOptions, Message, ModelInfo, Prompt, RankRequest, RankResponse, Role, ScoreRequest, ScoreResponse,
     ScoredToken, ToolCall, ToolChoice,
 };
@@ -40,6 +41,7 @@ pub(crate) type Admit<'a> = dyn FnMut(&MemoryPlan, &dyn Fn() -> Result<(), ChatE
 pub struct LocalModel {
     pub(crate) info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
+    grammars: Arc<Grammars>,
     template: Arc<Template>,
     /// What [`Template::tool_format`] found, once.
     tool_format: Option<&'static Format>,
@@ -117,6 +119,7 @@ impl LocalModel {
         let adaptations = Arc::new(Adaptations::new(parts.model.spec().clone()));
         let model = Arc::new(parts.model);
         let alive = Arc::new(());
+        let tokenizer = Arc::new(tokenizer);
         let taken = Arc::downgrade(&alive);
         let (workspace, adapters) = (Workspace::default(), Adapters::default());
         let decoder = ModelDecoder { model, runtime, arena, workspace, adapters, alive };
@@ -124,7 +127,8 @@ impl LocalModel {
         let commands = start(Engine::new(config.clone()), Box::new(decoder), Arc::clone(&activity))?;
         Ok(LocalModel {
             info: parts.info,
-            tokenizer: Arc::new(tokenizer),
+            grammars: Arc::new(Grammars::new(Arc::clone(&tokenizer))),
+            tokenizer,
             tool_format: parts.template.tool_format(),
             template: Arc::new(parts.template),
             insert: parts.insert,
@@ -157,6 +161,7 @@ impl LocalModel {
         LocalModel {
             info: self.info.clone(),
             tokenizer: Arc::clone(&self.tokenizer),
+            grammars: Arc::clone(&self.grammars),
             template: Arc::clone(&self.template),
             tool_format: self.tool_format,
             insert: self.insert.clone(),
@@ -241,6 +246,11 @@ impl LocalModel {
     /// the end of the prompt, unless a thought may come before it.
     fn turn(&self, request: &ChatRequest) -> Result<Turn, ChatError> {
         let names = self.tools_of(request)?;
+        if names.is_some() && request.format.is_some() {
+            return Err(ChatError::InvalidRequest(
+                "expected a format or tools, got both: an answer is held to the one or calls the others".to_owned(),
+            ));
+        }
         let prompt = self.prompt(request, names.is_some())?;
         let text = prompt.text();
         if let Some(lost) = names.iter().flatten().find(|name| !text.contains(name.as_str())) {
@@ -254,7 +264,8 @@ impl LocalModel {
         let seed = request.options.seed.or(self.recommended.seed).unwrap_or_else(random_seed);
         let mut calls = names.zip(self.tool_format).map(|(names, format)| calls_of(format, names, request, seed, &ids));
         let forced = calls.as_ref().and_then(|calls| calls.forced.as_ref());
-        if forced.is_some() && beginning == Beginning::MayThink && self.tokenizer.id_of(OPEN).is_none() {
+        let is_held = forced.is_some() || request.format.is_some();
+        if is_held && beginning == Beginning::MayThink && self.tokenizer.id_of(OPEN).is_none() {
             // Nothing could be masked until the mark is whole.
             beginning = Beginning::Answer;
         }
@@ -339,6 +350,19 @@ impl LocalModel {
         Ok(prompt)
     }
 
+    /// The constraint that holds an answer to a format.
+    async fn hold(
+        &self,
+        format: &AnswerFormat,
+        beginning: Beginning,
+        thought_tokens: Option<usize>,
+    ) -> Result<Box<dyn Constraint>, ChatError> {
+        let grammar = self.grammars.of(format).await?;
+        let script = Script::until_answer(&self.tokenizer, beginning, thought_tokens);
+        let ends = self.tokenizer.stop_ids().to_vec();
+        Ok(Box::new(Held::new(script, self.tokenizer.id_of(OPEN), &grammar, ends)))
+    }
+
     fn check_think(&self, think: bool) -> Result<(), ChatError> {
         if think && !self.template.thinks() {
             return Err(ChatError::Unsupported { model: self.info.name.clone(), what: "thinking" });
@@ -379,7 +403,7 @@ impl LocalModel {
                 Some(top) => PromptScores::Tokens { from: 1, top },
                 None => PromptScores::None,
             },
-            constraint: way.script.map(|script| -> Box<dyn Constraint> { Box::new(script) }),
+            constraint: way.constraint,
             adapter: None,
         };
         // Before the sequence is submitted, so that it is the first event whatever the thread does.
@@ -514,7 +538,7 @@ struct Turn {
 #[derive(Default)]
 struct Way<'a> {
     filters: Filters,
-    script: Option<Script>,
+    constraint: Option<Box<dyn Constraint>>,
     /// Tokens that end it, beside the model's own.
     stop_ids: &'a [u32],
     /// Report the prompt, with so many alternatives for each of its tokens.
@@ -561,12 +585,16 @@ impl ChatModel for LocalModel {
     fn chat(&self, request: ChatRequest) -> ChatFuture<'_, ChatStream> {
         Box::pin(async move {
             let Turn { ids, beginning, calls, script, .. } = self.turn(&request)?;
+            let constraint: Option<Box<dyn Constraint>> = match &request.format {
+                Some(format) => Some(self.hold(format, beginning, request.thought_tokens).await?),
+                None => script.map(|script| -> Box<dyn Constraint> { Box::new(script) }),
+            };
             // A call that the prompt opened has no thought before it.
             let is_in_call = calls.as_ref().is_some_and(|calls| calls.parser.is_primed());
             let thinks = self.template.thinks() && !is_in_call;
             let thoughts = thinks.then(|| ThoughtSplitter::on(beginning == Beginning::Thinking));
             let filters = Filters { thoughts, calls: calls.map(|calls| calls.parser), ..Filters::default() };
-            self.answer(ids, request.options, Way { filters, script, ..Way::default() }).await
+            self.answer(ids, request.options, Way { filters, constraint, ..Way::default() }).await
         })
     }
 
@@ -574,6 +602,14 @@ impl ChatModel for LocalModel {
         Box::pin(async move {
             let ids = self.prompt_ids(request.prompt)?;
             let way = Way { prompt_logprobs: request.prompt_logprobs, ..Way::default() };
+            let way = match &request.format {
+                Some(_) if request.suffix.is_some() => {
+                    let text = "expected a format or a suffix, got both: what fills in is not held to a format";
+                    return Err(ChatError::InvalidRequest(text.to_owned()));
+                }
+                Some(format) => Way { constraint: Some(self.hold(format, Beginning::Answer, None).await?), ..way },
+                None => way,
+            };
             let Some(suffix) = request.suffix else {
                 return self.answer(ids, request.options, way).await;
             };
@@ -584,6 +620,10 @@ impl ChatModel for LocalModel {
             let ids = insert.prompt(self.tokenizer.bos(), &ids, &suffix);
             self.answer(ids, request.options, Way { stop_ids: &insert.stop_ids, ..way }).await
         })
+    }
+
+    fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
+        Box::pin(async move { Ok(self.grammars.of(format).await?.warnings().to_vec()) })
     }
 
     fn rank(&self, request: RankRequest) -> ChatFuture<'_, RankResponse> {

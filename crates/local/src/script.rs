@@ -58,12 +58,35 @@ impl Script {
         thought_tokens: Option<usize>,
         forced: Option<&Forced>,
     ) -> Option<Script> {
+        Script::following(tokenizer, beginning, thought_tokens, forced, false)
+    }
+
+    /// The script of an answer that something else takes over once a thought cannot come any more; none where that is from
+    /// the start.
+    pub(crate) fn until_answer(
+        tokenizer: &Arc<Tokenizer>,
+        beginning: Beginning,
+        thought_tokens: Option<usize>,
+    ) -> Option<Script> {
+        Script::following(tokenizer, beginning, thought_tokens, None, true)
+    }
+
+    fn following(
+        tokenizer: &Arc<Tokenizer>,
+        beginning: Beginning,
+        thought_tokens: Option<usize>,
+        forced: Option<&Forced>,
+        is_followed: bool,
+    ) -> Option<Script> {
         let thinks = beginning != Beginning::Answer;
         let choice = forced.filter(|forced| !forced.names.is_empty()).map(|forced| NameChoice::new(tokenizer, forced));
         let opening = |before: &str| match forced {
             Some(forced) if thinks => trusted_ids(tokenizer, &format!("{before}{}", forced.opening)).into(),
+            // As templates have it between a thought and an answer.
+            None if is_followed => trusted_ids(tokenizer, before).into(),
             _ => VecDeque::new(),
         };
+        let is_free = thought_tokens.is_none() && forced.is_none() && !is_followed;
         let mut script = Script {
             tokenizer: Arc::clone(tokenizer),
             phase: Phase::Free,
@@ -75,12 +98,21 @@ impl Script {
         };
         match beginning {
             Beginning::Answer => script.answer(),
-            Beginning::MayThink if thought_tokens.is_none() && script.opening.is_empty() => {}
+            Beginning::MayThink | Beginning::Thinking if is_free => {}
             Beginning::MayThink => script.phase = Phase::MayThink,
-            Beginning::Thinking if thought_tokens.is_none() && script.opening.is_empty() => {}
             Beginning::Thinking => script.think(),
         }
         (!matches!(script.phase, Phase::Free)).then_some(script)
+    }
+
+    /// Whether a thought may open here.
+    pub(crate) fn may_think(&self) -> bool {
+        matches!(self.phase, Phase::MayThink)
+    }
+
+    /// Whether nothing is left to restrict.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Free)
     }
 
     fn think(&mut self) {
@@ -113,7 +145,7 @@ impl Script {
     }
 
     /// Takes a token before which a thought may open.
-    fn may_think(&mut self, token: u32) {
+    fn take_first(&mut self, token: u32) {
         if self.opening.front() == Some(&token) {
             // The call opens without a thought.
             self.opening.pop_front();
@@ -158,7 +190,7 @@ impl Constraint for Script {
 
     fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         match &mut self.phase {
-            Phase::MayThink => self.may_think(token),
+            Phase::MayThink => self.take_first(token),
             Phase::Thinking => self.thought(token),
             Phase::Forced(ids) => {
                 ids.pop_front();

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+mod format;
 mod serving;
 
 fn runtime(threads: usize) -> Arc<Runtime> {

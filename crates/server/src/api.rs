@@ -11,6 +11,7 @@ pub(crate) mod ollama;
 pub(crate) mod openai;
 pub(crate) mod own;
 
+mod format;
 mod ignored;
 mod keep_alive;
 mod others;

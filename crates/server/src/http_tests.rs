@@ -264,7 +264,10 @@ async fn tokens_that_are_only_read_count_too() {
     assert_eq!(page.status, 401, "{}", page.text);
     let answer = server.send(Method::POST, "/v1/embeddings", &key, body).await;
     assert_eq!(answer.status, 429, "{}", answer.text);
-    assert_eq!(answer.json()["error"]["message"], "the key team has used 2 tokens within a minute, its limit is 2");
+    assert_eq!(
+        answer.json()["error"]["message"],
+        "the key team has used 2 tokens within a minute, its limit is 2\nhint: Retry-After tells when to come back"
+    );
 }
 
 #[tokio::test]

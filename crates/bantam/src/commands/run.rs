@@ -3,6 +3,7 @@
 use crate::answer::{self, Answer, Show};
 use crate::conversation::Conversation;
 use crate::failure::UsedWrongly;
+use crate::format::FormatArgs;
 use crate::generation::{GenerationArgs, LoadArgs};
 use crate::session::{Loaded, Session, load_options};
 use chat::{ChatModel, ChatStream, CompletionRequest, FinishReason, GenerationOptions, Prompt, Usage};
@@ -17,6 +18,8 @@ use serde::Serialize;
   bantam run \"Name the three primary colours.\"      the default model answers
   bantam run smollm2:360m                            a chat; /help lists its commands
   git diff | bantam run \"Write a commit message.\"    piped text follows the prompt
+  bantam run --schema person.json \"Invent one.\"      JSON that is valid against the schema
+  bantam run --choices yes,no \"Is 7 a prime?\"       one of these texts
   bantam run ./model.gguf --raw \"Once upon a time\"   plain completion, without a template")]
 pub struct Args {
     /// A model (catalog name, hf:owner/repo[:file or quant], ollama:name[:tag], name in the store, path); if it
@@ -50,6 +53,8 @@ pub struct Args {
     #[arg(long, short)]
     verbose: bool,
     #[command(flatten)]
+    format: FormatArgs,
+    #[command(flatten)]
     generation: GenerationArgs,
     #[command(flatten)]
     load: LoadArgs,
@@ -73,6 +78,7 @@ struct Output<'a> {
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let options = args.generation.options()?;
+    let format = args.format.format()?;
     check_quotes(&args)?;
     let (model, prompt) = model_and_prompt(&args, session)?;
     let prompt = join(prompt, piped(session)?);
@@ -83,6 +89,10 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     if prompt.is_none() && args.json {
         return Err(UsedWrongly("--json needs a prompt\nhint: bantam run MODEL \"PROMPT\" --json".to_owned()).into());
+    }
+    if prompt.is_none() && format.is_some() {
+        let text = "what the answer must be is said of one answer\nhint: bantam run MODEL \"PROMPT\" --schema FILE";
+        return Err(UsedWrongly(text.to_owned()).into());
     }
     if prompt.is_none() && !(session.terminal.stdin && session.terminal.stdout) {
         let text = "no prompt, and no terminal to chat on\nhint: bantam run MODEL \"PROMPT\", or pipe text in";
@@ -99,7 +109,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         session.terminal.note(&format!("{model} has no chat template: completing plain text"));
     }
     let mut conversation =
-        Conversation { system: args.system.clone(), options, think: think(&args), ..Conversation::default() };
+        Conversation { system: args.system.clone(), options, think: think(&args), format, ..Conversation::default() };
     match prompt {
         Some(prompt) => once(&args, session, &loaded, conversation, &prompt, raw),
         None => {
@@ -122,6 +132,11 @@ fn once(
     let seed = seed(&conversation.options, loaded.model.recommended());
     conversation.options.seed = Some(seed);
     conversation.raw = raw;
+    if let Some(format) = &conversation.format {
+        for warning in block_on(loaded.model.prepare_format(format))? {
+            session.terminal.warn(&warning);
+        }
+    }
     let stream = ask(loaded.model.as_ref(), &conversation, prompt)?;
     let show = if args.json { Show::Nothing } else { Show::Streaming };
     let mut interrupts = session.interrupts.listen();
@@ -133,6 +148,12 @@ fn once(
         session.terminal.note(&format!("{:<21}{:.2} s", "load", loaded.load_time.as_secs_f64()));
         session.terminal.note(&times(&answer.usage));
         session.terminal.note(&format!("{:<21}{seed}", "seed"));
+    }
+    if answer.reason == FinishReason::Length && conversation.format.is_some() {
+        anyhow::bail!(
+            "the answer is incomplete: its limit came before the end of what it must be\n\
+             hint: allow more tokens (--max-tokens, --context), or ask for less"
+        );
     }
     if answer.reason == FinishReason::Length && !args.json {
         session.terminal.warn("the answer ended at its limit and may be incomplete (--max-tokens, --context)");
@@ -161,7 +182,8 @@ fn seed(options: &GenerationOptions, recommended: &GenerationOptions) -> u64 {
 pub fn ask(model: &dyn ChatModel, conversation: &Conversation, prompt: &str) -> anyhow::Result<ChatStream> {
     let options: GenerationOptions = conversation.options.clone();
     Ok(block_on(if conversation.raw {
-        model.complete(CompletionRequest::new(Prompt::Text(prompt.to_owned()), options))
+        let format = conversation.format.clone();
+        model.complete(CompletionRequest { format, ..CompletionRequest::new(Prompt::Text(prompt.to_owned()), options) })
     } else {
         model.chat(conversation.request(prompt))
     })?)

@@ -87,37 +87,13 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
     let forecast;
     if manifest.is_some() || matches!(reference, ModelRef::Path(_)) {
         let source = ModelSource::stored(hub, reference.store_name(), hub.locate(reference)?, manifest.as_ref());
-        // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
-        let open = LoadOptions { context: None, ..options.clone() };
-        let (info, has_tokenizer) = if local::is_encoder(&source.path)? {
-            forecast = None;
-            (local::describe_encoder(&source, &open)?.info, true)
-        } else {
-            let described = local::describe(&source, &open)?;
-            forecast = Some(described.forecast(options, rates.of(described.info.weight_bytes)));
-            let Description { info, has_tokenizer, .. } = described;
-            (info, has_tokenizer)
+        let bytes = match &manifest {
+            Some(manifest) => manifest.bytes(),
+            None => hub::bytes_at(&source.path)?,
         };
-        output = Output {
-            name: info.name,
-            family: info.family,
-            quantization: info.quantization,
-            parameters: info.parameters,
-            bytes: Some(match &manifest {
-                Some(manifest) => manifest.bytes(),
-                None => hub::bytes_at(&source.path)?,
-            }),
-            weight_bytes: Some(info.weight_bytes),
-            context: info.maximum_context,
-            vocabulary: Some(info.vocabulary),
-            tokenizer: Some(has_tokenizer),
-            template: Some(info.capabilities.template),
-            embed: Some(info.capabilities.embed),
-            relevance: Some(info.capabilities.relevance),
-            think: Some(info.capabilities.think),
-            path: Some(source.path),
-            ..output
-        };
+        let described = from_file(&source, options, &rates)?;
+        forecast = described.1;
+        output = Output { bytes: Some(bytes), ..described.0.beside(output) };
     } else if let Some(row) = row {
         if options.yarn.is_some() {
             anyhow::bail!(
@@ -154,6 +130,49 @@ fn describe(hub: &Hub, reference: &ModelRef, options: &LoadOptions) -> anyhow::R
         output.tokens_per_second = forecast.tokens_per_second;
     }
     Ok(output)
+}
+
+/// What a model's own files tell, and what to expect of it where it generates.
+fn from_file(
+    source: &ModelSource,
+    options: &LoadOptions,
+    rates: &ReadRates,
+) -> anyhow::Result<(Output, Option<Forecast>)> {
+    // Whether the context that is asked for can be had is told by the forecast, as for a model that is not here.
+    let open = LoadOptions { context: None, ..options.clone() };
+    let (info, has_tokenizer, forecast) = if local::is_encoder(&source.path)? {
+        (local::describe_encoder(source, &open)?.info, true, None)
+    } else {
+        let described = local::describe(source, &open)?;
+        let forecast = described.forecast(options, rates.of(described.info.weight_bytes));
+        let Description { info, has_tokenizer, .. } = described;
+        (info, has_tokenizer, Some(forecast))
+    };
+    let output = Output {
+        name: info.name,
+        family: info.family,
+        quantization: info.quantization,
+        parameters: info.parameters,
+        weight_bytes: Some(info.weight_bytes),
+        context: info.maximum_context,
+        vocabulary: Some(info.vocabulary),
+        tokenizer: Some(has_tokenizer),
+        template: Some(info.capabilities.template),
+        embed: Some(info.capabilities.embed),
+        relevance: Some(info.capabilities.relevance),
+        think: Some(info.capabilities.think),
+        path: Some(source.path.clone()),
+        ..Output::default()
+    };
+    Ok((output, forecast))
+}
+
+impl Output {
+    /// With what the catalog tells beside it.
+    fn beside(self, catalog: Output) -> Output {
+        let Output { description, licence, licence_url, sources, digest, pinned, unsupported, cited, .. } = catalog;
+        Output { description, licence, licence_url, sources, digest, pinned, unsupported, cited, ..self }
+    }
 }
 
 fn from_catalog(row: &CatalogModel) -> Output {

@@ -8,6 +8,7 @@
 mod agreement;
 mod create;
 mod errors;
+mod format;
 mod models;
 mod pages;
 mod parity;

@@ -129,7 +129,10 @@ mod tests {
         assert_eq!(refused.retry_after, Some(Duration::from_secs(30)));
         limits.enter(&key, at(61)).unwrap().spend(10, at(62));
         let refused = limits.enter(&key, at(81)).err().unwrap();
-        assert_eq!(refused.message, "the key team has used 10 tokens within a minute, its limit is 10");
+        assert_eq!(
+            refused.message,
+            "the key team has used 10 tokens within a minute, its limit is 10\nhint: Retry-After tells when to come back"
+        );
         assert_eq!(refused.retry_after, Some(Duration::from_secs(41)));
     }
 }

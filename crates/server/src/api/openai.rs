@@ -7,6 +7,7 @@ mod chat_completions;
 mod completions;
 mod embeddings;
 mod fields;
+mod format;
 pub(super) mod inputs;
 mod models;
 mod one_or_many;

@@ -3,9 +3,9 @@
 //! What is not scripted has simple rules: a word is a token, a vector counts vowels, relevance counts shared words.
 
 use chat::{
-    Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
-    EmbedRequest, EmbedResponse, FinishReason, ModelInfo, Prompt, PromptToken, RankRequest, RankResponse,
-    RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse, ScoredToken, TokenLogprob, Usage,
+    AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream,
+    CompletionRequest, EmbedRequest, EmbedResponse, FinishReason, ModelInfo, Prompt, PromptToken, RankRequest,
+    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse, ScoredToken, TokenLogprob, Usage,
 };
 use futures::stream::unfold;
 use std::collections::VecDeque;
@@ -312,6 +312,21 @@ impl ChatModel for ScriptedModel {
             self.will(Reply::events(events));
         }
         self.stream(Asked::Complete(request))
+    }
+
+    /// Knows every format but regular expressions; a schema with `x-warn` has something without effect.
+    fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
+        let outcome = match format {
+            AnswerFormat::Regex(_) => Err(ChatError::InvalidRequest("regex: unclosed group".to_owned())),
+            AnswerFormat::JsonSchema(schema) if schema.get("not").is_some() => {
+                Err(ChatError::InvalidRequest("#/not: cannot be held to".to_owned()))
+            }
+            AnswerFormat::JsonSchema(schema) if schema.get("x-warn").is_some() => {
+                Ok(vec!["#/x-warn: the keyword has no effect".to_owned()])
+            }
+            _ => Ok(Vec::new()),
+        };
+        Box::pin(std::future::ready(outcome))
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {

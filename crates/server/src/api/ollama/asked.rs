@@ -10,6 +10,7 @@ use super::answer::{Head, Lines, Shape, whole};
 use super::options::{Chosen, options, without_effect};
 use crate::admit::Context;
 use crate::answering::{Answering, within};
+use crate::api::format::{AskedFormat, prepare};
 use crate::api::ignored::no_effect;
 use crate::api::top_logprobs::top_logprobs;
 use crate::app::App;
@@ -18,7 +19,8 @@ use crate::stream;
 use axum::Json;
 use axum::response::{IntoResponse, Response};
 use chat::{
-    ChatEvent, ChatModel, ChatRequest, CompletionRequest, GenerationOptions, KeepAlive, ModelInfo, Prompt, Role,
+    AnswerFormat, ChatEvent, ChatModel, ChatRequest, CompletionRequest, GenerationOptions, KeepAlive, ModelInfo,
+    Prompt, Role,
 };
 use futures::StreamExt;
 use serde_json::{Map, Value};
@@ -66,10 +68,6 @@ pub(super) struct Shared<'a> {
 impl Shared<'_> {
     /// The options, with the warnings of all these fields; and whether to think.
     pub(super) fn check(&self) -> Result<(Chosen, Option<bool>), Failure> {
-        if self.format.is_some_and(|format| !format.is_null() && format != "") {
-            let message = "format: expected none; answers held to JSON are not supported yet";
-            return Err(Failure::field("format", message));
-        }
         let mut chosen = options("options", self.options)?;
         chosen.options.top_logprobs = top_logprobs(self.logprobs == Some(true), "logprobs is true", self.top_logprobs)?;
         let think = self.think(&mut chosen.warnings)?;
@@ -81,6 +79,20 @@ impl Shared<'_> {
         Ok((chosen, think))
     }
 
+    /// What the answer must be.
+    pub(super) fn format(&self) -> Result<Option<AnswerFormat>, Failure> {
+        match self.format {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) if text == "json" => Ok(Some(AnswerFormat::JsonObject)),
+            Some(schema @ Value::Object(_)) => Ok(Some(AnswerFormat::JsonSchema(schema.clone()))),
+            Some(other) => {
+                let message = format!("format: expected \"json\" or a JSON Schema, got {other}");
+                Err(Failure::field("format", message))
+            }
+        }
+    }
+
     /// The warnings of a request that generates nothing: what was checked, and `others` that were sent, had no effect.
     pub(super) fn without_effect(&self, others: &[(&str, bool)]) -> Vec<String> {
         let shared = [
@@ -88,6 +100,7 @@ impl Shared<'_> {
             ("truncate", self.truncate == Some(true)),
             ("shift", self.shift == Some(true)),
             ("logprobs", self.logprobs == Some(true)),
+            ("format", self.format.is_some_and(|format| !format.is_null() && format != "")),
         ];
         let mut warnings = without_effect("options", self.options);
         let fields = shared.iter().chain(others).filter(|(_, is_sent)| *is_sent);
@@ -121,7 +134,9 @@ pub(super) async fn answer(app: &Arc<App>, context: &Context, shape: Shape, aske
     let load = began.elapsed();
     let asking = asked.asking.for_model(model.info());
     let asking = limited(context, &model, asking, asked.num_ctx).await?;
-    let head = Head { shape, model: asked.model, began: context.began, load, warnings: asked.warnings };
+    let mut warnings = asked.warnings;
+    warnings.extend(prepare(context, model.as_ref(), asking.format().as_ref()).await?);
+    let head = Head { shape, model: asked.model, began: context.began, load, warnings };
     let answering = match asking {
         Asking::Completion(request) => Answering::complete(app, context, &model, request).await?,
         Asking::Chat(request) | Asking::Prompt(request) => Answering::chat(app, context, &model, request).await?,
@@ -162,12 +177,23 @@ impl Asking {
             Asking::Prompt(mut request) if !info.capabilities.template => match &mut request.messages[..] {
                 [message] if message.role == Role::User => {
                     let prompt = Prompt::Text(std::mem::take(&mut message.content));
-                    Asking::Completion(CompletionRequest::new(prompt, request.options))
+                    let format = request.format;
+                    Asking::Completion(CompletionRequest { format, ..CompletionRequest::new(prompt, request.options) })
                 }
                 _ => Asking::Chat(request),
             },
             other => other,
         }
+    }
+
+    /// What the answer must be.
+    fn format(&self) -> Option<AskedFormat> {
+        let format = match self {
+            Asking::Nothing => None,
+            Asking::Chat(request) | Asking::Prompt(request) => request.format.clone(),
+            Asking::Completion(request) => request.format.clone(),
+        };
+        format.map(|format| AskedFormat { format, field: "format".to_owned() })
     }
 
     fn options(&mut self) -> Option<&mut GenerationOptions> {

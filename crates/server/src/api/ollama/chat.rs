@@ -48,7 +48,8 @@ struct ConversationRequest {
     tools: Option<Vec<ToolField>>,
     /// A line for each piece, unless false.
     stream: Option<bool>,
-    /// Only empty, for now.
+    /// `json`, or a JSON Schema: what the answer is held to.
+    #[schema(value_type = Option<Value>)]
     format: Option<Value>,
     /// How long the model stays in memory: seconds, or as `5m`.
     #[schema(value_type = Option<Value>)]
@@ -115,6 +116,7 @@ fn asked(request: ConversationRequest) -> Result<Asked, Failure> {
         top_logprobs: request.top_logprobs,
     };
     let (mut chosen, think) = shared.check()?;
+    let format = shared.format()?;
     let messages = messages(request.messages.unwrap_or_default())?;
     let tools = tools(request.tools.unwrap_or_default())?;
     let asking = match messages.is_empty() {
@@ -122,9 +124,14 @@ fn asked(request: ConversationRequest) -> Result<Asked, Failure> {
             chosen.warnings = shared.without_effect(&[("tools", !tools.is_empty())]);
             Asking::Nothing
         }
-        false => {
-            Asking::Chat(ChatRequest { messages, tools, think, options: chosen.options, ..ChatRequest::default() })
-        }
+        false => Asking::Chat(ChatRequest {
+            messages,
+            tools,
+            think,
+            format,
+            options: chosen.options,
+            ..ChatRequest::default()
+        }),
     };
     Ok(Asked {
         model: request.model,

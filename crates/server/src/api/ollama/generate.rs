@@ -52,7 +52,8 @@ pub(super) struct GenerateRequest {
     stream: Option<bool>,
     /// Whether the prompt is read as it is, without a template.
     raw: Option<bool>,
-    /// Only empty, for now.
+    /// `json`, or a JSON Schema: what the answer is held to.
+    #[schema(value_type = Option<Value>)]
     format: Option<Value>,
     /// How long the model stays in memory: seconds, or as `5m`.
     #[schema(value_type = Option<Value>)]
@@ -92,6 +93,7 @@ fn asked(request: GenerateRequest) -> Result<Asked, Failure> {
         top_logprobs: request.top_logprobs,
     };
     let (mut chosen, think) = shared.check()?;
+    let format = shared.format()?;
     let [prompt, suffix, system] = [request.prompt, request.suffix, request.system].map(Option::unwrap_or_default);
     let raw = request.raw.unwrap_or(false);
     let is_plain = raw || !suffix.is_empty();
@@ -110,11 +112,15 @@ fn asked(request: GenerateRequest) -> Result<Asked, Failure> {
         Asking::Nothing
     } else if is_plain {
         let suffix = Some(suffix).filter(|suffix| !suffix.is_empty());
-        Asking::Completion(CompletionRequest { suffix, ..CompletionRequest::new(Prompt::Text(prompt), chosen.options) })
+        Asking::Completion(CompletionRequest {
+            suffix,
+            format,
+            ..CompletionRequest::new(Prompt::Text(prompt), chosen.options)
+        })
     } else {
         let system = (!system.is_empty()).then(|| Message::new(Role::System, system));
         let messages = system.into_iter().chain([Message::new(Role::User, prompt)]).collect();
-        Asking::Prompt(ChatRequest { messages, think, options: chosen.options, ..ChatRequest::default() })
+        Asking::Prompt(ChatRequest { messages, think, format, options: chosen.options, ..ChatRequest::default() })
     };
     Ok(Asked {
         model: request.model,

@@ -2,7 +2,7 @@
 
 use crate::testing::{Asked, Reply, Running, ScriptedModel, finished, logprob, started, text, until};
 use axum::http::Method;
-use chat::{Capabilities, ChatError, ChatEvent, FinishReason, KeepAlive, Message, Prompt, Role, Usage};
+use chat::{AnswerFormat, Capabilities, ChatError, ChatEvent, FinishReason, KeepAlive, Message, Prompt, Role, Usage};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -218,7 +218,7 @@ async fn an_empty_request_is_checked_as_any_other() {
         for (body, expected) in [
             (beside("options", json!({"temprature": 1})), "options.temprature: unknown option"),
             (beside("options", json!({"num_ctx": 0})), "options.num_ctx: expected a whole number of 1 or more"),
-            (beside("format", json!("json")), "format: expected none"),
+            (beside("format", json!("xml")), "format: expected \"json\" or a JSON Schema"),
             (beside("think", json!("hard")), "think: expected true, false, or low"),
             (beside("top_logprobs", json!(2)), "top_logprobs: expected only where logprobs is true"),
         ] {
@@ -275,6 +275,27 @@ async fn an_empty_request_loads_or_unloads() {
 }
 
 #[tokio::test]
+async fn answers_are_held_to_a_format() {
+    let server = Running::start().await;
+    let schema = json!({"type": "object", "x-warn": 1});
+    for (format, expected) in
+        [(json!("json"), AnswerFormat::JsonObject), (schema.clone(), AnswerFormat::JsonSchema(schema.clone()))]
+    {
+        let body = json!({"model": "small", "messages": user("Hi"), "format": format, "stream": false});
+        let answer = server.post("/api/chat", body).await.json();
+        let warnings =
+            if format.is_object() { json!(["format#/x-warn: the keyword has no effect"]) } else { Value::Null };
+        assert_eq!(answer["warnings"], warnings);
+        let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+        assert_eq!(request.format, Some(expected.clone()));
+        let body = json!({"model": "small", "prompt": "Hi", "raw": true, "format": format, "stream": false});
+        server.post("/api/generate", body).await;
+        let Some(Asked::Complete(request)) = server.model.asked().pop() else { panic!("it is a completion") };
+        assert_eq!(request.format, Some(expected));
+    }
+}
+
+#[tokio::test]
 async fn what_has_no_effect_is_warned_of_in_the_last_line() {
     let server = Running::start().await;
     let body = json!({
@@ -322,7 +343,7 @@ async fn num_ctx_bounds_prompt_and_answer_together() {
     assert_eq!((status, error.as_str()), (400, expected));
     let (status, error) = refused(&server, "/api/chat", chat(json!({"num_ctx": 4096}))).await;
     let expected = "options.num_ctx: the context of small holds 1024, got 4096\n\
-                    hint: leave it out: a request takes what it needs";
+                    hint: it was made for 2048";
     assert_eq!((status, error.as_str()), (400, expected));
 }
 
@@ -331,9 +352,9 @@ async fn wrong_fields_are_refused_by_name() {
     let server = Running::start().await;
     let generate = [
         (json!({"prompt": "a", "colour": 1}), "colour: unknown field `colour`"),
-        (json!({"prompt": 1}), "prompt: invalid type: integer `1`, expected a string"),
-        (json!({"prompt": "a", "format": "json"}), "format: expected none; answers held to JSON are not supported yet"),
-        (json!({"prompt": "a", "format": {}}), "format: expected none; answers held to JSON are not supported yet"),
+        (json!({"prompt": 1}), "prompt: invalid type: integer `1`, expected a text"),
+        (json!({"prompt": "a", "format": "xml"}), "format: expected \"json\" or a JSON Schema, got \"xml\""),
+        (json!({"prompt": "a", "format": {"not": {}}}), "format#/not: cannot be held to"),
         (json!({"prompt": "a", "template": "x"}), "template: expected none; prompts are formatted by"),
         (json!({"prompt": "a", "context": [1]}), "context: expected none; token ids of an earlier answer"),
         (json!({"prompt": "a", "images": ["aa"]}), "images: expected none; models here read text alone"),
@@ -358,7 +379,7 @@ async fn wrong_fields_are_refused_by_name() {
         (message(json!({"role": "assistant", "content": "a"})), "messages[0].role: expected the last message to be no"),
         (
             message(json!({"role": "assistant", "tool_calls": [{"function": {"name": "a", "arguments": "{}"}}]})),
-            "messages[0].tool_calls[0].function.arguments: invalid type: string \"{}\", expected a map",
+            "messages[0].tool_calls[0].function.arguments: invalid type: string \"{}\", expected an object",
         ),
         (
             json!({"messages": user("a"), "tools": [{"type": "function", "function": {"name": ""}}]}),

@@ -11,6 +11,7 @@ mod tests;
 use super::OpenAi;
 use crate::admit::Context;
 use crate::answering::{Answering, Whole, within};
+use crate::api::format::prepare;
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -41,8 +42,11 @@ async fn answer(
     context: Context,
     JsonBody(request, ..): JsonBody<OpenAi, ChatCompletionRequest>,
 ) -> Result<Response, Reject<OpenAi>> {
-    let Asked { model, keep_alive, choices, stream, include_usage, logprobs, warnings, request } = Asked::of(request)?;
-    let model = within(&context, app.model(&model, keep_alive)).await??;
+    let asked = Asked::of(request)?;
+    let model = within(&context, app.model(&asked.model, asked.keep_alive)).await??;
+    let unheld = prepare(&context, model.as_ref(), asked.format.as_ref()).await?;
+    let Asked { choices, stream, include_usage, logprobs, mut warnings, request, .. } = asked;
+    warnings.extend(unheld);
     // All are asked for at once: they share the prompt, which is computed once.
     let asked = each_choice(request, choices).map(|request| Answering::chat(&app, &context, &model, request));
     let answers = try_join_all(asked).await?;

@@ -11,6 +11,7 @@ mod tests;
 use super::OpenAi;
 use crate::admit::Context;
 use crate::answering::{Answering, Whole, within};
+use crate::api::format::prepare;
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -43,8 +44,9 @@ async fn answer(
     context: Context,
     JsonBody(request, ..): JsonBody<OpenAi, CompletionFields>,
 ) -> Result<Response, Reject<OpenAi>> {
-    let asked = Asked::of(request)?;
+    let mut asked = Asked::of(request)?;
     let model = within(&context, app.model(&asked.model, asked.keep_alive)).await??;
+    asked.warnings.extend(prepare(&context, model.as_ref(), asked.format.as_ref()).await?);
     let echoes = within(&context, echoes(&app, &asked)).await??;
     let one = |choice| Answering::complete(&app, &context, &model, asked.choice(choice));
     let answers = try_join_all((0..asked.prompts.len() * asked.choices).map(one)).await?;

@@ -1,9 +1,11 @@
 //! The fields of a chat completion's request.
 
 use super::messages::{MessageField, messages};
+use crate::api::format::AskedFormat;
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
 use crate::api::openai::fields::{Choosing, ReasoningEffort, StreamOptions, effort_warning, seed_of};
+use crate::api::openai::format::{FormatFields, ResponseFormat, StructuredOutputs};
 use crate::api::openai::one_or_many::OneOrMany;
 use crate::api::openai::tools::{FunctionField, ToolKind, ToolMode, named_choice, tools};
 use crate::api::top_logprobs::top_logprobs;
@@ -59,7 +61,19 @@ pub(super) struct ChatCompletionRequest {
     tools: Option<Vec<ToolField>>,
     tool_choice: Option<ToolChoiceField>,
     parallel_tool_calls: Option<bool>,
+    /// What the answer must be; it is held to that while it is written.
     response_format: Option<ResponseFormat>,
+    /// Extension, as vLLM has it: the same, and more kinds of it.
+    structured_outputs: Option<StructuredOutputs>,
+    /// Extension, as vLLM had it: a JSON Schema.
+    #[schema(value_type = Option<Value>)]
+    guided_json: Option<Value>,
+    /// Extension: a regular expression that the whole answer matches.
+    guided_regex: Option<String>,
+    /// Extension: the answer is one of these texts.
+    guided_choice: Option<Vec<String>>,
+    /// Extension: a grammar in Lark's notation, or in GBNF.
+    guided_grammar: Option<String>,
     /// Variables of the chat template; `enable_thinking` is one.
     chat_template_kwargs: Option<Map<String, Value>>,
     /// `none` answers without thinking; there are no levels beside it.
@@ -126,17 +140,6 @@ struct NamedFunction {
     name: String,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
-enum ResponseFormat {
-    Text {},
-    JsonObject {},
-    JsonSchema {
-        #[serde(rename = "json_schema")]
-        _json_schema: Value,
-    },
-}
-
 /// What a request asks, checked.
 pub(super) struct Asked {
     pub(super) model: String,
@@ -146,6 +149,7 @@ pub(super) struct Asked {
     pub(super) include_usage: bool,
     pub(super) logprobs: bool,
     pub(super) warnings: Vec<String>,
+    pub(super) format: Option<AskedFormat>,
     pub(super) request: ChatRequest,
 }
 
@@ -158,13 +162,15 @@ impl Asked {
         }
         let stream = request.stream.unwrap_or(false);
         let include_usage = StreamOptions::include_usage(request.stream_options, stream)?;
-        match request.response_format {
-            None | Some(ResponseFormat::Text {}) => {}
-            Some(ResponseFormat::JsonObject {} | ResponseFormat::JsonSchema { .. }) => {
-                let message = "response_format: expected type text; answers held to JSON are not supported yet";
-                return Err(Failure::field("response_format", message));
-            }
+        let format = FormatFields {
+            response_format: request.response_format,
+            structured_outputs: request.structured_outputs,
+            guided_json: request.guided_json,
+            guided_regex: request.guided_regex,
+            guided_choice: request.guided_choice,
+            guided_grammar: request.guided_grammar,
         }
+        .asked()?;
         let mut warnings = warnings(&[
             ("user", &request.user),
             ("metadata", &request.metadata),
@@ -205,6 +211,7 @@ impl Asked {
             logprobs: options.top_logprobs.is_some(),
             warnings,
             request: ChatRequest {
+                format: format.as_ref().map(|asked| asked.format.clone()),
                 messages: messages(request.messages)?,
                 tools,
                 tool_choice,
@@ -214,6 +221,7 @@ impl Asked {
                 template_variables,
                 options,
             },
+            format,
         })
     }
 }

@@ -1,7 +1,7 @@
 //! Chat completions through HTTP.
 
 use crate::testing::{Asked, Reply, Running, finished, logprob, started, text};
-use chat::{ChatError, ChatEvent, FinishReason, ToolChoice};
+use chat::{AnswerFormat, ChatError, ChatEvent, FinishReason, ToolChoice};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/chat/completions";
@@ -31,6 +31,75 @@ fn calling() -> Reply {
 
 fn tools() -> Value {
     json!([{"type": "function", "function": {"name": "w", "description": "weather"}}])
+}
+
+#[tokio::test]
+async fn each_way_of_asking_for_a_format_is_understood() {
+    let server = Running::start().await;
+    let schema = json!({"type": "object", "properties": {"a": {"const": 1}}});
+    let held_to_schema = AnswerFormat::JsonSchema(schema.clone());
+    let choices = AnswerFormat::Choices(vec!["a".to_owned(), "b".to_owned()]);
+    for (fields, format) in [
+        (json!({"response_format": {"type": "json_object"}}), AnswerFormat::JsonObject),
+        (
+            json!({"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": schema,
+                "strict": true}}}),
+            held_to_schema.clone(),
+        ),
+        (json!({"guided_json": schema}), held_to_schema.clone()),
+        (json!({"guided_json": schema.to_string()}), held_to_schema.clone()),
+        (json!({"structured_outputs": {"json": schema}}), held_to_schema),
+        (json!({"structured_outputs": {"json_object": true}}), AnswerFormat::JsonObject),
+        (json!({"guided_choice": ["a", "b"]}), choices.clone()),
+        (json!({"structured_outputs": {"choice": ["a", "b"]}}), choices),
+        (json!({"guided_grammar": "start: \"a\""}), AnswerFormat::Lark("start: \"a\"".to_owned())),
+        (json!({"structured_outputs": {"grammar": "root ::= \"a\""}}), AnswerFormat::Gbnf("root ::= \"a\"".to_owned())),
+    ] {
+        let answer = server.post(PATH, body(fields.clone())).await;
+        assert_eq!((answer.status, &answer.json()["warnings"]), (200, &Value::Null), "{}", answer.text);
+        let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+        assert_eq!(request.format.as_ref(), Some(&format), "{fields}");
+        let mut fields = fields;
+        (fields["model"], fields["prompt"]) = (json!("small"), json!("Hi"));
+        assert_eq!(server.post("/v1/completions", fields.clone()).await.status, 200);
+        let Some(Asked::Complete(request)) = server.model.asked().pop() else { panic!("it is a completion") };
+        assert_eq!(request.format, Some(format), "{fields}");
+    }
+    let plain = server.post(PATH, body(json!({"response_format": {"type": "text"}}))).await;
+    assert_eq!(plain.status, 200);
+    let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+    assert_eq!(request.format, None);
+}
+
+#[tokio::test]
+async fn a_format_that_cannot_be_held_to_is_refused_by_its_field() {
+    let server = Running::start().await;
+    let strict = |schema: Value| json!({"response_format": {"type": "json_schema", "json_schema": {"schema": schema}}});
+    let schema = "response_format.json_schema.schema";
+    for (fields, param, said) in [
+        (strict(json!({"not": {}})), schema, format!("{schema}#/not: cannot be held to")),
+        (strict(Value::Null), schema, format!("{schema}: expected a JSON Schema, got none")),
+        (json!({"guided_regex": "("}), "guided_regex", "guided_regex: regex: unclosed group".to_owned()),
+        (
+            json!({"guided_json": "{"}),
+            "guided_json",
+            "guided_json: expected a JSON Schema, got a text: EOF while parsing an object at line 1 column 1"
+                .to_owned(),
+        ),
+        (
+            json!({"guided_regex": "a", "guided_choice": ["a"]}),
+            "guided_choice",
+            "guided_choice: expected none beside guided_regex".to_owned(),
+        ),
+    ] {
+        let answer = server.post(PATH, body(fields)).await;
+        let error = &answer.json()["error"];
+        assert_eq!((answer.status, &error["param"]), (400, &json!(param)), "{error}");
+        assert_eq!(error["message"], said);
+    }
+    assert!(server.model.asked().is_empty(), "nothing was asked");
+    let warned = server.post(PATH, body(strict(json!({"x-warn": 1})))).await.json();
+    assert_eq!(warned["warnings"], json!([format!("{schema}#/x-warn: the keyword has no effect")]));
 }
 
 #[tokio::test]
@@ -164,7 +233,7 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
             "messages",
             message(json!({"role": "user", "content": [{"type": "text", "text": 7}]})),
             "messages[1].content[0].text",
-            "messages[1].content[0].text: invalid type: integer `7`, expected a string",
+            "messages[1].content[0].text: invalid type: integer `7`, expected a text",
         ),
         (
             "messages",
@@ -183,7 +252,7 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
         ),
         ("messages", message(json!({"content": "x"})), "messages[1].role", "messages[1].role: missing field `role`"),
         ("stop", json!(7), "stop", "stop: invalid type: integer `7`, expected a text or a list of texts"),
-        ("stop", json!(["a", 7]), "stop[1]", "stop[1]: invalid type: integer `7`, expected a string"),
+        ("stop", json!(["a", 7]), "stop[1]", "stop[1]: invalid type: integer `7`, expected a text"),
         ("tool_choice", json!("always"), "tool_choice", "tool_choice: unknown variant `always`, expected one of"),
         (
             "tool_choice",
@@ -197,7 +266,7 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
             "tool_choice.function.name",
             "tool_choice.function.name: expected a function of tools (none), got \"x\"",
         ),
-        ("temperature", json!("hot"), "temperature", "temperature: invalid type: string \"hot\", expected f32"),
+        ("temperature", json!("hot"), "temperature", "temperature: invalid type: string \"hot\", expected a number"),
         ("n", json!(0), "n", "n: expected 1 to 128, got 0"),
     ] {
         let answer = server.post(PATH, body(json!({field: value}))).await;

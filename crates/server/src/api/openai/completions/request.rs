@@ -1,8 +1,10 @@
 //! The fields of a completion's request.
 
+use crate::api::format::AskedFormat;
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
 use crate::api::openai::fields::{Choosing, StreamOptions, seed_of};
+use crate::api::openai::format::{FormatFields, ResponseFormat, StructuredOutputs};
 use crate::api::openai::inputs::Inputs;
 use crate::api::openai::one_or_many::OneOrMany;
 use crate::failure::Failure;
@@ -58,6 +60,19 @@ pub(super) struct CompletionFields {
     logprobs: Option<usize>,
     /// Begin each choice with its prompt, whose log-probabilities are reported too.
     echo: Option<bool>,
+    /// What each completion must be; it is held to that while it is written.
+    response_format: Option<ResponseFormat>,
+    /// Extension, as vLLM has it: the same, and more kinds of it.
+    structured_outputs: Option<StructuredOutputs>,
+    /// Extension, as vLLM had it: a JSON Schema.
+    #[schema(value_type = Option<Value>)]
+    guided_json: Option<Value>,
+    /// Extension: a regular expression that the whole completion matches.
+    guided_regex: Option<String>,
+    /// Extension: the completion is one of these texts.
+    guided_choice: Option<Vec<String>>,
+    /// Extension: a grammar in Lark's notation, or in GBNF.
+    guided_grammar: Option<String>,
     stream: Option<bool>,
     stream_options: Option<StreamOptions>,
     /// Extension: how long the model stays in memory, in seconds or as `5m`.
@@ -81,6 +96,7 @@ pub(super) struct Asked {
     pub(super) stream: bool,
     pub(super) include_usage: bool,
     pub(super) warnings: Vec<String>,
+    pub(super) format: Option<AskedFormat>,
     suffix: Option<String>,
     options: GenerationOptions,
 }
@@ -103,6 +119,15 @@ impl Asked {
         if let Some(count) = request.logprobs.filter(|count| *count > MOST_LOGPROBS) {
             return Err(Failure::field("logprobs", format!("logprobs: expected 0 to {MOST_LOGPROBS}, got {count}")));
         }
+        let format = FormatFields {
+            response_format: request.response_format,
+            structured_outputs: request.structured_outputs,
+            guided_json: request.guided_json,
+            guided_regex: request.guided_regex,
+            guided_choice: request.guided_choice,
+            guided_grammar: request.guided_grammar,
+        }
+        .asked()?;
         let echo = request.echo.unwrap_or(false);
         let max_tokens = request.max_tokens.unwrap_or(DEFAULT_MAX_TOKENS);
         if max_tokens == 0 && !echo {
@@ -137,6 +162,7 @@ impl Asked {
             stream,
             include_usage,
             warnings: warnings(&[("user", &request.user)]),
+            format,
             suffix: request.suffix,
             options,
         })
@@ -149,6 +175,7 @@ impl Asked {
             prompt: self.prompts[self.prompt_of(choice)].clone(),
             suffix: self.suffix.clone(),
             prompt_logprobs: self.logprobs.filter(|_| self.echo),
+            format: self.format.as_ref().map(|asked| asked.format.clone()),
             options: GenerationOptions { seed, ..self.options.clone() },
         }
     }

@@ -2,6 +2,7 @@
 
 use super::input::{InputField, messages};
 use super::response::ResponseObject;
+use crate::api::format::AskedFormat;
 use crate::api::ignored::{Ignored, warnings};
 use crate::api::keep_alive::keep_alive;
 use crate::api::openai::fields::{Choosing, ReasoningEffort, effort_warning};
@@ -10,7 +11,7 @@ use crate::api::others::refuse_others;
 use crate::api::top_logprobs::top_logprobs;
 use crate::failure::Failure;
 use crate::shapes::by_shape;
-use chat::{ChatRequest, GenerationOptions, KeepAlive, Message, Role, Tool, ToolChoice};
+use chat::{AnswerFormat, ChatRequest, GenerationOptions, KeepAlive, Message, Role, Tool, ToolChoice};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -146,26 +147,40 @@ struct TextField {
     verbosity: Ignored,
 }
 
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct TextFormat {
-    /// Only `text`.
+pub(super) struct TextFormat {
+    /// `text`, `json_object` or `json_schema`.
     r#type: String,
-    /// Of a format that is refused, as those below.
-    name: Option<Value>,
-    description: Option<Value>,
+    /// Of a schema, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    /// Of a schema, for people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<String>,
+    /// A JSON Schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
     schema: Option<Value>,
-    strict: Option<Value>,
+    /// Either way the answer is held to the schema.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+impl Default for TextFormat {
+    fn default() -> TextFormat {
+        TextFormat { r#type: "text".to_owned(), name: None, description: None, schema: None, strict: None }
+    }
 }
 
 impl TextFormat {
-    /// Refuses all but plain text.
-    fn check(&self) -> Result<(), Failure> {
+    /// What it asks for; none for plain text.
+    fn asked(&self) -> Result<Option<AskedFormat>, Failure> {
         let at = "text.format";
-        if self.r#type != "text" {
-            let message =
-                format!("{at}: expected type text, got {:?}; answers held to JSON are not supported yet", self.r#type);
-            return Err(Failure::field(at, message));
+        let field = format!("{at}.schema");
+        if self.r#type == "json_schema" {
+            let missing = || Failure::field(field.clone(), format!("{field}: expected a JSON Schema, got none"));
+            let format = AnswerFormat::JsonSchema(self.schema.clone().ok_or_else(missing)?);
+            return Ok(Some(AskedFormat { format, field }));
         }
         let others = [
             ("name", self.name.is_some()),
@@ -173,7 +188,16 @@ impl TextFormat {
             ("schema", self.schema.is_some()),
             ("strict", self.strict.is_some()),
         ];
-        refuse_others(at, "a format of the type text", &others)
+        let kind = &self.r#type;
+        refuse_others(at, format_args!("a format of the type {kind}"), &others)?;
+        match kind.as_str() {
+            "text" => Ok(None),
+            "json_object" => Ok(Some(AskedFormat { format: AnswerFormat::JsonObject, field: at.to_owned() })),
+            other => {
+                let message = format!("{at}: expected the type text, json_object or json_schema, got {other:?}");
+                Err(Failure::field(at, message))
+            }
+        }
     }
 }
 
@@ -182,6 +206,7 @@ pub(super) struct Asked {
     pub(super) model: String,
     pub(super) keep_alive: Option<KeepAlive>,
     pub(super) stream: bool,
+    pub(super) format: Option<AskedFormat>,
     pub(super) request: ChatRequest,
     /// What of it comes back.
     pub(super) response: ResponseObject,
@@ -196,7 +221,8 @@ impl Asked {
         if request.max_output_tokens == Some(0) {
             return Err(Failure::field("max_output_tokens", "max_output_tokens: expected 1 or more, got 0"));
         }
-        request.text.as_ref().and_then(|text| text.format.as_ref()).map_or(Ok(()), TextFormat::check)?;
+        let text_format = request.text.and_then(|text| text.format);
+        let format = text_format.as_ref().map_or(Ok(None), TextFormat::asked)?;
         let effort = request.reasoning.as_ref().and_then(|reasoning| reasoning.effort);
         warnings.extend(effort_warning("reasoning.effort", effort));
         let fields = request.tools.unwrap_or_default();
@@ -233,11 +259,13 @@ impl Asked {
         response.tool_choice = choice;
         response.tools = fields;
         response.warnings = warnings;
+        response.hold(text_format);
         let chat = ChatRequest {
             messages: conversation,
             tools,
             tool_choice,
             one_tool_call,
+            format: format.as_ref().map(|asked| asked.format.clone()),
             // Effort asks a model that thinks anyway for more or less of it; one that does not is left as it is.
             think: effort.filter(|effort| *effort == ReasoningEffort::None).map(|_| false),
             options,
@@ -247,6 +275,7 @@ impl Asked {
             model: request.model,
             keep_alive: keep_alive(request.keep_alive.as_ref())?,
             stream: request.stream.unwrap_or(false),
+            format,
             request: chat,
             response,
         })

@@ -1,7 +1,7 @@
 //! A response, at its beginning and at its end.
 
 use super::output::{Item, Output};
-use super::request::{FunctionTool, ToolChoiceField};
+use super::request::{FunctionTool, TextFormat, ToolChoiceField};
 use crate::admit::random_text;
 use crate::api::openai::fields::ReasoningEffort;
 use crate::api::openai::now;
@@ -73,21 +73,10 @@ struct ReasoningObject {
     summary: Option<String>,
 }
 
-/// How text is held; always plain.
+/// How text is held, as it was asked for.
 #[derive(Debug, Clone, Default, Serialize, ToSchema)]
 struct TextObject {
-    format: FormatObject,
-}
-
-#[derive(Debug, Clone, Serialize, ToSchema)]
-struct FormatObject {
-    r#type: &'static str,
-}
-
-impl Default for FormatObject {
-    fn default() -> FormatObject {
-        FormatObject { r#type: "text" }
-    }
+    format: TextFormat,
 }
 
 /// Counts of tokens.
@@ -145,6 +134,16 @@ impl ResponseObject {
     /// The same, of the model that answers.
     pub(super) fn of_model(self, model: &str) -> ResponseObject {
         ResponseObject { model: model.to_owned(), ..self }
+    }
+
+    /// Notes what the answer is held to.
+    pub(super) fn hold(&mut self, format: Option<TextFormat>) {
+        self.text.format = format.unwrap_or_default();
+    }
+
+    /// Notes more that had no effect.
+    pub(super) fn warn(&mut self, warnings: Vec<String>) {
+        self.warnings.extend(warnings);
     }
 
     /// The answer has ended.

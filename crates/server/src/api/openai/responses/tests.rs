@@ -1,7 +1,7 @@
 //! Responses through HTTP.
 
 use crate::testing::{Answer, Asked, Reply, Running, finished, logprob, started, text};
-use chat::{ChatError, ChatEvent, FinishReason, Role, ToolChoice};
+use chat::{AnswerFormat, ChatError, ChatEvent, FinishReason, Role, ToolChoice};
 use serde_json::{Value, json};
 
 const PATH: &str = "/v1/responses";
@@ -188,15 +188,39 @@ async fn what_needs_a_memory_is_refused_as_stateless() {
 }
 
 #[tokio::test]
+async fn a_response_is_held_to_a_format_and_tells_it() {
+    let server = Running::start().await;
+    let format = json!({"type": "json_schema", "name": "x", "schema": {"type": "object", "x-warn": 1}, "strict": true});
+    let answer = server.post(PATH, json!({"model": "small", "input": "x", "text": {"format": format}})).await.json();
+    assert_eq!(answer["text"], json!({"format": format}));
+    assert_eq!(answer["warnings"], json!(["text.format.schema#/x-warn: the keyword has no effect"]));
+    let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+    assert_eq!(request.format, Some(AnswerFormat::JsonSchema(format["schema"].clone())));
+    let plain = server.post(PATH, json!({"model": "small", "input": "x"})).await.json();
+    assert_eq!(plain["text"], json!({"format": {"type": "text"}}));
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_is_refused_by_name() {
     let server = Running::start().await;
     for (field, value, param, start) in [
-        ("text", json!({"format": {"type": "json_object"}}), "text.format", "text.format: expected type text"),
         (
             "text",
-            json!({"format": {"type": "json_schema", "name": "x", "schema": {}, "strict": true}}),
+            json!({"format": {"type": "xml"}}),
             "text.format",
-            "text.format: expected type text, got \"json_schema\"",
+            "text.format: expected the type text, json_object or",
+        ),
+        (
+            "text",
+            json!({"format": {"type": "json_schema", "name": "x", "strict": true}}),
+            "text.format.schema",
+            "text.format.schema: expected a JSON Schema, got none",
+        ),
+        (
+            "text",
+            json!({"format": {"type": "json_schema", "name": "x", "schema": {"not": {}}}}),
+            "text.format.schema",
+            "text.format.schema#/not: cannot be held to",
         ),
         ("text", json!({"format": {"type": "text", "foo": 1}}), "text.format.foo", "text.format.foo: unknown field"),
         (

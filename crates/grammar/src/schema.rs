@@ -1,0 +1,325 @@
+//! What of a JSON Schema a text can be held to: each keyword is kept, rewritten, an annotation, or refused by its place.
+//!
+//! ```text
+//! references    point into one list of definitions, wherever and however they were written
+//! dependencies  become alternatives: the property is absent, or what it needs is there
+//! format        is held to where it is known, else an annotation and a warning
+//! unknown       keywords are annotations, as the specification has it, with a warning
+//! ```
+//!
+//! Written for drafts 2020-12 and 7; what 4, 6 and 2019-09 have beside these is understood as far as it means the same.
+//! Read next: `schema/keywords`, the table; `schema/references`, what a `$ref` may name.
+
+mod keywords;
+mod references;
+#[cfg(test)]
+mod tests;
+
+use crate::GrammarError;
+use keywords::{Meaning, is_known_format, meaning};
+use references::References;
+use serde_json::{Map, Value, json};
+
+/// Deepest nesting of schemas.
+const DEEPEST: usize = 64;
+
+/// Most schemas in a schema.
+const MOST_SCHEMAS: usize = 20_000;
+
+/// Most warnings that are told one by one.
+const MOST_WARNINGS: usize = 20;
+
+/// Most parts that are tried alone when it is asked which one cannot be held to.
+const MOST_TRIED: usize = 200;
+
+/// How the text is written: as Python's `json.dumps` does and models have mostly read it.
+fn notation() -> Value {
+    json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "})
+}
+
+/// A schema that the automaton can be asked for.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    schema: Value,
+    definitions: Map<String, Value>,
+    /// What was asked for and has no effect, each with its place.
+    pub(crate) warnings: Vec<String>,
+    /// The schemas of each document, the root and the definitions, inner ones first: where each stood, and where it stands
+    /// in `schema` or `definitions`.
+    places: Vec<Vec<(String, String)>>,
+}
+
+impl Prepared {
+    /// All of it as one document.
+    pub(crate) fn whole(&self) -> Value {
+        self.document(&self.schema)
+    }
+
+    fn document(&self, schema: &Value) -> Value {
+        let Value::Object(keywords) = schema else { return schema.clone() };
+        let mut keywords = keywords.clone();
+        if !self.definitions.is_empty() {
+            keywords.insert("$defs".to_owned(), Value::Object(self.definitions.clone()));
+        }
+        keywords.insert("x-guidance".to_owned(), notation());
+        Value::Object(keywords)
+    }
+
+    /// The error for a document that the automaton refuses, at the innermost part that it refuses alone.
+    pub(crate) fn blame(&self, reason: String, fails: impl Fn(Value) -> Option<String>) -> GrammarError {
+        // What was pointed at last is what others point at.
+        for (original, place) in self.places.iter().rev().flatten().take(MOST_TRIED) {
+            let part = match place.strip_prefix("/$defs/") {
+                Some(rest) => {
+                    let (name, inner) =
+                        rest.split_once('/').map_or((rest, String::new()), |(name, inner)| (name, format!("/{inner}")));
+                    self.definitions.get(name).and_then(|definition| definition.pointer(&inner))
+                }
+                None => self.schema.pointer(place),
+            };
+            if let Some(reason) = part.and_then(|part| fails(self.document(part))) {
+                return GrammarError::schema(original.clone(), reason);
+            }
+        }
+        GrammarError::schema("#", reason)
+    }
+}
+
+/// Prepares a schema.
+///
+/// # Errors
+/// The first place with what cannot be held to.
+pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
+    let mut walk = Walk {
+        references: References::of(root)?,
+        are_siblings_ignored: has_lonely_references(root),
+        places: Vec::new(),
+        count: 0,
+        warnings: Vec::new(),
+    };
+    let schema = walk.schema(root, "#", "", 0)?;
+    let mut places = vec![std::mem::take(&mut walk.places)];
+    let mut definitions = Map::new();
+    // Whatever is pointed at may point at more.
+    while let Some((index, target)) = walk.references.next(definitions.len()) {
+        let value = walk.references.target(&target)?;
+        let prepared = walk.schema(value, &target, &format!("/$defs/{index}"), 0)?;
+        definitions.insert(index.to_string(), prepared);
+        places.push(std::mem::take(&mut walk.places));
+    }
+    for (definition, places) in definitions.values().zip(&places[1..]) {
+        if is_a_circle(definition, &definitions) {
+            let at = places.last().map_or("#", |(at, _)| at);
+            return Err(GrammarError::schema(format!("{at}/$ref"), "the reference comes back to itself"));
+        }
+    }
+    let mut warnings = walk.warnings;
+    if warnings.len() > MOST_WARNINGS {
+        let rest = warnings.split_off(MOST_WARNINGS).len();
+        warnings.push(format!("and {rest} more keywords have no effect"));
+    }
+    Ok(Prepared { schema, definitions, warnings, places })
+}
+
+/// Whether a definition points at another one, and that at another, without an end.
+fn is_a_circle(definition: &Value, definitions: &Map<String, Value>) -> bool {
+    let follow = |definition: &&Value| {
+        let name = definition.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?;
+        definitions.get(name)
+    };
+    let chain = std::iter::successors(Some(definition), follow);
+    chain.take(definitions.len() + 1).count() > definitions.len()
+}
+
+/// Whether nothing beside a `$ref` counts: until draft 7.
+fn has_lonely_references(root: &Value) -> bool {
+    let draft = root.get("$schema").and_then(Value::as_str).unwrap_or_default();
+    ["draft-07", "draft-06", "draft-04", "draft-03"].iter().any(|old| draft.contains(old))
+}
+
+struct Walk<'a> {
+    references: References<'a>,
+    are_siblings_ignored: bool,
+    /// Of the document that is walked through.
+    places: Vec<(String, String)>,
+    /// Schemas so far.
+    count: usize,
+    warnings: Vec<String>,
+}
+
+impl<'a> Walk<'a> {
+    /// Prepares the schema that stood at the pointer `at` and goes to the pointer `to`.
+    fn schema(&mut self, value: &'a Value, at: &str, to: &str, depth: usize) -> Result<Value, GrammarError> {
+        let keywords = match value {
+            Value::Bool(_) => return Ok(value.clone()),
+            Value::Object(keywords) => keywords,
+            other => return Err(GrammarError::schema(at, format!("expected a schema, got {}", kind_of(other)))),
+        };
+        if depth >= DEEPEST {
+            return Err(GrammarError::schema(at, format!("schemas are nested more than {DEEPEST} deep")));
+        }
+        self.count += 1;
+        if self.count > MOST_SCHEMAS {
+            return Err(GrammarError::schema(at, format!("there are more than {MOST_SCHEMAS} schemas")));
+        }
+        let mut out = Map::new();
+        let reference = keywords.get("$ref");
+        if let Some(reference) = reference {
+            let name = self.references.name(reference, &format!("{at}/$ref"))?;
+            out.insert("$ref".to_owned(), Value::from(format!("#/$defs/{name}")));
+        }
+        if reference.is_none() || !self.are_siblings_ignored {
+            let mut needed = Vec::new();
+            for (key, value) in keywords {
+                let place = Place { at: &below(at, key), to: &below(to, key), depth };
+                self.keyword(keywords, key, value, &place, &mut out, &mut needed)?;
+            }
+            add_conditions(&mut out, needed);
+        }
+        self.places.push((at.to_owned(), to.to_owned()));
+        Ok(Value::Object(out))
+    }
+
+    fn keyword(
+        &mut self,
+        beside: &Map<String, Value>,
+        key: &str,
+        value: &'a Value,
+        place: &Place<'_>,
+        out: &mut Map<String, Value>,
+        needed: &mut Vec<Value>,
+    ) -> Result<(), GrammarError> {
+        let kept = match meaning(key) {
+            Meaning::Value => value.clone(),
+            Meaning::Schema => self.schema(value, place.at, place.to, place.depth + 1)?,
+            Meaning::SchemaOrList if value.is_array() => self.list(value, place)?,
+            Meaning::SchemaOrList => self.schema(value, place.at, place.to, place.depth + 1)?,
+            Meaning::List => self.list(value, place)?,
+            Meaning::Map => self.map(value, place)?,
+            Meaning::Format => match value.as_str() {
+                Some(format) if is_known_format(format) => value.clone(),
+                _ if !may_be_string(beside) => return Ok(()),
+                _ => {
+                    self.warnings.push(format!("{}: the format {value} is not known, and not held to", place.at));
+                    return Ok(());
+                }
+            },
+            Meaning::Dependencies => return self.dependencies(value, place, needed),
+            Meaning::Annotation => return Ok(()),
+            Meaning::Unique if value == &Value::Bool(false) || at_most_one_item(beside) => return Ok(()),
+            Meaning::If if !beside.contains_key("then") && !beside.contains_key("else") => return Ok(()),
+            Meaning::Unique | Meaning::If | Meaning::Refused => {
+                let reason = format!("a text cannot be held to `{key}` while it is written");
+                return Err(GrammarError::schema(place.at, reason));
+            }
+            Meaning::Unknown => {
+                self.warnings.push(format!("{}: the keyword has no effect", place.at));
+                return Ok(());
+            }
+        };
+        out.insert(key.to_owned(), kept);
+        Ok(())
+    }
+
+    fn list(&mut self, value: &'a Value, place: &Place<'_>) -> Result<Value, GrammarError> {
+        let Value::Array(schemas) = value else {
+            return Err(GrammarError::schema(place.at, format!("expected a list of schemas, got {}", kind_of(value))));
+        };
+        let one = |(index, schema)| {
+            let (at, to) = (format!("{}/{index}", place.at), format!("{}/{index}", place.to));
+            self.schema(schema, &at, &to, place.depth + 1)
+        };
+        schemas.iter().enumerate().map(one).collect::<Result<_, _>>().map(Value::Array)
+    }
+
+    fn map(&mut self, value: &'a Value, place: &Place<'_>) -> Result<Value, GrammarError> {
+        let Value::Object(schemas) = value else {
+            return Err(GrammarError::schema(
+                place.at,
+                format!("expected an object of schemas, got {}", kind_of(value)),
+            ));
+        };
+        let one = |(name, schema): (&String, &'a Value)| {
+            let (at, to) = (below(place.at, name), below(place.to, name));
+            Ok((name.clone(), self.schema(schema, &at, &to, place.depth + 1)?))
+        };
+        schemas.iter().map(one).collect::<Result<_, _>>().map(Value::Object)
+    }
+
+    /// `{"a": ["b"]}` and `{"a": {..}}`: without `a`, or with what it needs.
+    fn dependencies(
+        &mut self,
+        value: &'a Value,
+        place: &Place<'_>,
+        needed: &mut Vec<Value>,
+    ) -> Result<(), GrammarError> {
+        let Value::Object(dependencies) = value else {
+            return Err(GrammarError::schema(place.at, format!("expected an object, got {}", kind_of(value))));
+        };
+        for (name, needs) in dependencies {
+            let with = match needs {
+                Value::Array(others) => {
+                    let names = std::iter::once(Value::from(name.as_str())).chain(others.iter().cloned());
+                    json!({"required": names.collect::<Vec<_>>()})
+                }
+                schema => {
+                    // What it is rewritten to stands elsewhere; its parts are not tried alone.
+                    let places = self.places.len();
+                    let schema = self.schema(schema, &below(place.at, name), "", place.depth + 1)?;
+                    self.places.truncate(places);
+                    json!({"allOf": [{"required": [name]}, schema]})
+                }
+            };
+            needed.push(json!({"anyOf": [{"properties": {name: false}}, with]}));
+        }
+        Ok(())
+    }
+}
+
+/// Where a keyword stands, where it goes, and how deep.
+struct Place<'a> {
+    at: &'a str,
+    to: &'a str,
+    depth: usize,
+}
+
+fn add_conditions(out: &mut Map<String, Value>, needed: Vec<Value>) {
+    if needed.is_empty() {
+        return;
+    }
+    // Last, so that properties keep the order of `properties`.
+    let mut all = match out.remove("allOf") {
+        Some(Value::Array(all)) => all,
+        _ => Vec::new(),
+    };
+    all.extend(needed);
+    out.insert("allOf".to_owned(), Value::Array(all));
+}
+
+fn may_be_string(keywords: &Map<String, Value>) -> bool {
+    match keywords.get("type") {
+        Some(Value::String(kind)) => kind == "string",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "string"),
+        _ => true,
+    }
+}
+
+fn at_most_one_item(keywords: &Map<String, Value>) -> bool {
+    keywords.get("maxItems").and_then(Value::as_u64).is_some_and(|most| most <= 1)
+}
+
+/// The pointer of a member (RFC 6901).
+fn below(pointer: &str, name: &str) -> String {
+    format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"))
+}
+
+fn kind_of(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}

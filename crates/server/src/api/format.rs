@@ -1,0 +1,37 @@
+//! What an answer must be: prepared before it is asked for, so that what cannot be held to is refused by its field, and what
+//! has no effect is warned of.
+//!
+//! Each dialect reads its own fields into a [`chat::AnswerFormat`]. Read next: `openai/format`, `ollama/asked`.
+
+use crate::admit::Context;
+use crate::answering::within;
+use crate::failure::Failure;
+use chat::{AnswerFormat, ChatError, ChatModel};
+
+/// What was asked for, and the field that asks it.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct AskedFormat {
+    pub(crate) format: AnswerFormat,
+    pub(crate) field: String,
+}
+
+/// Has a model get ready for a format; returns what of it has no effect.
+pub(crate) async fn prepare(
+    context: &Context,
+    model: &dyn ChatModel,
+    asked: Option<&AskedFormat>,
+) -> Result<Vec<String>, Failure> {
+    let Some(AskedFormat { format, field }) = asked else { return Ok(Vec::new()) };
+    // The place within a schema goes on from the place of the schema.
+    let at = |text: &str| if text.starts_with('#') { format!("{field}{text}") } else { format!("{field}: {text}") };
+    match within(context, model.prepare_format(format)).await? {
+        Ok(warnings) => Ok(warnings.iter().map(|warning| at(warning)).collect()),
+        Err(ChatError::InvalidRequest(text)) => Err(Failure::field(field.clone(), at(&text))),
+        Err(other) => Err(other.into()),
+    }
+}
+
+/// The format of a grammar: GBNF where it defines rules as that does, else Lark.
+pub(crate) fn of_grammar(grammar: String) -> AnswerFormat {
+    if grammar.contains("::=") { AnswerFormat::Gbnf(grammar) } else { AnswerFormat::Lark(grammar) }
+}
