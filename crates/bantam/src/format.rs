@@ -40,9 +40,7 @@ impl FormatArgs {
             return Ok(Some(AnswerFormat::JsonSchema(schema)));
         }
         if let Some(path) = &self.grammar {
-            let grammar = read("--grammar", path)?;
-            let is_gbnf = grammar.contains("::=");
-            return Ok(Some(if is_gbnf { AnswerFormat::Gbnf(grammar) } else { AnswerFormat::Lark(grammar) }));
+            return Ok(Some(AnswerFormat::of_grammar(read("--grammar", path)?)));
         }
         if let Some(expression) = &self.regex {
             return Ok(Some(AnswerFormat::Regex(expression.clone())));

@@ -136,6 +136,17 @@ pub enum AnswerFormat {
     Gbnf(String),
 }
 
+impl AnswerFormat {
+    /// The format of a grammar: GBNF where a rule is defined as that has it, else Lark.
+    pub fn of_grammar(grammar: String) -> AnswerFormat {
+        let is_rule = |line: &str| {
+            let name = line.trim_start().split("::=").next().filter(|name| name.len() < line.trim_start().len());
+            name.is_some_and(|name| name.trim_end().chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c)))
+        };
+        if grammar.lines().any(is_rule) { AnswerFormat::Gbnf(grammar) } else { AnswerFormat::Lark(grammar) }
+    }
+}
+
 /// A conversation to answer.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ChatRequest {

@@ -93,7 +93,10 @@ impl Choice<'_> {
     /// is why the sequence ends.
     fn generate(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
         let before = sequence.tokens.len();
-        self.take_forced(sequence)?;
+        // Later on, what is forced was taken with the token before it.
+        if sequence.generated().is_empty() {
+            self.take_forced(sequence)?;
+        }
         if sequence.tokens.len() == before {
             self.choose(sequence, logits)?;
             self.take_forced(sequence)?;

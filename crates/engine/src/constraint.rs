@@ -42,6 +42,14 @@ impl TokenMask {
         }
     }
 
+    /// Forbids a token.
+    pub fn forbid(&mut self, token: u32) {
+        let (word, bit) = place(token);
+        if let Some(word) = self.words.get_mut(word) {
+            *word &= !bit;
+        }
+    }
+
     /// Allows the tokens whose bits are set: bit `i % 32` of word `i / 32` is token `i`. Those outside the vocabulary are
     /// ignored.
     pub fn allow_words(&mut self, words: &[u32]) {
@@ -118,6 +126,8 @@ mod tests {
             let mut all = TokenMask::none(vocabulary);
             all.allow_all();
             assert_eq!(mask, all);
+            mask.forbid(0);
+            assert!(!mask.allows(0));
             let mut by_words = TokenMask::none(vocabulary);
             by_words.allow_words(&[u32::MAX; 9]);
             assert_eq!(by_words, all);

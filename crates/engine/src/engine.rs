@@ -64,7 +64,7 @@ pub struct Status {
 /// What the running sequences want to compute.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Demand {
-    /// Sequences that generate, a token a step.
+    /// Sequences that generate, a token a step, or some that are forced.
     pub decodes: usize,
     /// Sequences that read.
     pub prompts: usize,
@@ -77,6 +77,8 @@ pub struct Demand {
 pub struct StepShape {
     /// Sequences that generate in it.
     pub decodes: usize,
+    /// Tokens that they read in it because a constraint had forced them.
+    pub forced_tokens: usize,
     /// Tokens that others read in it.
     pub prompt_tokens: usize,
 }
@@ -249,6 +251,7 @@ impl Engine {
             });
             if sequence.is_decoding() {
                 self.shape.decodes += 1;
+                self.shape.forced_tokens += turn.len - 1 - turn.drafted;
             } else {
                 self.shape.prompt_tokens += turn.len;
             }

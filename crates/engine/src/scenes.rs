@@ -228,9 +228,61 @@ fn prompts_have_their_own_budget_beside_those_that_generate() {
     scene.engine.submit(request(&prompt(2, 30), 1)).unwrap();
     for (prompt_tokens, read) in [(0, 0), (5, 5), (3, 3), (0, 0), (100, 22)] {
         let batch = scene.engine.begin(Budget { tokens: 512, prompt_tokens }).unwrap();
-        assert_eq!(scene.engine.step_shape(), StepShape { decodes: 1, prompt_tokens: read });
+        assert_eq!(scene.engine.step_shape(), StepShape { decodes: 1, prompt_tokens: read, forced_tokens: 0 });
         let logits = scene.model.forward(&batch);
         scene.engine.finish(&logits, &mut scene.events);
     }
     assert_eq!(scene.engine.demand(), Demand { decodes: 1, prompts: 0, prompt_tokens: 0 });
+}
+
+/// Says these tokens, and is complete.
+struct Recites {
+    text: Vec<u32>,
+    said: usize,
+}
+
+impl Constraint for Recites {
+    fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
+        allowed.allow(self.text[self.said]);
+        Ok(())
+    }
+
+    fn accept(&mut self, _: u32) -> Result<(), ConstraintError> {
+        self.said += 1;
+        Ok(())
+    }
+
+    fn forced(&mut self, forced: &mut Vec<u32>) {
+        // One token in the middle is left to a choice, of which the mask allows one.
+        let end = if self.said <= 10 { 10 } else { self.text.len() };
+        forced.extend(&self.text[self.said..end]);
+    }
+
+    fn is_complete(&self) -> bool {
+        self.said == self.text.len()
+    }
+}
+
+#[test]
+fn what_is_forced_takes_no_pass_and_is_not_counted_as_cached() {
+    let text: Vec<u32> = (0..21).map(|index| 1 + index * 5 % 20).collect();
+    let recite = || SequenceRequest {
+        constraint: Some(Box::new(Recites { text: text.clone(), said: 0 })),
+        ..request(&prompt(3, 9), 40)
+    };
+    let mut scene = Scene::of(config());
+    for _ in 0..2 {
+        let id = scene.engine.submit(recite()).unwrap();
+        let mut steps = 0;
+        while scene.step(512) > 0 {
+            steps += 1;
+        }
+        // The prompt; the first ten tokens, after which one is chosen. The last ten are never read.
+        assert_eq!((steps, scene.said(id).as_slice()), (2, text.as_slice()));
+        assert!(scene.counts(id).cached_tokens <= 8, "{:?}", scene.counts(id));
+        let is_complete = |event: &EngineEvent| matches!(event, EngineEvent::Finished { id: of, reason: FinishReason::Complete, .. } if *of == id);
+        assert!(scene.events.iter().any(is_complete));
+    }
+    let Status { prefix_queries, prefix_hits, .. } = scene.engine.status();
+    assert!(prefix_hits <= prefix_queries, "{prefix_hits} of {prefix_queries}");
 }

@@ -352,7 +352,8 @@ impl Plan {
 
 /// Counts tokens that a sequence found computed, as far as others computed them.
 fn note_found(totals: &mut Totals, sequence: &mut Sequence, found: usize) {
-    if !sequence.is_read_again {
+    // Only a prompt is looked up for its own sake: an answer's forced tokens may be another one's too.
+    if !sequence.is_read_again && sequence.generated().is_empty() {
         sequence.counts.cached_tokens += found;
         totals.prefix_hits += found as u64;
     }

@@ -4,6 +4,7 @@
 
 use crate::GrammarError;
 use llguidance::toktrie::SimpleVob;
+use std::sync::Arc;
 
 /// Tokens that may come.
 pub struct Allowed(SimpleVob);
@@ -23,13 +24,13 @@ impl Allowed {
 /// A text that is held to a grammar, as far as it has come.
 pub struct Matcher {
     inner: llguidance::Matcher,
-    /// The token that the automaton takes for the end.
-    end: u32,
+    /// The tokens that a text may hold.
+    text: Arc<SimpleVob>,
 }
 
 impl Matcher {
-    pub(crate) fn new(inner: llguidance::Matcher, end: u32) -> Matcher {
-        Matcher { inner, end }
+    pub(crate) fn new(inner: llguidance::Matcher, text: Arc<SimpleVob>) -> Matcher {
+        Matcher { inner, text }
     }
 
     /// The tokens that may come next: the only one where one is forced, none where the text is complete. Tokens that end a
@@ -42,10 +43,8 @@ impl Matcher {
             return Ok(Allowed(SimpleVob::new()));
         }
         let mut mask = self.inner.compute_mask().map_err(gave_up)?;
-        // It counts the end among them where the text may end.
-        if (self.end as usize) < mask.len() {
-            mask.disallow_token(self.end);
-        }
+        // It counts the end among them where the text may end, and a grammar may name any token.
+        mask.and(&self.text);
         Ok(Allowed(mask))
     }
 

@@ -1,7 +1,9 @@
 //! What of a JSON Schema a text can be held to: each keyword is kept, rewritten, an annotation, or refused by its place.
 //!
 //! ```text
-//! references    point into one list of definitions, wherever and however they were written
+//! references    point into one list of definitions, wherever and however they were written; a branch of `oneOf` that is only
+//!               one becomes what it points at, so that branches can be told apart
+//! lists         of items become `prefixItems`, bounds that are true or false become numbers
 //! dependencies  become alternatives: the property is absent, or what it needs is there
 //! format        is held to where it is known, else an annotation and a warning
 //! unknown       keywords are annotations, as the specification has it, with a warning
@@ -17,11 +19,18 @@ mod tests;
 
 use crate::GrammarError;
 use keywords::{Meaning, is_known_format, meaning};
-use references::References;
+use references::{References, is_only_reference};
 use serde_json::{Map, Value, json};
+use std::time::{Duration, Instant};
 
 /// Deepest nesting of schemas.
 const DEEPEST: usize = 64;
+
+/// Deepest nesting of all documents together, the root and what is pointed at: the automaton's compiler recurses through both.
+const DEEPEST_IN_ALL: usize = 2_000;
+
+/// Longest pointer, in bytes.
+const LONGEST_POINTER: usize = 2_000;
 
 /// Most schemas in a schema.
 const MOST_SCHEMAS: usize = 20_000;
@@ -29,12 +38,23 @@ const MOST_SCHEMAS: usize = 20_000;
 /// Most warnings that are told one by one.
 const MOST_WARNINGS: usize = 20;
 
-/// Most parts that are tried alone when it is asked which one cannot be held to.
+/// Most values in all of `const` and `enum`: alternatives are compared with one another.
+const MOST_VALUES: usize = 10_000;
+
+/// Largest whole number that the automaton's doubles tell from its neighbours.
+const LARGEST_EXACT: u64 = 1 << 53;
+
+/// Largest divisor of `multipleOf`: what is left of a division, ten times, must fit 32 bits.
+const LARGEST_DIVISOR: f64 = 400_000_000.0;
+
+/// Most parts that are tried alone when it is asked which one cannot be held to, and for how long.
 const MOST_TRIED: usize = 200;
+const LONGEST_TRIED: Duration = Duration::from_secs(1);
 
 /// How the text is written: as Python's `json.dumps` does and models have mostly read it.
 fn notation() -> Value {
-    json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": "})
+    // Without `\\u` no key can be written in two ways, so that a named property cannot come again under another spelling.
+    json!({"whitespace_flexible": false, "item_separator": ", ", "key_separator": ": ", "json_allowed_escapes": "nrbtf\\\""})
 }
 
 /// A schema that the automaton can be asked for.
@@ -56,8 +76,12 @@ impl Prepared {
     }
 
     fn document(&self, schema: &Value) -> Value {
-        let Value::Object(keywords) = schema else { return schema.clone() };
-        let mut keywords = keywords.clone();
+        let mut keywords = match schema {
+            Value::Object(keywords) => keywords.clone(),
+            // Anything, in the one notation.
+            Value::Bool(true) => Map::new(),
+            other => return other.clone(),
+        };
         if !self.definitions.is_empty() {
             keywords.insert("$defs".to_owned(), Value::Object(self.definitions.clone()));
         }
@@ -67,8 +91,10 @@ impl Prepared {
 
     /// The error for a document that the automaton refuses, at the innermost part that it refuses alone.
     pub(crate) fn blame(&self, reason: String, fails: impl Fn(Value) -> Option<String>) -> GrammarError {
+        let began = Instant::now();
         // What was pointed at last is what others point at.
-        for (original, place) in self.places.iter().rev().flatten().take(MOST_TRIED) {
+        let tried = self.places.iter().rev().flatten().take(MOST_TRIED);
+        for (original, place) in tried.take_while(|_| began.elapsed() < LONGEST_TRIED) {
             let part = match place.strip_prefix("/$defs/") {
                 Some(rest) => {
                     let (name, inner) =
@@ -95,9 +121,15 @@ pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
         are_siblings_ignored: has_lonely_references(root),
         places: Vec::new(),
         count: 0,
+        values: 0,
+        deepest: 0,
         warnings: Vec::new(),
     };
-    let schema = walk.schema(root, "#", "", 0)?;
+    if root == &Value::Bool(false) {
+        return Err(GrammarError::schema("#", "nothing is valid against `false`"));
+    }
+    let mut schema = walk.schema(root, "#", "", 0)?;
+    let mut depth = std::mem::take(&mut walk.deepest);
     let mut places = vec![std::mem::take(&mut walk.places)];
     let mut definitions = Map::new();
     // Whatever is pointed at may point at more.
@@ -106,12 +138,21 @@ pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
         let prepared = walk.schema(value, &target, &format!("/$defs/{index}"), 0)?;
         definitions.insert(index.to_string(), prepared);
         places.push(std::mem::take(&mut walk.places));
+        depth += 1 + std::mem::take(&mut walk.deepest);
+        if depth > DEEPEST_IN_ALL {
+            let reason = format!("with all that is pointed at, schemas are nested more than {DEEPEST_IN_ALL} deep");
+            return Err(GrammarError::schema(target, reason));
+        }
     }
     for (definition, places) in definitions.values().zip(&places[1..]) {
         if is_a_circle(definition, &definitions) {
             let at = places.last().map_or("#", |(at, _)| at);
             return Err(GrammarError::schema(format!("{at}/$ref"), "the reference comes back to itself"));
         }
+    }
+    let (originals, mut budget) = (definitions.clone(), MOST_SCHEMAS);
+    for value in std::iter::once(&mut schema).chain(definitions.values_mut()) {
+        put_in_place(value, &originals, &mut budget);
     }
     let mut warnings = walk.warnings;
     if warnings.len() > MOST_WARNINGS {
@@ -123,12 +164,43 @@ pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
 
 /// Whether a definition points at another one, and that at another, without an end.
 fn is_a_circle(definition: &Value, definitions: &Map<String, Value>) -> bool {
-    let follow = |definition: &&Value| {
-        let name = definition.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?;
-        definitions.get(name)
-    };
+    let follow = |definition: &&Value| definitions.get(definition.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?);
     let chain = std::iter::successors(Some(definition), follow);
     chain.take(definitions.len() + 1).count() > definitions.len()
+}
+
+/// Puts what a branch of `oneOf` points at in its place, where it is only that; `budget` bounds how much that adds.
+fn put_in_place(value: &mut Value, definitions: &Map<String, Value>, budget: &mut usize) {
+    match value {
+        Value::Object(members) => {
+            for (key, member) in members.iter_mut().filter(|(key, _)| !matches!(key.as_str(), "const" | "enum")) {
+                if let (true, Value::Array(branches)) = (key == "oneOf", &mut *member) {
+                    branches.iter_mut().for_each(|branch| replace(branch, definitions, budget));
+                }
+                put_in_place(member, definitions, budget);
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| put_in_place(item, definitions, budget)),
+        _ => {}
+    }
+}
+
+fn replace(branch: &mut Value, definitions: &Map<String, Value>, budget: &mut usize) {
+    let target = is_only_reference(branch).and_then(|name| definitions.get(name));
+    let Some(target) = target.filter(|target| is_only_reference(target).is_none()) else { return };
+    if let Some(left) = budget.checked_sub(size(target)) {
+        *budget = left;
+        *branch = target.clone();
+    }
+}
+
+/// Values in a value.
+fn size(value: &Value) -> usize {
+    1 + match value {
+        Value::Object(members) => members.values().map(size).sum(),
+        Value::Array(items) => items.iter().map(size).sum(),
+        _ => 0,
+    }
 }
 
 /// Whether nothing beside a `$ref` counts: until draft 7.
@@ -144,6 +216,10 @@ struct Walk<'a> {
     places: Vec<(String, String)>,
     /// Schemas so far.
     count: usize,
+    /// Values of `const` and `enum` so far.
+    values: usize,
+    /// Deepest nesting in it.
+    deepest: usize,
     warnings: Vec<String>,
 }
 
@@ -158,24 +234,39 @@ impl<'a> Walk<'a> {
         if depth >= DEEPEST {
             return Err(GrammarError::schema(at, format!("schemas are nested more than {DEEPEST} deep")));
         }
+        if at.len() > LONGEST_POINTER {
+            let start: String = at.chars().take(80).collect();
+            return Err(GrammarError::schema(
+                start,
+                format!("its place takes more than {LONGEST_POINTER} bytes to name"),
+            ));
+        }
+        self.deepest = self.deepest.max(depth);
         self.count += 1;
         if self.count > MOST_SCHEMAS {
             return Err(GrammarError::schema(at, format!("there are more than {MOST_SCHEMAS} schemas")));
         }
-        let mut out = Map::new();
+        // What is said in one object is read together only where no applicator stands in between.
+        let (mut out, mut applied) = (Map::new(), Map::new());
         let reference = keywords.get("$ref");
         if let Some(reference) = reference {
             let name = self.references.name(reference, &format!("{at}/$ref"))?;
-            out.insert("$ref".to_owned(), Value::from(format!("#/$defs/{name}")));
+            applied.insert("$ref".to_owned(), Value::from(format!("#/$defs/{name}")));
         }
         if reference.is_none() || !self.are_siblings_ignored {
             let mut needed = Vec::new();
             for (key, value) in keywords {
                 let place = Place { at: &below(at, key), to: &below(to, key), depth };
-                self.keyword(keywords, key, value, &place, &mut out, &mut needed)?;
+                let Some(kept) = self.keyword(keywords, key, value, &place, &mut needed)? else { continue };
+                let into = if is_applicator(key) { &mut applied } else { &mut out };
+                into.insert(key.clone(), kept);
             }
-            add_conditions(&mut out, needed);
+            add_conditions(&mut applied, needed);
+            self.arrays(&mut out, at)?;
+            exclusive_bounds(&mut out);
+            check_fewest_properties(&out, at)?;
         }
+        out.append(&mut applied);
         self.places.push((at.to_owned(), to.to_owned()));
         Ok(Value::Object(out))
     }
@@ -186,11 +277,13 @@ impl<'a> Walk<'a> {
         key: &str,
         value: &'a Value,
         place: &Place<'_>,
-        out: &mut Map<String, Value>,
         needed: &mut Vec<Value>,
-    ) -> Result<(), GrammarError> {
+    ) -> Result<Option<Value>, GrammarError> {
         let kept = match meaning(key) {
-            Meaning::Value => value.clone(),
+            Meaning::Value => {
+                self.check_value(key, value, place.at)?;
+                value.clone()
+            }
             Meaning::Schema => self.schema(value, place.at, place.to, place.depth + 1)?,
             Meaning::SchemaOrList if value.is_array() => self.list(value, place)?,
             Meaning::SchemaOrList => self.schema(value, place.at, place.to, place.depth + 1)?,
@@ -198,26 +291,70 @@ impl<'a> Walk<'a> {
             Meaning::Map => self.map(value, place)?,
             Meaning::Format => match value.as_str() {
                 Some(format) if is_known_format(format) => value.clone(),
-                _ if !may_be_string(beside) => return Ok(()),
+                _ if !may_be_string(beside) => return Ok(None),
                 _ => {
                     self.warnings.push(format!("{}: the format {value} is not known, and not held to", place.at));
-                    return Ok(());
+                    return Ok(None);
                 }
             },
-            Meaning::Dependencies => return self.dependencies(value, place, needed),
-            Meaning::Annotation => return Ok(()),
-            Meaning::Unique if value == &Value::Bool(false) || at_most_one_item(beside) => return Ok(()),
-            Meaning::If if !beside.contains_key("then") && !beside.contains_key("else") => return Ok(()),
+            Meaning::Dependencies => {
+                self.dependencies(value, place, needed)?;
+                return Ok(None);
+            }
+            Meaning::Annotation => return Ok(None),
+            Meaning::Unique if value == &Value::Bool(false) || at_most_one_item(beside) => return Ok(None),
+            Meaning::If if !beside.contains_key("then") && !beside.contains_key("else") => return Ok(None),
             Meaning::Unique | Meaning::If | Meaning::Refused => {
                 let reason = format!("a text cannot be held to `{key}` while it is written");
                 return Err(GrammarError::schema(place.at, reason));
             }
             Meaning::Unknown => {
                 self.warnings.push(format!("{}: the keyword has no effect", place.at));
-                return Ok(());
+                return Ok(None);
             }
         };
-        out.insert(key.to_owned(), kept);
+        Ok(Some(kept))
+    }
+
+    /// Refuses numbers that the automaton would take for others, and more alternatives than it may compare.
+    fn check_value(&mut self, key: &str, value: &Value, at: &str) -> Result<(), GrammarError> {
+        if let Some(number) = inexact(value) {
+            let reason = format!("{number} is beyond {LARGEST_EXACT}, where whole numbers are no longer told apart");
+            return Err(GrammarError::schema(at, reason));
+        }
+        if key == "multipleOf" && value.as_f64().is_some_and(|divisor| divisor.abs() > LARGEST_DIVISOR) {
+            return Err(GrammarError::schema(at, format!("expected at most {LARGEST_DIVISOR}, got {value}")));
+        }
+        if matches!(key, "const" | "enum") {
+            self.values += size(value);
+            if self.values > MOST_VALUES {
+                return Err(GrammarError::schema(
+                    at,
+                    format!("there are more than {MOST_VALUES} values to choose from"),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A list of `items` is what `prefixItems` has become, and `additionalItems` the `items` after it.
+    fn arrays(&mut self, out: &mut Map<String, Value>, at: &str) -> Result<(), GrammarError> {
+        let others = out.shift_remove("additionalItems");
+        if !out.get("items").is_some_and(Value::is_array) {
+            if others.is_some() {
+                self.warnings.push(format!("{at}/additionalItems: the keyword has no effect: items is no list"));
+            }
+            return Ok(());
+        }
+        if out.contains_key("prefixItems") {
+            return Err(GrammarError::schema(
+                format!("{at}/items"),
+                "expected a schema beside prefixItems, got a list",
+            ));
+        }
+        let list = out.shift_remove("items");
+        out.extend(list.map(|list| ("prefixItems".to_owned(), list)));
+        out.extend(others.map(|others| ("items".to_owned(), others)));
         Ok(())
     }
 
@@ -273,6 +410,49 @@ impl<'a> Walk<'a> {
             needed.push(json!({"anyOf": [{"properties": {name: false}}, with]}));
         }
         Ok(())
+    }
+}
+
+/// Whether a keyword applies schemas or values to the whole, beside what the others say.
+fn is_applicator(key: &str) -> bool {
+    matches!(key, "const" | "enum" | "allOf" | "anyOf" | "oneOf")
+}
+
+/// Until draft 4 a bound was said to be exclusive by true.
+fn exclusive_bounds(out: &mut Map<String, Value>) {
+    for (bound, exclusive) in [("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")] {
+        let Some(is_exclusive) = out.get(exclusive).and_then(Value::as_bool) else { continue };
+        out.shift_remove(exclusive);
+        if is_exclusive && let Some(value) = out.shift_remove(bound) {
+            out.insert(exclusive.to_owned(), value);
+        }
+    }
+}
+
+/// Properties beside the named ones may be written twice, and count once.
+fn check_fewest_properties(out: &Map<String, Value>, at: &str) -> Result<(), GrammarError> {
+    let fewest = out.get("minProperties").and_then(Value::as_u64).unwrap_or(0);
+    let required = out.get("required").and_then(Value::as_array).map_or(0, Vec::len) as u64;
+    let is_closed =
+        out.get("additionalProperties") == Some(&Value::Bool(false)) && !out.contains_key("patternProperties");
+    if is_closed || fewest <= required + 1 {
+        return Ok(());
+    }
+    let reason =
+        format!("expected at most {}, one more than are required, where others than the named may come", required + 1);
+    Err(GrammarError::schema(format!("{at}/minProperties"), reason))
+}
+
+/// A whole number in a value that a double does not hold.
+fn inexact(value: &Value) -> Option<&serde_json::Number> {
+    match value {
+        Value::Number(number) => {
+            let magnitude = number.as_i64().map(i64::unsigned_abs).or(number.as_u64());
+            magnitude.is_some_and(|magnitude| magnitude > LARGEST_EXACT).then_some(number)
+        }
+        Value::Array(items) => items.iter().find_map(inexact),
+        Value::Object(members) => members.values().find_map(inexact),
+        _ => None,
     }
 }
 

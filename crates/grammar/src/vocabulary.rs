@@ -6,7 +6,7 @@
 use crate::matcher::{Matcher, first_line};
 use crate::{GrammarError, gbnf, schema};
 use llguidance::api::TopLevelGrammar;
-use llguidance::toktrie::{InferenceCapabilities, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
+use llguidance::toktrie::{InferenceCapabilities, SimpleVob, TokEnv, TokRxInfo, TokTrie, TokenId, TokenizerEnv};
 use llguidance::{ParserFactory, earley::SlicedBiasComputer};
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -15,26 +15,36 @@ use tokenizer::{Encode, Tokenizer};
 /// Longest token, in bytes, that a grammar is given: longer ones are never chosen, rather than trusted to fit.
 const LONGEST_TOKEN: usize = 1024;
 
+/// Longest grammar and expression that is taken, in bytes, and most rules of a grammar: the automaton's compiler recurses
+/// through them.
+const LONGEST_TEXT: usize = 128 << 10;
+const MOST_RULES: usize = 1_000;
+
+/// Most states of an automaton's lexer, of a kilobyte or two each.
+const MOST_LEXER_STATES: usize = 50_000;
+
 /// Most choices of a list.
 const MOST_CHOICES: usize = 10_000;
 
 /// A model's tokens.
 pub struct Vocabulary {
     factory: ParserFactory,
+    /// The tokens that a text may hold: none that is special or ends it.
+    text: Arc<SimpleVob>,
 }
 
 /// What texts may be, ready to follow one. Cheap to clone, and to start a [`Matcher`] from.
 #[derive(Clone)]
 pub struct Grammar {
     start: Arc<llguidance::Matcher>,
-    end: u32,
+    text: Arc<SimpleVob>,
     warnings: Arc<[String]>,
 }
 
 impl Grammar {
     /// Follows a new text.
     pub fn matcher(&self) -> Matcher {
-        Matcher::new(self.start.deep_clone(), self.end)
+        Matcher::new(self.start.deep_clone(), Arc::clone(&self.text))
     }
 
     /// What was asked for and has no effect, each with its place.
@@ -56,7 +66,11 @@ impl Vocabulary {
         let mut factory = factory.map_err(|error| GrammarError::Text(first_line(&error.to_string())))?;
         factory.quiet();
         factory.limits_mut().verbose_errors = false;
-        Ok(Vocabulary { factory })
+        factory.limits_mut().max_lexer_states = MOST_LEXER_STATES;
+        let mut text = environment.tok_trie().alloc_token_set();
+        let is_text = |id: &u32| !environment.tok_trie().token(*id).is_empty();
+        (0..tokenizer.vocabulary_len() as u32).filter(is_text).for_each(|id| text.allow_token(id));
+        Ok(Vocabulary { factory, text: Arc::new(text) })
     }
 
     /// A JSON object, whatever is in it.
@@ -87,6 +101,7 @@ impl Vocabulary {
     /// # Errors
     /// An expression that is none, or is too large.
     pub fn regex(&self, expression: &str) -> Result<Grammar, GrammarError> {
+        check_length("regex", expression)?;
         let grammar = TopLevelGrammar::from_regex(without_anchors(expression));
         self.compile(grammar).map_err(|reason| GrammarError::Text(format!("regex: {reason}")))
     }
@@ -113,6 +128,15 @@ impl Vocabulary {
     /// # Errors
     /// A grammar that is none, or is too large.
     pub fn lark(&self, grammar: &str) -> Result<Grammar, GrammarError> {
+        check_length("grammar", grammar)?;
+        let rules = grammar.lines().filter(|line| line.contains(':')).count();
+        if rules > MOST_RULES {
+            return Err(GrammarError::Text(format!("grammar: expected at most {MOST_RULES} rules, got {rules}")));
+        }
+        self.compiled_lark(grammar)
+    }
+
+    fn compiled_lark(&self, grammar: &str) -> Result<Grammar, GrammarError> {
         let grammar = TopLevelGrammar::from_lark(grammar.to_owned());
         self.compile(grammar).map_err(|reason| GrammarError::Text(format!("grammar: {reason}")))
     }
@@ -123,19 +147,25 @@ impl Vocabulary {
     /// As [`Vocabulary::lark`], with line and column.
     pub fn gbnf(&self, grammar: &str) -> Result<Grammar, GrammarError> {
         let lark = gbnf::to_lark(grammar).map_err(|error| GrammarError::Text(format!("grammar: {error}")))?;
-        self.lark(&lark)
+        self.compiled_lark(&lark)
     }
 
     fn compile(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
         let start = llguidance::Matcher::new(self.factory.create_parser(grammar));
         match start.get_error() {
+            // It says so where it meets a bound of its own.
+            Some(error) if error.contains("panic") => Err("it is too large".to_owned()),
             Some(error) => Err(first_line(&error)),
-            None => {
-                let end = self.factory.tok_env().tok_trie().eos_token();
-                Ok(Grammar { start: Arc::new(start), end, warnings: Arc::default() })
-            }
+            None => Ok(Grammar { start: Arc::new(start), text: Arc::clone(&self.text), warnings: Arc::default() }),
         }
     }
+}
+
+fn check_length(what: &str, text: &str) -> Result<(), GrammarError> {
+    if text.len() > LONGEST_TEXT {
+        return Err(GrammarError::Text(format!("{what}: expected at most {LONGEST_TEXT} bytes, got {}", text.len())));
+    }
+    Ok(())
 }
 
 /// An expression is to match as a whole, so anchors at its ends say nothing.
@@ -234,6 +264,9 @@ mod tests {
         }
         let error = |result: Result<Grammar, GrammarError>| result.err().unwrap().to_string();
         assert!(error(vocabulary().lark("start: nothing")).starts_with("grammar: "));
+        let deep: String = (0..1_001).map(|n| format!("r{n}: r{}\n", n + 1)).collect();
+        assert_eq!(error(vocabulary().lark(&deep)), "grammar: expected at most 1000 rules, got 1001");
+        assert!(error(vocabulary().lark(&"a".repeat(200_000))).contains("expected at most 131072 bytes, got 200000"));
         assert_eq!(
             error(vocabulary().gbnf("root ::= other")),
             "grammar: line 1, column 10: expected a defined rule, got `other`, which is not"

@@ -11,27 +11,53 @@ use chat::{AnswerFormat, ChatError};
 use engine::{Constraint, ConstraintError, TokenMask};
 use futures::channel::oneshot;
 use grammar::{Grammar, GrammarError, Matcher, Vocabulary};
+use hub::Sha256;
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use tokenizer::Tokenizer;
+
+/// Longest format, as JSON, in bytes.
+const LONGEST_FORMAT: usize = 1 << 20;
+
+/// Most grammars that are being made or wait to be; more are refused.
+const MOST_WAITING: usize = 8;
 
 /// Grammars that are kept, those asked for last.
 const MOST_KEPT: usize = 64;
 
 /// Stack of the thread that makes a grammar: the compiler goes as deep as a schema is nested.
-const STACK_BYTES: usize = 16 << 20;
+const STACK_BYTES: usize = 64 << 20;
 
 /// The grammars over one model's tokens.
 pub(crate) struct Grammars {
     tokenizer: Arc<Tokenizer>,
     vocabulary: OnceLock<Result<Vocabulary, GrammarError>>,
-    /// By what was asked for as JSON; asked for last, last.
-    kept: Mutex<VecDeque<(String, Grammar)>>,
+    /// By the hash of what was asked for as JSON; asked for last, last.
+    kept: Mutex<VecDeque<(Sha256, Grammar)>>,
+    /// Held by whoever makes one: others compute meanwhile.
+    making: Mutex<()>,
+    waiting: AtomicUsize,
+}
+
+/// A place among those that make grammars or wait for it.
+struct Place(Arc<Grammars>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 impl Grammars {
     pub(crate) fn new(tokenizer: Arc<Tokenizer>) -> Grammars {
-        Grammars { tokenizer, vocabulary: OnceLock::new(), kept: Mutex::default() }
+        Grammars {
+            tokenizer,
+            vocabulary: OnceLock::new(),
+            kept: Mutex::default(),
+            making: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// The grammar of a format.
@@ -40,22 +66,52 @@ impl Grammars {
     /// What cannot be held to, with its place.
     pub(crate) async fn of(self: &Arc<Grammars>, format: &AnswerFormat) -> Result<Grammar, ChatError> {
         let key = serde_json::to_string(format).map_err(|error| ChatError::Internal(error.to_string()))?;
+        if key.len() > LONGEST_FORMAT {
+            let text = format!("the format has {} bytes, expected at most {LONGEST_FORMAT}", key.len());
+            return Err(ChatError::InvalidRequest(text));
+        }
+        let key = Sha256::of(key.as_bytes());
         if let Some(grammar) = self.find(&key) {
             return Ok(grammar);
         }
+        let place = self.place()?;
         let (told, made) = oneshot::channel();
         let (own, format) = (Arc::clone(self), format.clone());
         // Whoever waited may have gone.
-        let work = move || drop(told.send(own.make(&format)));
+        let work = move || {
+            let _place = place;
+            drop(told.send(own.make(key, &format)));
+        };
         let thread = std::thread::Builder::new().name("grammar".to_owned()).stack_size(STACK_BYTES).spawn(work);
         thread.map_err(|error| ChatError::Unavailable(format!("cannot start a thread for a grammar: {error}")))?;
         let made = made.await.map_err(|_| ChatError::Internal("making the grammar broke off".to_owned()))?;
-        let grammar = made.map_err(|error| ChatError::InvalidRequest(error.to_string()))?;
+        made.map_err(|error| ChatError::InvalidRequest(error.to_string()))
+    }
+
+    fn place(self: &Arc<Grammars>) -> Result<Place, ChatError> {
+        let before = self.waiting.fetch_add(1, Ordering::AcqRel);
+        let place = Place(Arc::clone(self));
+        if before >= MOST_WAITING {
+            let text =
+                format!("{before} formats are being prepared, at most {MOST_WAITING} may be\nhint: try again later");
+            return Err(ChatError::Overloaded(text));
+        }
+        Ok(place)
+    }
+
+    /// Makes a grammar, one at a time, and keeps it.
+    fn make(&self, key: Sha256, format: &AnswerFormat) -> Result<Grammar, GrammarError> {
+        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
+        // Somebody before may have asked for the same.
+        if let Some(grammar) = self.find(&key) {
+            return Ok(grammar);
+        }
+        let grammar = self.compile(format)?;
         self.keep(key, &grammar);
         Ok(grammar)
     }
 
-    fn make(&self, format: &AnswerFormat) -> Result<Grammar, GrammarError> {
+    fn compile(&self, format: &AnswerFormat) -> Result<Grammar, GrammarError> {
         let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::new(&self.tokenizer));
         let vocabulary = vocabulary.as_ref().map_err(Clone::clone)?;
         match format {
@@ -68,11 +124,11 @@ impl Grammars {
         }
     }
 
-    fn kept(&self) -> MutexGuard<'_, VecDeque<(String, Grammar)>> {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(Sha256, Grammar)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn find(&self, key: &str) -> Option<Grammar> {
+    fn find(&self, key: &Sha256) -> Option<Grammar> {
         let mut kept = self.kept();
         let place = kept.iter().position(|(known, _)| known == key)?;
         let entry = kept.remove(place)?;
@@ -81,7 +137,7 @@ impl Grammars {
         Some(grammar)
     }
 
-    fn keep(&self, key: String, grammar: &Grammar) {
+    fn keep(&self, key: Sha256, grammar: &Grammar) {
         let mut kept = self.kept();
         kept.retain(|(known, _)| *known != key);
         kept.push_back((key, grammar.clone()));
@@ -123,7 +179,12 @@ fn gave_up(error: GrammarError) -> ConstraintError {
 impl Constraint for Held {
     fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
         match &mut self.script {
-            Some(script) if !script.may_think() => script.mask(allowed),
+            Some(script) if !script.may_think() => {
+                script.mask(allowed)?;
+                // An answer that ended within its thought would be none.
+                self.ends.iter().for_each(|&end| allowed.forbid(end));
+                Ok(())
+            }
             Some(_) => {
                 self.thought.iter().for_each(|&open| allowed.allow(open));
                 self.mask_answer(allowed).map_err(gave_up)

@@ -387,7 +387,11 @@ impl LocalModel {
         options: GenerationOptions,
         way: Way<'_>,
     ) -> Result<ChatStream, ChatError> {
-        let options = or_else(options, &self.recommended);
+        let mut options = or_else(options, &self.recommended);
+        if way.is_held {
+            // What the model's files recommend; a request that has some is refused.
+            options.stop.clear();
+        }
         let (events, stream) = mpsc::unbounded();
         let prompt_tokens = prompt.len();
         let filters = Filters { stops: options.stop.clone(), ..way.filters };
@@ -534,11 +538,21 @@ struct Turn {
     script: Option<Script>,
 }
 
+/// Refuses texts that would end an answer before its format does.
+fn check_no_stop(options: &GenerationOptions) -> Result<(), ChatError> {
+    if options.stop.is_empty() {
+        return Ok(());
+    }
+    Err(ChatError::InvalidRequest("stop: expected none beside a format, which says where the answer ends".to_owned()))
+}
+
 /// How an answer is made and read.
 #[derive(Default)]
 struct Way<'a> {
     filters: Filters,
     constraint: Option<Box<dyn Constraint>>,
+    /// Whether it is held to a format, which says where it ends.
+    is_held: bool,
     /// Tokens that end it, beside the model's own.
     stop_ids: &'a [u32],
     /// Report the prompt, with so many alternatives for each of its tokens.
@@ -586,7 +600,10 @@ impl ChatModel for LocalModel {
         Box::pin(async move {
             let Turn { ids, beginning, calls, script, .. } = self.turn(&request)?;
             let constraint: Option<Box<dyn Constraint>> = match &request.format {
-                Some(format) => Some(self.hold(format, beginning, request.thought_tokens).await?),
+                Some(format) => {
+                    check_no_stop(&request.options)?;
+                    Some(self.hold(format, beginning, request.thought_tokens).await?)
+                }
                 None => script.map(|script| -> Box<dyn Constraint> { Box::new(script) }),
             };
             // A call that the prompt opened has no thought before it.
@@ -594,7 +611,12 @@ impl ChatModel for LocalModel {
             let thinks = self.template.thinks() && !is_in_call;
             let thoughts = thinks.then(|| ThoughtSplitter::on(beginning == Beginning::Thinking));
             let filters = Filters { thoughts, calls: calls.map(|calls| calls.parser), ..Filters::default() };
-            self.answer(ids, request.options, Way { filters, constraint, ..Way::default() }).await
+            self.answer(
+                ids,
+                request.options,
+                Way { filters, constraint, is_held: request.format.is_some(), ..Way::default() },
+            )
+            .await
         })
     }
 
@@ -607,7 +629,11 @@ impl ChatModel for LocalModel {
                     let text = "expected a format or a suffix, got both: what fills in is not held to a format";
                     return Err(ChatError::InvalidRequest(text.to_owned()));
                 }
-                Some(format) => Way { constraint: Some(self.hold(format, Beginning::Answer, None).await?), ..way },
+                Some(format) => {
+                    check_no_stop(&request.options)?;
+                    let constraint = Some(self.hold(format, Beginning::Answer, None).await?);
+                    Way { constraint, is_held: true, ..way }
+                }
                 None => way,
             };
             let Some(suffix) = request.suffix else {

@@ -116,7 +116,11 @@ impl Pace {
         if !seconds.is_finite() || seconds <= 0.0 {
             return;
         }
-        let StepShape { decodes, prompt_tokens } = shape;
+        let StepShape { decodes, forced_tokens, prompt_tokens } = shape;
+        if forced_tokens > 0 {
+            // Neither what steps cost alone, nor what a prompt adds.
+            return;
+        }
         if decodes == 0 {
             // The weights are read in it too, so this is too much for a token, and better than nothing.
             if prompt_tokens > 0 {
@@ -184,9 +188,9 @@ mod tests {
 
     /// Reads prompts of these lengths beside `decodes` streams; returns the gaps of the streams, in steps without prompts.
     fn gaps(pace: &mut Pace, machine: Machine, decodes: usize, prompts: &[usize]) -> Vec<f32> {
-        let alone = machine.cost(StepShape { decodes, prompt_tokens: 0 });
+        let alone = machine.cost(StepShape { decodes, prompt_tokens: 0, ..StepShape::default() });
         for _ in 0..10 {
-            pace.tell(StepShape { decodes, prompt_tokens: 0 }, alone);
+            pace.tell(StepShape { decodes, prompt_tokens: 0, ..StepShape::default() }, alone);
         }
         let mut left = prompts.to_vec();
         let mut gaps = Vec::new();
@@ -194,7 +198,7 @@ mod tests {
             let reading = left.iter().filter(|&&left| left > 0).count();
             let demand = Demand { decodes, prompts: reading, prompt_tokens: left.iter().sum() };
             let mut budget = pace.budget(demand).prompt_tokens;
-            let mut shape = StepShape { decodes, prompt_tokens: 0 };
+            let mut shape = StepShape { decodes, prompt_tokens: 0, ..StepShape::default() };
             for left in &mut left {
                 let read = budget.min(*left);
                 (*left, budget) = (*left - read, budget - read);
@@ -223,7 +227,7 @@ mod tests {
             for decodes in [1, 2, 5, 31] {
                 let mut pace = Pace::new(FULL, 64);
                 let gaps = gaps(&mut pace, machine, decodes, &[4000]);
-                let alone = machine.cost(StepShape { decodes, prompt_tokens: 0 });
+                let alone = machine.cost(StepShape { decodes, prompt_tokens: 0, ..StepShape::default() });
                 // All but the first piece, whose price nobody knew.
                 let (mean, most) = (mean(&gaps), gaps.iter().skip(1).copied().fold(0.0, f32::max));
                 assert!(mean < 1.1 * MEAN && most < 1.3 * PIECE, "{mean} in the mean, {most} at most with {decodes}");
@@ -260,10 +264,14 @@ mod tests {
         let mut pace = Pace::new(FULL, 64);
         let demand = |decodes| Demand { decodes, prompts: 1, prompt_tokens: 4000 };
         assert_eq!(pace.budget(demand(0)), Budget::of(FULL));
-        assert_eq!(pace.budget(demand(1)), Budget { tokens: FULL, prompt_tokens: FIRST_TOKENS }, "nothing is known");
-        pace.tell(StepShape { decodes: 1, prompt_tokens: FIRST_TOKENS }, 0.1);
+        assert_eq!(
+            pace.budget(demand(1)),
+            Budget { tokens: FULL, prompt_tokens: FIRST_TOKENS },
+            "nothing is known"
+        );
+        pace.tell(StepShape { decodes: 1, prompt_tokens: FIRST_TOKENS, ..StepShape::default() }, 0.1);
         assert_eq!(pace.budget(demand(1)).prompt_tokens, 0, "a step to measure by");
-        pace.tell(StepShape { decodes: 1, prompt_tokens: 0 }, 0.05);
+        pace.tell(StepShape { decodes: 1, prompt_tokens: 0, ..StepShape::default() }, 0.05);
         assert!(pace.budget(demand(1)).prompt_tokens > 0);
         // However dear a piece was, and whatever changes.
         let (mut waited, mut read) = (0, 0);
@@ -275,7 +283,10 @@ mod tests {
             read += usize::from(prompt_tokens > 0);
             assert!(waited <= LONGEST_WAIT, "{waited} steps");
             let alone = if step % 3 == 0 { 0.001 } else { 0.1 };
-            pace.tell(StepShape { decodes, prompt_tokens }, if prompt_tokens == 0 { alone } else { 100.0 });
+            pace.tell(
+                StepShape { decodes, prompt_tokens, ..StepShape::default() },
+                if prompt_tokens == 0 { alone } else { 100.0 },
+            );
         }
         assert!((100..300).contains(&read), "{read}");
     }
@@ -284,11 +295,11 @@ mod tests {
     fn times_that_are_none_change_nothing() {
         let mut pace = Pace::new(FULL, 4);
         for seconds in [0.0, -1.0, f32::NAN, f32::INFINITY] {
-            pace.tell(StepShape { decodes: 1, prompt_tokens: 0 }, seconds);
-            pace.tell(StepShape { decodes: 0, prompt_tokens: 5 }, seconds);
+            pace.tell(StepShape { decodes: 1, prompt_tokens: 0, ..StepShape::default() }, seconds);
+            pace.tell(StepShape { decodes: 0, prompt_tokens: 5, ..StepShape::default() }, seconds);
         }
         assert_eq!((pace.alone_of(1), pace.token), (None, None));
-        pace.tell(StepShape { decodes: 9, prompt_tokens: 0 }, 1.0);
+        pace.tell(StepShape { decodes: 9, prompt_tokens: 0, ..StepShape::default() }, 1.0);
         assert_eq!(pace.alone_of(1), None, "more sequences than it is made for");
     }
 }

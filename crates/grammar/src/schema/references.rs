@@ -9,6 +9,9 @@ use std::collections::HashMap;
 /// Most schemas that are pointed at.
 const MOST_TARGETS: usize = 5_000;
 
+/// Keywords whose values are no schemas.
+const DATA: &[&str] = &["const", "enum", "default", "examples", "example"];
+
 /// Deepest value that is looked into for ids.
 const DEEPEST: usize = 256;
 
@@ -34,6 +37,10 @@ impl<'a> References<'a> {
         let Some(text) = reference.as_str() else {
             return Err(GrammarError::schema(at, format!("expected a text, got {reference}")));
         };
+        if (text.is_empty() || text.starts_with('#')) && self.is_below_an_id(at) {
+            let reason = "a reference to its own document, in a part that has an id of its own, is not followed";
+            return Err(GrammarError::schema(at, reason));
+        }
         let (document, fragment) = text.split_once('#').unwrap_or((text, ""));
         let base = match document {
             "" => Some("#"),
@@ -46,7 +53,7 @@ impl<'a> References<'a> {
         let fragment = percent_decode_str(fragment).decode_utf8_lossy();
         let pointer = match fragment.as_ref() {
             "" => Some(base.to_owned()),
-            pointer if pointer.starts_with('/') => Some(format!("{base}{}", pointer.trim_end_matches('/'))),
+            pointer if pointer.starts_with('/') => Some(format!("{base}{pointer}")),
             anchor => self.named.get(&format!("#{anchor}")).cloned(),
         };
         let pointer = pointer.filter(|pointer| self.target(pointer).is_ok());
@@ -69,11 +76,24 @@ impl<'a> References<'a> {
         self.targets.get(number).map(|target| (number, target.clone()))
     }
 
+    /// Whether a part around a place, other than the whole, has an id: references in it begin there.
+    fn is_below_an_id(&self, at: &str) -> bool {
+        let has_id = |value: &Value| ["$id", "id"].iter().any(|key| value.get(key).is_some_and(Value::is_string));
+        let mut ends = at.match_indices('/').map(|(end, _)| &at[1..end]).skip(1);
+        ends.any(|pointer| self.root.pointer(pointer).is_some_and(has_id))
+    }
+
     /// What a pointer points at.
     pub(super) fn target(&self, pointer: &str) -> Result<&'a Value, GrammarError> {
         let found = pointer.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
         found.ok_or_else(|| GrammarError::schema(pointer, "there is nothing here"))
     }
+}
+
+/// The name of the definition that a prepared schema points at, where it says nothing else.
+pub(super) fn is_only_reference(schema: &Value) -> Option<&str> {
+    let keywords = schema.as_object().filter(|keywords| keywords.len() == 1)?;
+    keywords.get("$ref")?.as_str()?.strip_prefix("#/$defs/")
 }
 
 /// Notes ids and anchors of a value and what is in it.
@@ -91,7 +111,8 @@ fn note_names(value: &Value, at: &str, depth: usize, named: &mut HashMap<String,
             if let Some(anchor) = members.get("$anchor").and_then(Value::as_str) {
                 named.entry(format!("#{anchor}")).or_insert_with(|| at.to_owned());
             }
-            members.iter().try_for_each(|(name, member)| note_names(member, &below(at, name), depth + 1, named))
+            let schemas = members.iter().filter(|(name, _)| !DATA.contains(&name.as_str()));
+            schemas.into_iter().try_for_each(|(name, member)| note_names(member, &below(at, name), depth + 1, named))
         }
         Value::Array(items) => {
             let each = |(index, item)| note_names(item, &format!("{at}/{index}"), depth + 1, named);

@@ -51,6 +51,13 @@ fn what_is_forced_is_the_same_token_by_token_and_spares_passes() {
     let one_by_one = answer(&model, held("ab", person(), options));
     assert_eq!((&forced.0, forced.1), (&one_by_one.0, one_by_one.1));
     assert_eq!(forced.2.completion_tokens, one_by_one.2.completion_tokens);
+    let steps = |options: GenerationOptions| {
+        let before = model.activity().steps;
+        answer(&model, held("ab", person(), options));
+        model.activity().steps - before
+    };
+    let one_by_one = steps(GenerationOptions { top_logprobs: Some(0), ..greedy(100) });
+    assert!(2 * steps(greedy(100)) < one_by_one, "{} of {one_by_one} passes", steps(greedy(100)));
 }
 
 #[test]
@@ -90,6 +97,11 @@ fn a_format_that_cannot_be_held_to_is_refused_before_any_token() {
     let said = "#/properties/a/not: a text cannot be held to `not` while it is written";
     assert_eq!(chat(held("a", schema.clone(), greedy(9))), said);
     assert_eq!(refusal(block_on(model.prepare_format(&schema))), said);
+    let options = GenerationOptions { stop: vec![",".to_owned()], ..greedy(9) };
+    let said = "stop: expected none beside a format, which says where the answer ends";
+    assert_eq!(chat(held("a", person(), options)), said);
+    let long = AnswerFormat::Regex("a".repeat(2 << 20));
+    assert!(chat(held("a", long, greedy(9))).contains("bytes, expected at most 1048576"));
     let with_suffix =
         CompletionRequest { suffix: Some("b".to_owned()), format: Some(person()), ..completion("a", greedy(1)) };
     let said = "expected a format or a suffix, got both: what fills in is not held to a format";
@@ -103,9 +115,11 @@ fn what_of_a_format_has_no_effect_is_told_and_grammars_are_kept() {
     let told = || block_on(model.prepare_format(&schema(3))).unwrap();
     assert_eq!(told(), ["#/widht: the keyword has no effect"]);
     assert_eq!(told(), ["#/widht: the keyword has no effect"], "the second time from what was kept");
+    // A view has the same grammars, and of many the oldest are forgotten.
     for width in 0..100 {
         block_on(model.view().prepare_format(&schema(width))).unwrap();
     }
+    assert_eq!(told().len(), 1);
 }
 
 #[test]

@@ -30,8 +30,3 @@ pub(crate) async fn prepare(
         Err(other) => Err(other.into()),
     }
 }
-
-/// The format of a grammar: GBNF where it defines rules as that does, else Lark.
-pub(crate) fn of_grammar(grammar: String) -> AnswerFormat {
-    if grammar.contains("::=") { AnswerFormat::Gbnf(grammar) } else { AnswerFormat::Lark(grammar) }
-}

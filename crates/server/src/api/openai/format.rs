@@ -1,6 +1,6 @@
 //! What an answer must be: `response_format`, and the fields that vLLM has beside it.
 
-use crate::api::format::{AskedFormat, of_grammar};
+use crate::api::format::AskedFormat;
 use crate::failure::Failure;
 use chat::AnswerFormat;
 use serde::Deserialize;
@@ -49,6 +49,23 @@ pub(super) struct StructuredOutputs {
     grammar: Option<String>,
     /// Whether the answer is a JSON object.
     json_object: Option<bool>,
+    /// There is none beside one blank after a comma and a colon, either way.
+    #[serde(rename = "disable_any_whitespace")]
+    _disable_any_whitespace: Option<bool>,
+}
+
+impl StructuredOutputs {
+    /// Refuses one that asks for nothing.
+    fn check(&self) -> Result<(), Failure> {
+        let StructuredOutputs { json, regex, choice, grammar, json_object, .. } = self;
+        let is_asked =
+            [json.is_some(), regex.is_some(), choice.is_some(), grammar.is_some(), *json_object == Some(true)];
+        if is_asked.contains(&true) {
+            return Ok(());
+        }
+        let message = "structured_outputs: expected one of json, regex, choice, grammar or json_object, got none";
+        Err(Failure::field("structured_outputs", message))
+    }
 }
 
 /// All fields that say what the answer must be.
@@ -80,16 +97,17 @@ impl FormatFields {
         }
         let [json, object] = ["structured_outputs.json", "structured_outputs.json_object"];
         if let Some(outputs) = self.structured_outputs {
+            outputs.check()?;
             add(json, outputs.json.map(|schema| schema_of(json, schema)).transpose()?);
             add(object, outputs.json_object.filter(|is_asked| *is_asked).map(|_| AnswerFormat::JsonObject));
             add("structured_outputs.regex", outputs.regex.map(AnswerFormat::Regex));
             add("structured_outputs.choice", outputs.choice.map(AnswerFormat::Choices));
-            add("structured_outputs.grammar", outputs.grammar.map(of_grammar));
+            add("structured_outputs.grammar", outputs.grammar.map(AnswerFormat::of_grammar));
         }
         add("guided_json", self.guided_json.map(|schema| schema_of("guided_json", schema)).transpose()?);
         add("guided_regex", self.guided_regex.map(AnswerFormat::Regex));
         add("guided_choice", self.guided_choice.map(AnswerFormat::Choices));
-        add("guided_grammar", self.guided_grammar.map(of_grammar));
+        add("guided_grammar", self.guided_grammar.map(AnswerFormat::of_grammar));
         if let [first, second, ..] = &all[..] {
             let (first, second) = (&first.field, &second.field);
             return Err(Failure::field(second.clone(), format!("{second}: expected none beside {first}")));

@@ -87,6 +87,11 @@ async fn a_format_that_cannot_be_held_to_is_refused_by_its_field() {
                 .to_owned(),
         ),
         (
+            json!({"structured_outputs": {"json_object": false}}),
+            "structured_outputs",
+            "structured_outputs: expected one of json, regex, choice, grammar or json_object, got none".to_owned(),
+        ),
+        (
             json!({"guided_regex": "a", "guided_choice": ["a"]}),
             "guided_choice",
             "guided_choice: expected none beside guided_regex".to_owned(),
