@@ -1,8 +1,8 @@
 //! What of a JSON Schema a text can be held to: each keyword is kept, rewritten, an annotation, or refused by its place.
 //!
 //! ```text
-//! references    point into one list of definitions, wherever and however they were written; a branch of `oneOf` that is only
-//!               one becomes what it points at, so that branches can be told apart
+//! references    point into one list of definitions, wherever and however they were written
+//! oneOf         is `anyOf` where its branches are proved to exclude one another
 //! lists         of items become `prefixItems`, bounds that are true or false become numbers
 //! dependencies  become alternatives: the property is absent, or what it needs is there
 //! format        is held to where it is known, else an annotation and a warning
@@ -10,17 +10,20 @@
 //! ```
 //!
 //! Written for drafts 2020-12 and 7; what 4, 6 and 2019-09 have beside these is understood as far as it means the same.
-//! Read next: `schema/keywords`, the table; `schema/references`, what a `$ref` may name.
+//! Read next: `schema/keywords`, the table; `schema/disjoint`, the proof; `schema/references`, what a `$ref` may name.
 
+mod disjoint;
 mod keywords;
 mod references;
 #[cfg(test)]
 mod tests;
 
 use crate::GrammarError;
+use disjoint::tell_apart;
 use keywords::{Meaning, is_known_format, meaning};
-use references::{References, is_only_reference};
+use references::References;
 use serde_json::{Map, Value, json};
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 /// Deepest nesting of schemas.
@@ -150,10 +153,8 @@ pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
             return Err(GrammarError::schema(format!("{at}/$ref"), "the reference comes back to itself"));
         }
     }
-    let (originals, mut budget) = (definitions.clone(), MOST_SCHEMAS);
-    for value in std::iter::once(&mut schema).chain(definitions.values_mut()) {
-        put_in_place(value, &originals, &mut budget);
-    }
+    let originals = definitions.clone();
+    std::iter::once(&mut schema).chain(definitions.values_mut()).for_each(|value| tell_apart(value, &originals));
     let mut warnings = walk.warnings;
     if warnings.len() > MOST_WARNINGS {
         let rest = warnings.split_off(MOST_WARNINGS).len();
@@ -167,31 +168,6 @@ fn is_a_circle(definition: &Value, definitions: &Map<String, Value>) -> bool {
     let follow = |definition: &&Value| definitions.get(definition.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?);
     let chain = std::iter::successors(Some(definition), follow);
     chain.take(definitions.len() + 1).count() > definitions.len()
-}
-
-/// Puts what a branch of `oneOf` points at in its place, where it is only that; `budget` bounds how much that adds.
-fn put_in_place(value: &mut Value, definitions: &Map<String, Value>, budget: &mut usize) {
-    match value {
-        Value::Object(members) => {
-            for (key, member) in members.iter_mut().filter(|(key, _)| !matches!(key.as_str(), "const" | "enum")) {
-                if let (true, Value::Array(branches)) = (key == "oneOf", &mut *member) {
-                    branches.iter_mut().for_each(|branch| replace(branch, definitions, budget));
-                }
-                put_in_place(member, definitions, budget);
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| put_in_place(item, definitions, budget)),
-        _ => {}
-    }
-}
-
-fn replace(branch: &mut Value, definitions: &Map<String, Value>, budget: &mut usize) {
-    let target = is_only_reference(branch).and_then(|name| definitions.get(name));
-    let Some(target) = target.filter(|target| is_only_reference(target).is_none()) else { return };
-    if let Some(left) = budget.checked_sub(size(target)) {
-        *budget = left;
-        *branch = target.clone();
-    }
 }
 
 /// Values in a value.
@@ -280,10 +256,13 @@ impl<'a> Walk<'a> {
         needed: &mut Vec<Value>,
     ) -> Result<Option<Value>, GrammarError> {
         let kept = match meaning(key) {
-            Meaning::Value => {
-                self.check_value(key, value, place.at)?;
-                value.clone()
-            }
+            Meaning::Value => match tightened(key, value) {
+                Some(bound) => bound,
+                None => {
+                    self.check_value(key, value, place.at)?;
+                    value.clone()
+                }
+            },
             Meaning::Schema => self.schema(value, place.at, place.to, place.depth + 1)?,
             Meaning::SchemaOrList if value.is_array() => self.list(value, place)?,
             Meaning::SchemaOrList => self.schema(value, place.at, place.to, place.depth + 1)?,
@@ -441,6 +420,24 @@ fn check_fewest_properties(out: &Map<String, Value>, at: &str) -> Result<(), Gra
     let reason =
         format!("expected at most {}, one more than are required, where others than the named may come", required + 1);
     Err(GrammarError::schema(format!("{at}/minProperties"), reason))
+}
+
+/// A bound that no double holds, as the next one that does and lets nothing more through.
+fn tightened(key: &str, value: &Value) -> Option<Value> {
+    let is_upper = match key {
+        "maximum" | "exclusiveMaximum" => true,
+        "minimum" | "exclusiveMinimum" => false,
+        _ => return None,
+    };
+    let Value::Number(number) = inexact(value).map(|_| value)? else { return None };
+    let exact = number.as_i64().map(i128::from).or(number.as_u64().map(i128::from))?;
+    let nearest = exact as f64;
+    let bound = match (nearest as i128).cmp(&exact) {
+        Ordering::Greater if is_upper => nearest.next_down(),
+        Ordering::Less if !is_upper => nearest.next_up(),
+        _ => nearest,
+    };
+    Some(Value::from(bound))
 }
 
 /// A whole number in a value that a double does not hold.

@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokenizer::Tokenizer;
 
+const STACK_BYTES: usize = 64 << 20;
+
 /// Tokens after which a text is left unfinished.
 const MOST_TOKENS: usize = 3_000;
 
@@ -40,6 +42,13 @@ struct Outcome {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    // As deep as where the product makes grammars.
+    let thread =
+        std::thread::Builder::new().stack_size(STACK_BYTES).spawn(|| run().map_err(|error| error.to_string()))?;
+    Ok(thread.join().map_err(|_| "it broke off")??)
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
     let mut args = std::env::args().skip(1);
     let model = args.next().ok_or("usage: schemas MODEL.gguf FILE.jsonl...")?;
     let tokenizer = Arc::new(local::open_tokenizer(model.as_ref())?);

@@ -264,11 +264,7 @@ mod tests {
         let mut pace = Pace::new(FULL, 64);
         let demand = |decodes| Demand { decodes, prompts: 1, prompt_tokens: 4000 };
         assert_eq!(pace.budget(demand(0)), Budget::of(FULL));
-        assert_eq!(
-            pace.budget(demand(1)),
-            Budget { tokens: FULL, prompt_tokens: FIRST_TOKENS },
-            "nothing is known"
-        );
+        assert_eq!(pace.budget(demand(1)), Budget { tokens: FULL, prompt_tokens: FIRST_TOKENS }, "nothing is known");
         pace.tell(StepShape { decodes: 1, prompt_tokens: FIRST_TOKENS, ..StepShape::default() }, 0.1);
         assert_eq!(pace.budget(demand(1)).prompt_tokens, 0, "a step to measure by");
         pace.tell(StepShape { decodes: 1, prompt_tokens: 0, ..StepShape::default() }, 0.05);

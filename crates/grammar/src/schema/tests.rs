@@ -79,6 +79,8 @@ fn what_only_looks_valid_is_not_written() {
     let old = json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "array", "items": [{"const": 1}],
         "additionalItems": {"const": 2}});
     assert!(takes(&old, "[1, 2, 2]") && !takes(&old, "[2]"));
+    let wide = json!({"type": "integer", "maximum": 9_223_372_036_854_775_807_u64, "minimum": 0});
+    assert!(takes(&wide, "9223372036854774784") && !takes(&wide, "9223372036854775808"));
     let whole = json!(true);
     assert!(takes(&whole, "[1, 2]") && !takes(&whole, "[1 , 2]"), "one notation for anything, too");
 }
@@ -93,6 +95,11 @@ fn branches_of_references_are_told_apart() {
         "$defs": {"a": tagged("a"), "b": tagged("b")}});
     assert!(takes(&schema, r#"{"kind": "a"}"#) && takes(&schema, r#"{"kind": "b"}"#));
     assert!(!takes(&schema, r#"{"kind": "c"}"#));
+    // One within the other, and one that comes back to itself.
+    let nested = json!({"oneOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/s"}], "$defs": {
+        "n": {"type": "array", "items": {"oneOf": [{"$ref": "#/$defs/n"}, {"$ref": "#/$defs/s"}]}},
+        "s": {"const": "x"}}});
+    assert!(takes(&nested, r#"[["x"], "x"]"#) && !takes(&nested, r#"["y"]"#));
 }
 
 #[test]
