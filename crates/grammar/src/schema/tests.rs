@@ -201,3 +201,55 @@ fn hostile_schemas_are_errors() {
     let mine = json!({"x-guidance": {"lenient": true}, "not": {}});
     assert!(refusal(mine).starts_with("#/not: "), "options of the automaton are no keywords");
 }
+
+#[test]
+fn changed_schemas_never_panic() {
+    let seeds = [
+        r##"{"type":"object","properties":{"a":{"type":["string","null"],"maxLength":3,"format":"date"},"b":{"$ref":"#/$defs/t"}},"required":["a"],"additionalProperties":false,"$defs":{"t":{"oneOf":[{"const":1},{"type":"array","items":{"$ref":"#/$defs/t"},"minItems":1,"maxItems":2}]}}}"##,
+        r##"{"$schema":"http://json-schema.org/draft-04/schema#","items":[{"enum":["x",2]}],"additionalItems":{"minimum":1,"exclusiveMinimum":true},"dependencies":{"a":["b"]},"allOf":[{"$ref":"#/definitions/p"}],"definitions":{"p":{"pattern":"^a+$","patternProperties":{"^x":{}}}}}"##,
+        r##"{"anyOf":[{"multipleOf":0.5,"maximum":10},{"prefixItems":[true,false],"items":false}],"uniqueItems":false,"$id":"u","x-guidance":{"lenient":true}}"##,
+    ];
+    let pieces = [
+        "{}",
+        "[]",
+        "true",
+        "false",
+        "null",
+        "-1",
+        "1e400",
+        "9007199254740993",
+        "\"#\"",
+        "\"$ref\"",
+        "\"oneOf\"",
+        "\"(\"",
+        "\\u0000",
+    ];
+    let mut random = 7_u64;
+    let mut below = |bound: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % bound
+    };
+    let (mut accepted, mut refused) = (0, 0);
+    for round in 0..6_000 {
+        let mut text = seeds[round % seeds.len()].to_owned();
+        for _ in 0..=below(3) {
+            let start = below(text.len());
+            let end = (start + below(12)).min(text.len());
+            text.replace_range(start..end, pieces[below(pieces.len())]);
+        }
+        let Ok(schema) = serde_json::from_str::<Value>(&text) else { continue };
+        match vocabulary().json_schema(&schema) {
+            Ok(grammar) => {
+                // Whatever was accepted can begin, or says why not.
+                let _ = grammar.matcher().allowed();
+                accepted += 1;
+            }
+            Err(error) => {
+                let told = error.to_string();
+                assert!(told.starts_with('#') && !told.contains("panic"), "{told}: {text}");
+                refused += 1;
+            }
+        }
+    }
+    assert!(accepted > 50 && refused > 50, "{accepted} {refused}");
+}
