@@ -99,6 +99,9 @@ fn every_dialect_holds_answers_to_a_schema() {
     let format = json!({"type": "json_schema", "name": "person", "schema": schema()});
     let body = json!({"model": CHAT, "input": "Describe a person.", "text": {"format": format}});
     check(&said("/v1/responses", body, "/output/0/content/0/text"));
+    let config = json!({"format": {"type": "json_schema", "schema": schema()}});
+    let body = json!({"model": CHAT, "messages": messages, "max_tokens": 300, "output_config": config});
+    check(&said("/v1/messages", body, "/content/0/text"));
     let body = json!({"model": CHAT, "messages": messages, "format": schema(), "stream": false});
     check(&said("/api/chat", body, "/message/content"));
     let body = json!({"model": CHAT, "prompt": "Describe a person.", "format": schema(), "stream": false});

@@ -8,6 +8,7 @@ mod response;
 use super::Anthropic;
 use crate::admit::Context;
 use crate::answering::{Answering, within};
+use crate::api::format::prepare;
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -37,8 +38,9 @@ async fn answer(
     context: Context,
     JsonBody(request, ..): JsonBody<Anthropic, MessagesRequest>,
 ) -> Result<Response, Reject<Anthropic>> {
-    let asked = Asked::of(request)?;
+    let mut asked = Asked::of(request)?;
     let model = within(&context, app.model(&asked.model, None)).await??;
+    asked.warnings.extend(prepare(&context, model.as_ref(), asked.format.as_ref()).await?);
     let stop_sequences = asked.request.options.stop.clone();
     let answering = Answering::chat(&app, &context, &model, asked.request).await?;
     let head = Head::new(asked.model, stop_sequences, asked.warnings);

@@ -1,7 +1,7 @@
 //! The dialect over HTTP, with a scripted model: bodies compared as a whole, streams event by event.
 
 use crate::testing::{Answer, Asked, Reply, Running, finished, started, text};
-use chat::{ChatError, ChatEvent, FinishReason, Message, Role, ToolCall, ToolChoice, Usage};
+use chat::{AnswerFormat, ChatError, ChatEvent, FinishReason, Message, Role, ToolCall, ToolChoice, Usage};
 use serde_json::{Value, json};
 
 fn body(more: Value) -> Value {
@@ -56,6 +56,21 @@ fn all_kinds() -> Reply {
         Ok(ChatEvent::ToolArguments { index: 1, json: "{}".to_owned(), tokens: 0 }),
         Ok(ChatEvent::Finished { reason: FinishReason::ToolCalls, usage }),
     ])
+}
+
+#[tokio::test]
+async fn an_answer_is_held_to_a_schema() {
+    let server = Running::start().await;
+    let schema = json!({"type": "object", "x-warn": 1});
+    let config = |schema: &Value| json!({"output_config": {"format": {"type": "json_schema", "schema": schema}}});
+    let answer = server.post("/v1/messages", body(config(&schema))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(answer.json()["warnings"], json!(["output_config.format.schema#/x-warn: the keyword has no effect"]));
+    let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+    assert_eq!(request.format, Some(AnswerFormat::JsonSchema(schema)));
+    let answer = server.post("/v1/messages", body(config(&json!({"not": {}})))).await;
+    let said = "output_config.format.schema#/not: cannot be held to";
+    assert_eq!((answer.status, &answer.json()["error"]["message"]), (400, &json!(said)));
 }
 
 #[tokio::test]

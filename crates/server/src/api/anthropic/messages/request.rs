@@ -2,11 +2,13 @@
 
 use crate::api::anthropic::conversation::{MessageField, TextBlockField, Warnings, conversation};
 use crate::api::anthropic::tools::{ToolChoiceField, ToolField, tool_choice, tools};
+use crate::api::format::AskedFormat;
 use crate::api::ignored::Ignored;
 use crate::api::text_or::TextOr;
 use crate::failure::Failure;
-use chat::{ChatRequest, GenerationOptions};
+use chat::{AnswerFormat, ChatRequest, GenerationOptions};
 use serde::Deserialize;
+use serde_json::Value;
 use utoipa::ToSchema;
 
 /// A conversation to answer.
@@ -31,6 +33,8 @@ pub(super) struct MessagesRequest {
     tools: Option<Vec<ToolField>>,
     tool_choice: Option<ToolChoiceField>,
     thinking: Option<ThinkingField>,
+    /// What the answer must be; it is held to that while it is written.
+    output_config: Option<OutputConfig>,
     #[schema(value_type = Option<Value>)]
     #[serde(default)]
     metadata: Ignored,
@@ -40,6 +44,25 @@ pub(super) struct MessagesRequest {
     #[schema(value_type = Option<Value>)]
     #[serde(default)]
     cache_control: Ignored,
+}
+
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct OutputConfig {
+    format: Option<OutputFormat>,
+    #[schema(value_type = Option<Value>)]
+    #[serde(default)]
+    effort: Ignored,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+enum OutputFormat {
+    /// JSON that is valid against a schema.
+    JsonSchema {
+        #[schema(value_type = Value)]
+        schema: Value,
+    },
 }
 
 /// Whether to think before the answer. Left out, or `adaptive`: as the model does of itself.
@@ -75,6 +98,7 @@ pub(super) struct Asked {
     pub(super) model: String,
     pub(super) stream: bool,
     pub(super) warnings: Vec<String>,
+    pub(super) format: Option<AskedFormat>,
     pub(super) request: ChatRequest,
 }
 
@@ -93,6 +117,12 @@ impl Asked {
         warnings.of("metadata", &request.metadata);
         warnings.of("service_tier", &request.service_tier);
         warnings.of("cache_control", &request.cache_control);
+        let output = request.output_config.unwrap_or_default();
+        warnings.of("output_config.effort", &output.effort);
+        let format = output.format.map(|OutputFormat::JsonSchema { schema }| AskedFormat {
+            format: AnswerFormat::JsonSchema(schema),
+            field: "output_config.format.schema".to_owned(),
+        });
         let messages = conversation(request.system, request.messages, &mut warnings)?;
         let tools = tools(request.tools.unwrap_or_default(), &mut warnings)?;
         let (tool_choice, one_tool_call) = tool_choice(request.tool_choice)?;
@@ -110,6 +140,7 @@ impl Asked {
             stream: request.stream.unwrap_or(false),
             warnings: warnings.0,
             request: ChatRequest {
+                format: format.as_ref().map(|asked| asked.format.clone()),
                 messages,
                 tools,
                 tool_choice,
@@ -119,6 +150,7 @@ impl Asked {
                 options,
                 ..ChatRequest::default()
             },
+            format,
         })
     }
 }
