@@ -84,8 +84,9 @@ fn gave_up(error: impl std::fmt::Display) -> GrammarError {
 pub(crate) fn first_line(text: &str) -> String {
     let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let first = lines.next().unwrap_or_default();
-    match lines.next_back().and_then(|last| last.strip_prefix("error: ")) {
-        Some(reason) if first.ends_with(':') => format!("{first} {reason}"),
-        _ => first.to_owned(),
+    // A regular expression is shown over several lines, and what is wrong with it stands under that.
+    match lines.find_map(|line| line.strip_prefix("error: ")) {
+        Some(reason) => format!("not a regular expression that can be held to: {reason}"),
+        None => first.to_owned(),
     }
 }
