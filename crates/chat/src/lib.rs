@@ -7,6 +7,7 @@
 //! Read next: `local`, the implementation over the engine of this machine.
 #![forbid(unsafe_code)]
 
+mod choose;
 mod embed;
 mod error;
 mod event;
@@ -15,6 +16,7 @@ mod model;
 mod request;
 mod score;
 
+pub use choose::{ChoiceContext, ChooseRequest, ChooseResponse, OptionScore, OptionScoring};
 pub use embed::{EmbedRequest, EmbedResponse, RelevanceRequest, RelevanceResponse};
 pub use error::ChatError;
 pub use event::{ChatEvent, ChatStream, FinishReason, PromptToken, TokenLogprob, Usage};

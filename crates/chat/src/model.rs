@@ -1,8 +1,8 @@
 //! The one trait that everything which answers implements.
 
 use crate::{
-    AnswerFormat, ChatError, ChatRequest, ChatStream, CompletionRequest, EmbedRequest, EmbedResponse, RankRequest,
-    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
+    AnswerFormat, ChatError, ChatRequest, ChatStream, ChooseRequest, ChooseResponse, CompletionRequest, EmbedRequest,
+    EmbedResponse, RankRequest, RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
 };
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -29,6 +29,8 @@ pub struct Capabilities {
     pub embed: bool,
     /// Judges documents together with a query.
     pub relevance: bool,
+    /// Scores given answers to a question.
+    pub choose: bool,
 }
 
 /// What is known of a model before it is asked.
@@ -145,6 +147,16 @@ pub trait ChatModel: Send + Sync {
     fn rank(&self, request: RankRequest) -> ChatFuture<'_, RankResponse> {
         drop(request);
         decline(self.info(), "log-probabilities of continuations")
+    }
+
+    /// Which of several texts it would answer with.
+    ///
+    /// # Errors
+    /// As [`ChatModel::chat`]; `Unsupported` where the model declines: then ask for an answer held to
+    /// [`AnswerFormat::Choices`].
+    fn choose(&self, request: ChooseRequest) -> ChatFuture<'_, ChooseResponse> {
+        drop(request);
+        decline(self.info(), "scores of given answers")
     }
 
     /// Texts as vectors.

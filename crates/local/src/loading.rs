@@ -162,6 +162,7 @@ impl Parts {
                 insert: insert.is_some(),
                 embed: false,
                 relevance: false,
+                choose: true,
             },
         };
         Ok(Parts { model, tokenizer, template, insert, recommended, notes, info })

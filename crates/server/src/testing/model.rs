@@ -155,6 +155,7 @@ impl ScriptedModel {
             insert: true,
             embed: true,
             relevance: false,
+            choose: false,
         };
         ScriptedModel::able(name, all)
     }
