@@ -6,6 +6,7 @@ use crate::constraint::TokenMask;
 use crate::sampler::{self, BrokenLogits, Sampler};
 use crate::scheduler::Turn;
 use crate::sequence::{EngineEvent, FinishReason, PromptScores, Sequence, TokenLogprob};
+use crate::walk::WalkStep;
 use model::LogitRows;
 
 /// What it takes to turn logits into events.
@@ -38,6 +39,9 @@ impl Choice<'_> {
             return Some(FinishReason::Length);
         }
         let last = &logits[logits.len() - self.vocabulary..];
+        if sequence.walk.is_some() {
+            return walk_on(sequence, last).err();
+        }
         self.generate(sequence, last).err()
     }
 
@@ -172,4 +176,20 @@ impl Choice<'_> {
         }
         Ok(())
     }
+}
+
+/// Lets a walk say what its sequence reads next, given the `[V]` logits after all that it read; `Err` is why it ends.
+fn walk_on(sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
+    let position = sequence.tokens.len();
+    let walk = sequence.walk.as_mut().expect("asked of a walk alone; this is a bug");
+    let step = walk.0.step(logits).map_err(|BrokenLogits| FinishReason::BrokenLogits { position })?;
+    let WalkStep::Read { kept, tokens } = step else { return Err(FinishReason::Complete) };
+    assert!(!tokens.is_empty() && kept <= sequence.generated().len(), "a walk goes where it cannot; this is a bug");
+    sequence.tokens.truncate(sequence.prompt_len + kept);
+    sequence.computed = sequence.computed.min(sequence.tokens.len());
+    sequence.tokens.extend(tokens);
+    if sequence.generated().len() >= sequence.max_tokens {
+        return Err(FinishReason::Length);
+    }
+    Ok(())
 }

@@ -234,7 +234,8 @@ impl Engine {
         if turns.is_empty() {
             return None;
         }
-        let mut batch = Batch { tokens: Vec::new(), segments: Vec::with_capacity(turns.len()) };
+        let copies = std::mem::take(&mut self.scheduler.copies);
+        let mut batch = Batch { tokens: Vec::new(), segments: Vec::with_capacity(turns.len()), copies };
         self.shape = StepShape::default();
         for turn in &turns {
             let sequence = &self.scheduler.running[turn.index];
@@ -249,7 +250,7 @@ impl Engine {
                 logits: turn.rows,
                 adapter: sequence.adapter,
             });
-            if sequence.is_decoding() {
+            if turn.is_decode {
                 self.shape.decodes += 1;
                 self.shape.forced_tokens += turn.len - 1 - turn.drafted;
             } else {
@@ -345,7 +346,11 @@ impl Engine {
         let index = found.expect("a sequence ended that does not run; this is a bug");
         let mut sequence = self.scheduler.running.remove(index);
         let counts = sequence.counts;
-        self.scheduler.memory.give_up(&mut sequence);
+        match reason {
+            // What is computed is not to be trusted.
+            FinishReason::BrokenLogits { .. } => self.scheduler.memory.give_up(&mut sequence),
+            _ => self.scheduler.memory.leave(&mut sequence),
+        }
         events.push(EngineEvent::Finished { id, reason, counts });
     }
 }

@@ -2,9 +2,11 @@
 //!
 //! ```text
 //! look up:  whole pages that others computed for the same first tokens are read, not computed again
+//! copy:     of a page that only begins with the same tokens, so much is taken over into a page of its own
 //! take:     pages for what a step computes, free ones first, then cached ones that nobody reads
 //! publish:  after the step, whole pages go to the prefix cache; who computed them goes on as their first reader
 //! give up:  pages of its own are free again, those that it read stay cached until somebody needs the memory
+//! leave:    the same, but the page that it had begun stays too, to be copied
 //! ```
 //!
 //! It knows neither turns nor whose turn it is. Read next: `scheduler`, which decides who takes and who gives up.
@@ -12,6 +14,7 @@
 use crate::kv_pool::KvPool;
 use crate::prefix_cache::PrefixCache;
 use crate::sequence::Sequence;
+use model::PageCopy;
 
 /// The pages: free ones, cached ones, and the rules by which sequences come to have them.
 #[derive(Debug)]
@@ -82,6 +85,25 @@ impl KvMemory {
         sequence.computed - before
     }
 
+    /// Lets a sequence that is to begin a page go on in a copy of a cached one that begins with the same tokens. Returns the
+    /// copy to make, before anything is computed, and how many tokens need not be computed for it.
+    pub(crate) fn copy_beginning(&mut self, sequence: &mut Sequence) -> Option<(PageCopy, usize)> {
+        let first = sequence.shared * self.page_len;
+        let may_skip = sequence.may_skip();
+        if sequence.pages.len() > sequence.shared || sequence.computed > first || may_skip <= first {
+            return None;
+        }
+        let parent = sequence.pages.last().copied();
+        let (from, len) = self.prefixes.nearest(parent, &sequence.tokens[first..may_skip], sequence.kind())?;
+        // Where no other page is left the copy takes the place of the page itself, which holds the same.
+        if !self.take(sequence, first + len) {
+            return None;
+        }
+        let to = *sequence.pages.last().expect("it was just taken; this is a bug");
+        sequence.computed += len;
+        Some((PageCopy { from, to }, len))
+    }
+
     /// Takes what a sequence lacks to hold `positions` positions; false, and nothing is taken, if there are not so many pages.
     pub(crate) fn take(&mut self, sequence: &mut Sequence, positions: usize) -> bool {
         let count = self.pages_for(positions).saturating_sub(sequence.pages.len());
@@ -112,6 +134,19 @@ impl KvMemory {
             }
             sequence.shared += 1;
         }
+    }
+
+    /// As [`KvMemory::give_up`], where what is computed of the last page can be trusted: it stays, to be copied.
+    pub(crate) fn leave(&mut self, sequence: &mut Sequence) {
+        let first = sequence.shared * self.page_len;
+        let end = sequence.computed.min(sequence.publishable());
+        if end > first && end - first < self.page_len {
+            let page = sequence.pages.remove(sequence.shared);
+            let parent = sequence.pages[..sequence.shared].last().copied();
+            let unneeded = self.prefixes.keep(parent, page, &sequence.tokens[first..end], sequence.kind());
+            self.pool.give(unneeded.into_iter().collect());
+        }
+        self.give_up(sequence);
     }
 
     /// Takes back all pages of a sequence, which has nothing computed then.

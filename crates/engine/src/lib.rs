@@ -30,6 +30,7 @@ mod sequence;
 #[cfg(test)]
 mod simulation;
 mod speculation;
+mod walk;
 
 pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};
@@ -39,3 +40,4 @@ pub use scheduler::Budget;
 pub use sequence::{
     Counts, EngineEvent, FinishReason, PromptScores, Refused, SequenceId, SequenceRequest, TokenLogprob,
 };
+pub use walk::{Walk, WalkStep};

@@ -7,6 +7,8 @@
 //! publish:  a page that was just computed; who computed it is its first reader. What is known already is not kept twice
 //! take:     the pages that hold the next tokens; they may have any number of readers, who never write them
 //! release:  a reader less; the page stays
+//! keep:     the beginning of a page, of a sequence that has ended; nobody reads it, but who begins the same way copies it
+//! nearest:  the page that begins with most of the next tokens, to be copied
 //! evict:    of the pages without a reader and without one that follows, the one that was used longest ago
 //! ```
 //!
@@ -15,10 +17,10 @@
 //! found here changes no token. Read next: `kv_memory`, the only user.
 
 use model::{AdapterId, RopeRegime};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What keys and values follow from beside the tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Kind {
     /// The frequencies that the keys were rotated with.
     pub(crate) regime: RopeRegime,
@@ -26,13 +28,13 @@ pub(crate) struct Kind {
     pub(crate) adapter: Option<AdapterId>,
 }
 
-/// What a page holds: `tokens` after all that the pages before it hold.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// What a page holds: `tokens` after all that the pages before it hold. In this order pages that begin alike are neighbours.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Link {
     /// The page before it; none at position 0.
     parent: Option<u32>,
     kind: Kind,
-    tokens: Box<[u32]>, // [page_len]
+    tokens: Box<[u32]>, // [page_len], or fewer where no page follows
 }
 
 #[derive(Debug)]
@@ -57,7 +59,7 @@ impl Node {
 pub(crate) struct PrefixCache {
     page_len: usize,
     nodes: BTreeMap<u32, Node>, // by page
-    pages: HashMap<Link, u32>,
+    pages: BTreeMap<Link, u32>,
     /// Pages without a reader.
     unread: usize,
     /// Pages without a reader and without one that follows, by the time of their last use.
@@ -72,7 +74,7 @@ impl PrefixCache {
         PrefixCache {
             page_len,
             nodes: BTreeMap::new(),
-            pages: HashMap::new(),
+            pages: BTreeMap::new(),
             unread: 0,
             evictable: BTreeSet::new(),
             uses: 0,
@@ -124,29 +126,73 @@ impl PrefixCache {
         self.uses += 1;
         let known = self.pages.get(&link).copied();
         if known.is_none() {
-            if let Some(parent) = parent {
-                self.change(parent, |node| node.children += 1);
-            }
-            self.pages.insert(link.clone(), page);
-            self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use: self.uses });
-            self.unread += 1;
-            self.evictable.insert((self.uses, page));
+            self.insert(link, page);
         }
         let kept = known.unwrap_or(page);
         self.read(kept);
         kept
     }
 
+    /// Keeps a page that begins with `tokens`, fewer than a whole one, after `parent`, for those who would copy it. Returns the
+    /// page that is not needed: this one where another begins with the same, or one that held a part of it.
+    pub(crate) fn keep(&mut self, parent: Option<u32>, page: u32, tokens: &[u32], kind: Kind) -> Option<u32> {
+        self.uses += 1;
+        let nearest = self.nearest(parent, tokens, kind);
+        if let Some((_, len)) = nearest
+            && len == tokens.len()
+        {
+            return Some(page);
+        }
+        let part = nearest.map(|(near, _)| near).filter(|near| tokens.starts_with(&self.nodes[near].link.tokens));
+        if let Some(part) = part {
+            self.remove(part);
+        }
+        self.insert(Link { parent, kind, tokens: tokens.into() }, page);
+        part
+    }
+
+    /// Of the pages after `parent`, the one that begins with most of these tokens, and with how many; none if with none. It
+    /// counts as used.
+    pub(crate) fn nearest(&mut self, parent: Option<u32>, tokens: &[u32], kind: Kind) -> Option<(u32, usize)> {
+        let tokens = &tokens[..tokens.len().min(self.page_len)];
+        let link = Link { parent, kind, tokens: tokens.into() };
+        let neighbours = [self.pages.range(..=&link).next_back(), self.pages.range(&link..).next()];
+        let same = |other: &Link| other.tokens.iter().zip(tokens).take_while(|(one, other)| one == other).count();
+        let alike = neighbours.into_iter().flatten().filter(|(other, _)| (other.parent, other.kind) == (parent, kind));
+        let (len, page) = alike.map(|(other, &page)| (same(other), page)).max().filter(|&(len, _)| len > 0)?;
+        self.uses += 1;
+        let last_use = self.uses;
+        self.change(page, |node| node.last_use = last_use);
+        Some((page, len))
+    }
+
+    /// Adds a page without a reader.
+    fn insert(&mut self, link: Link, page: u32) {
+        if let Some(parent) = link.parent {
+            self.change(parent, |node| node.children += 1);
+        }
+        self.pages.insert(link.clone(), page);
+        self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use: self.uses });
+        self.unread += 1;
+        self.evictable.insert((self.uses, page));
+    }
+
     /// Gives up the page that was used longest ago; none if all are read.
     pub(crate) fn evict(&mut self) -> Option<u32> {
-        let (_, page) = self.evictable.pop_first()?;
+        let &(_, page) = self.evictable.first()?;
+        self.remove(page);
+        Some(page)
+    }
+
+    /// Takes a page out that can be evicted.
+    fn remove(&mut self, page: u32) {
+        let node = self.nodes.remove(&page).expect("a page that is not in the cache; this is a bug");
+        assert!(self.evictable.remove(&(node.last_use, page)), "a page that is in use was evicted; this is a bug");
         self.unread -= 1;
-        let node = self.nodes.remove(&page).expect("it was just found; this is a bug");
         self.pages.remove(&node.link);
         if let Some(parent) = node.link.parent {
             self.change(parent, |node| node.children -= 1);
         }
-        Some(page)
     }
 
     /// One reader more.
@@ -230,6 +276,35 @@ mod tests {
         cache.release(&[10, 11, 22]);
         cache.release(&[10, 11, 22]);
         assert_eq!((cache.len(), cache.unread()), (4, 4));
+    }
+
+    #[test]
+    fn the_page_that_begins_with_most_of_the_tokens_is_found_to_be_copied() {
+        let mut cache = PrefixCache::new(4);
+        let root = cache.publish(None, 10, &[1, 1, 1, 1], SHORT);
+        for (page, tokens) in [(11, [2, 3, 4, 5]), (12, [2, 3, 9, 9]), (13, [7, 7, 7, 7])] {
+            cache.publish(Some(root), page, &tokens, SHORT);
+        }
+        assert_eq!(cache.nearest(Some(root), &[2, 3, 4, 9, 9], SHORT), Some((11, 3)));
+        assert_eq!(cache.nearest(Some(root), &[2, 3, 8], SHORT).map(|(_, len)| len), Some(2));
+        assert_eq!(cache.nearest(Some(root), &[2, 3, 9], SHORT), Some((12, 3)));
+        assert_eq!(cache.nearest(Some(root), &[5], SHORT), None);
+        assert_eq!(cache.nearest(None, &[2, 3], SHORT), None, "known, but not at this place");
+        assert_eq!(cache.nearest(Some(root), &[2], Kind { adapter: Some(AdapterId(0)), ..SHORT }), None);
+    }
+
+    #[test]
+    fn of_beginnings_the_longest_is_kept_and_nobody_reads_it() {
+        let mut cache = PrefixCache::new(4);
+        assert_eq!(cache.keep(None, 20, &[1, 2], SHORT), None);
+        assert_eq!(cache.keep(None, 21, &[1, 2], SHORT), Some(21), "known already");
+        assert_eq!(cache.keep(None, 22, &[1], SHORT), Some(22), "a part of what is known");
+        assert_eq!(cache.keep(None, 23, &[1, 2, 3], SHORT), Some(20), "the longer one takes its place");
+        assert_eq!(cache.keep(None, 24, &[1, 2, 4], SHORT), None);
+        assert_eq!((cache.len(), cache.unread()), (2, 2));
+        assert!(cache.take(None, &[1, 2, 3], SHORT).is_empty());
+        assert_eq!(cache.nearest(None, &[1, 2, 3, 9], SHORT), Some((23, 3)));
+        assert_eq!([cache.evict(), cache.evict(), cache.evict()], [Some(24), Some(23), None]);
     }
 
     #[test]

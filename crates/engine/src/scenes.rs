@@ -28,6 +28,7 @@ fn request(prompt: &[u32], max_tokens: usize) -> SequenceRequest {
         top_logprobs: None,
         prompt_scores: PromptScores::None,
         constraint: None,
+        walk: None,
         adapter: None,
     }
 }
@@ -113,9 +114,9 @@ fn a_prompt_read_in_pieces_is_waited_for_and_others_use_the_budget() {
     assert_eq!(scene.step(6), 6, "of the first alone");
     assert_eq!(scene.step(16), 16, "14 that the first still has to read, and two of the other");
     scene.run();
-    assert_eq!(scene.model.computed, 20 + 4 + 9, "the last page of the second is its own");
+    assert_eq!(scene.model.computed, 20 + 1 + 9, "the last page of the second is a copy but for the last token");
     assert_eq!(scene.said(first), scene.said(second));
-    assert_eq!((scene.counts(second).cached_tokens, scene.counts(other).cached_tokens), (16, 0));
+    assert_eq!((scene.counts(second).cached_tokens, scene.counts(other).cached_tokens), (19, 0));
 }
 
 #[test]
@@ -285,4 +286,35 @@ fn what_is_forced_takes_no_pass_and_is_not_counted_as_cached() {
     }
     let Status { prefix_queries, prefix_hits, .. } = scene.engine.status();
     assert!(prefix_hits <= prefix_queries, "{prefix_hits} of {prefix_queries}");
+}
+
+#[test]
+fn what_a_page_begins_with_is_copied_and_goes_on_as_it_would_alone() {
+    let mut scene = Scene::of(config());
+    let row = |own: u32| request(&[prompt(1, 18), vec![own, 5, own, 7]].concat(), 6);
+    let first = scene.engine.submit(row(2)).unwrap();
+    scene.run();
+    let computed = scene.model.computed;
+    let ids: Vec<SequenceId> = (3..9).map(|own| scene.engine.submit(row(own)).unwrap()).collect();
+    scene.run();
+    assert_eq!(scene.counts(first).cached_tokens, 0);
+    assert_eq!(scene.model.computed - computed, 6 * (4 + 5), "each its own tokens and those that it generates");
+    for (own, id) in (3..9).zip(ids) {
+        assert_eq!(scene.counts(id).cached_tokens, 18);
+        assert_eq!(scene.said(id), alone(row(own)));
+    }
+}
+
+#[test]
+fn a_conversation_goes_on_at_the_very_token_where_it_ended() {
+    let mut scene = Scene::of(config());
+    let asked = prompt(1, 9);
+    let first = scene.engine.submit(request(&asked, 5)).unwrap();
+    scene.run();
+    let next = [asked, scene.said(first), vec![3, 4]].concat();
+    let second = scene.engine.submit(request(&next, 1)).unwrap();
+    scene.run();
+    // The last token that was generated was never read.
+    assert_eq!(scene.counts(second).cached_tokens, 9 + 4);
+    assert_eq!(scene.said(second), alone(request(&next, 1)));
 }

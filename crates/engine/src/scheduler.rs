@@ -23,7 +23,7 @@
 use crate::kv_memory::KvMemory;
 use crate::sequence::Sequence;
 use crate::speculation::{self, MOST_ROWS, Prices};
-use model::{LogitRows, RopeRegime};
+use model::{LogitRows, PageCopy, RopeRegime};
 use std::collections::VecDeque;
 
 /// How much a step may compute.
@@ -56,6 +56,8 @@ pub(crate) struct Turn {
     pub(crate) drafted: usize,
     /// Which of them need logits.
     pub(crate) rows: LogitRows,
+    /// Whether it was planned as going on with an answer, not as reading.
+    pub(crate) is_decode: bool,
 }
 
 /// What was counted since the engine was made.
@@ -76,6 +78,8 @@ pub(crate) struct Scheduler {
     /// In the order of submission.
     pub(crate) running: Vec<Sequence>,
     pub(crate) memory: KvMemory,
+    /// What is to be copied before the next step computes anything.
+    pub(crate) copies: Vec<PageCopy>,
     pub(crate) totals: Totals,
     /// What steps cost; none if nothing is to be drafted.
     pub(crate) prices: Option<Prices>,
@@ -97,6 +101,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::new(),
             memory,
+            copies: Vec::new(),
             totals: Totals::default(),
             prices: speculate.then(Prices::default),
             max_sequences,
@@ -206,14 +211,30 @@ impl Scheduler {
         for index in prompts {
             // The last ones may have been preempted in the meantime.
             if index < self.running.len() && !self.is_being_read(index, &plan.turns) {
+                if plan.tokens_left > 0 {
+                    self.copy_beginning(index);
+                }
                 let turn = self.turn_with_pages(index, &mut plan);
                 plan.add(turn);
             }
+        }
+        if plan.turns.is_empty() && promised > 0 {
+            // The prompt that it was promised to found no page, though younger ones gave way: they had none.
+            self.plan_decodes(&decodes, 0, &mut plan);
         }
         for turn in &plan.turns {
             self.running[turn.index].last_step = self.step;
         }
         plan.turns
+    }
+
+    /// Lets a sequence that begins a page take over what a cached one has of it.
+    fn copy_beginning(&mut self, index: usize) {
+        let sequence = &mut self.running[index];
+        if let Some((copy, found)) = self.memory.copy_beginning(sequence) {
+            note_found(&mut self.totals, sequence, found);
+            self.copies.push(copy);
+        }
     }
 
     /// Gives a turn to each of these sequences, in this order, as long as the budget leaves what is promised to prompts.
@@ -239,6 +260,7 @@ impl Scheduler {
             if turn.drafted > 0 {
                 (turn.len, turn.rows) = (1 + turn.drafted, LogitRows::All);
             }
+            turn.is_decode = true;
             plan.add(Some(turn));
         }
         plan.tokens_left += held;
@@ -249,6 +271,9 @@ impl Scheduler {
     fn draft(&mut self, index: usize, sequences: usize, spare: usize) -> usize {
         let Some(prices) = &self.prices else { return 0 };
         let sequence = &mut self.running[index];
+        if sequence.walk.is_some() {
+            return 0;
+        }
         // Each token of the draft is followed by one that is chosen, and every token must be one that may be generated.
         let room = sequence.max_tokens - sequence.generated().len() - 1;
         let until_crossing = match (sequence.regime, self.long_rope_after) {
@@ -321,7 +346,7 @@ impl Scheduler {
         let mut sequence = self.running.pop().expect("there is a younger one; this is a bug");
         let index = self.running.len();
         plan.turns.retain(|turn| turn.index != index);
-        self.memory.give_up(&mut sequence);
+        self.memory.leave(&mut sequence);
         sequence.is_read_again = true;
         self.totals.preemptions += 1;
         self.waiting.push_front(sequence);
@@ -381,7 +406,7 @@ fn turn(index: usize, sequence: &Sequence, tokens_left: usize, rows_left: usize)
     } else {
         LogitRows::None
     };
-    (len > 0).then_some(Turn { index, position: sequence.computed, len, drafted: 0, rows })
+    (len > 0).then_some(Turn { index, position: sequence.computed, len, drafted: 0, rows, is_decode: false })
 }
 
 /// Logit rows of a turn of `len` tokens.

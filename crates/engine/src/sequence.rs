@@ -6,6 +6,7 @@ use crate::constraint::Constraint;
 use crate::prefix_cache::Kind;
 use crate::sampler::Sampling;
 use crate::speculation::Pace;
+use crate::walk::Walk;
 use model::{AdapterId, RopeRegime};
 use std::fmt::{Debug, Formatter};
 
@@ -58,6 +59,9 @@ pub struct SequenceRequest {
     pub prompt_scores: PromptScores,
     /// Restricts what may be generated.
     pub constraint: Option<Box<dyn Constraint>>,
+    /// Takes the place of generating: what is read after the prompt, at most `max_tokens - 1` tokens deep. Nothing is sampled,
+    /// so sampling, constraint and stop tokens have no part in it.
+    pub walk: Option<Box<dyn Walk>>,
     /// The adapter that its tokens go through.
     pub adapter: Option<AdapterId>,
 }
@@ -229,7 +233,8 @@ pub(crate) struct Sequence {
     pub(crate) stop_ids: Vec<u32>,
     pub(crate) top_logprobs: Option<usize>,
     pub(crate) prompt_scores: PromptScores,
-    pub(crate) constraint: Option<HeldConstraint>,
+    pub(crate) constraint: Option<Held<dyn Constraint>>,
+    pub(crate) walk: Option<Held<dyn Walk>>,
     pub(crate) adapter: Option<AdapterId>,
     /// Its pages from position 0 on: none while waiting; while running, what it computed and what its turn computes.
     pub(crate) pages: Vec<u32>,
@@ -254,12 +259,12 @@ pub(crate) struct Sequence {
     pub(crate) counts: Counts,
 }
 
-/// A constraint, which has nothing to show of itself.
-pub(crate) struct HeldConstraint(pub(crate) Box<dyn Constraint>);
+/// A part of a request that has nothing to show of itself.
+pub(crate) struct Held<T: ?Sized>(pub(crate) Box<T>);
 
-impl Debug for HeldConstraint {
+impl<T: ?Sized> Debug for Held<T> {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Constraint")
+        formatter.write_str("Held")
     }
 }
 
@@ -274,7 +279,8 @@ impl Sequence {
             stop_ids: request.stop_ids,
             top_logprobs: request.top_logprobs,
             prompt_scores: request.prompt_scores,
-            constraint: request.constraint.map(HeldConstraint),
+            constraint: request.constraint.map(Held),
+            walk: request.walk.map(Held),
             adapter: request.adapter,
             pages: Vec::new(),
             shared: 0,
@@ -326,16 +332,18 @@ impl Sequence {
     }
 
     /// Positions, from the first on, that others may compute for it: all but the last known one, whose row it needs, and
-    /// all before the first row that it still has to report.
+    /// all before the first row that it still has to report. What a walk may come back to is its own to overwrite.
     pub(crate) fn may_skip(&self) -> usize {
-        let known = self.tokens.len() - 1;
+        let most = if self.walk.is_some() { self.prompt_len } else { usize::MAX };
+        let known = (self.tokens.len() - 1).min(most);
         if self.is_scoring() { known.min(self.scored) } else { known }
     }
 
     /// Positions, from the first on, that it computes for others too. A long text that is scored once would push out what is
-    /// asked again.
+    /// asked again, and what follows the prompt of a walk will be overwritten.
     pub(crate) fn publishable(&self) -> usize {
-        self.prompt_scores.first_row().unwrap_or(usize::MAX)
+        let most = if self.walk.is_some() { self.prompt_len } else { usize::MAX };
+        self.prompt_scores.first_row().unwrap_or(usize::MAX).min(most)
     }
 
     /// Notes that it has no pages any more, and so has everything to compute again.

@@ -8,6 +8,7 @@
 use crate::*;
 use model::{AdapterId, Batch, LogitRows, RopeRegime};
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 pub(crate) const VOCABULARY: usize = 23;
 const STOP: u32 = 0;
@@ -79,6 +80,10 @@ impl PagedModel {
         let mut logits = Vec::new();
         let mut first = 0;
         self.computed += batch.tokens.len();
+        for copy in &batch.copies {
+            let [from, to] = [copy.from, copy.to].map(|page| page as usize * self.page_len);
+            self.slots.copy_within(from..from + self.page_len, to);
+        }
         for segment in &batch.segments {
             let slot = |position: usize| {
                 segment.pages[position / self.page_len] as usize * self.page_len + position % self.page_len
@@ -110,13 +115,28 @@ impl PagedModel {
 }
 
 /// What a sequence said, and how it ended.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
     pub(crate) tokens: Vec<u32>,
     prompt_logprobs: Vec<TokenLogprob>,
     prompt_tops: Vec<Vec<TokenLogprob>>,
     distribution_rows: usize,
+    seen: Seen,
     pub(crate) end: Option<FinishReason>,
+}
+
+/// What a walk saw: a hash of the logits at each of its steps.
+type Seen = Arc<Mutex<Vec<u64>>>;
+
+impl PartialEq for Answer {
+    fn eq(&self, other: &Answer) -> bool {
+        let parts = |one: &Answer| {
+            let seen = one.seen.lock().unwrap().clone();
+            let prompt = (one.prompt_logprobs.clone(), one.prompt_tops.clone(), one.distribution_rows);
+            (one.tokens.clone(), prompt, seen, one.end.clone())
+        };
+        parts(self) == parts(other)
+    }
 }
 
 /// What is asked in the simulation; a request is made of it as often as one is needed.
@@ -130,12 +150,15 @@ struct Asked {
     prompt_scores: PromptScores,
     /// The token at which its constraint ends it, where it has one.
     fickle: Option<usize>,
+    /// The seed of the walk that it takes instead of answering.
+    wanders: Option<u64>,
     adapter: Option<AdapterId>,
 }
 
 impl Asked {
-    fn request(&self) -> SequenceRequest {
+    fn request(&self, seen: &Seen) -> SequenceRequest {
         SequenceRequest {
+            walk: self.wanders.map(|seed| Box::new(Wanderer::new(seed, seen)) as Box<dyn Walk>),
             prompt: self.prompt.clone(),
             max_tokens: self.max_tokens,
             sampling: self.sampling.clone(),
@@ -176,6 +199,7 @@ impl Asked {
                 _ => PromptScores::None,
             },
             fickle: random.chance(15).then(|| 1 + random.below(30)),
+            wanders: random.chance(25).then(|| random.next()),
             adapter: random.chance(20).then(|| AdapterId(random.below(2) as u32)),
         }
     }
@@ -207,8 +231,36 @@ impl Asked {
             }
             answer.distribution_rows += usize::from(self.prompt_scores == PromptScores::Distributions);
         }
-        answer.end = Some(self.say(&mut answer.tokens, &mut tokens, context, made));
+        answer.end = Some(match self.wanders {
+            Some(seed) => self.wander(seed, &answer.seen, &mut tokens, context, made),
+            None => self.say(&mut answer.tokens, &mut tokens, context, made),
+        });
         answer
+    }
+
+    /// Walks behind the prompt `tokens`; returns why it ended.
+    fn wander(
+        &self,
+        seed: u64,
+        seen: &Seen,
+        tokens: &mut Vec<u32>,
+        context: usize,
+        made: impl Fn(usize) -> Made,
+    ) -> FinishReason {
+        let mut wanderer = Wanderer::new(seed, seen);
+        let room = (context + 1).saturating_sub(self.prompt.len());
+        let most = self.max_tokens.unwrap_or(room).min(room);
+        while tokens.len() - self.prompt.len() < most {
+            let logits = logits_after(tokens.iter().copied(), made(tokens.len()));
+            match wanderer.step(&logits).unwrap() {
+                WalkStep::Done => return FinishReason::Complete,
+                WalkStep::Read { kept, tokens: next } => {
+                    tokens.truncate(self.prompt.len() + kept);
+                    tokens.extend(next);
+                }
+            }
+        }
+        FinishReason::Length
     }
 
     /// Generates into `said` and `tokens`; returns why it ended.
@@ -265,6 +317,8 @@ struct Met {
     preemptions: u64,
     /// Answers of sequences that had been preempted after their first token.
     resumed: usize,
+    /// Walks that came to their end after more than a step.
+    walked: usize,
 }
 
 /// One run of the engine with its model, and all that was asked of it.
@@ -317,9 +371,9 @@ impl Simulation {
         let prompt_len = asked.prompt.len();
         let room = (self.config.context + 1).saturating_sub(prompt_len);
         let positions = prompt_len + asked.max_tokens.unwrap_or(room).min(room).saturating_sub(1);
-        match self.engine.submit(asked.request()) {
+        let heard = Answer::default();
+        match self.engine.submit(asked.request(&heard.seen)) {
             Ok(id) => {
-                let heard = Answer::default();
                 self.said.push(asked.prompt.clone());
                 self.followed
                     .insert(id, Followed { asked, expected, heard, was_cancelled: false, was_in_fault: false });
@@ -407,7 +461,7 @@ impl Simulation {
                 }
                 EngineEvent::Reading { read, total, .. } => {
                     assert!(0 < read && read < total);
-                    assert_eq!(total, prompt_len + one.heard.tokens.len());
+                    assert!(one.asked.wanders.is_some() || total == prompt_len + one.heard.tokens.len());
                     // What lost its pages is read behind its first token, or what a constraint forced.
                     self.met.resumed += usize::from(total > prompt_len);
                 }
@@ -455,6 +509,9 @@ impl Simulation {
                 _ => assert_eq!(one.heard, one.expected, "{id:?}"),
             }
             assert!(one.expected.tokens.starts_with(&one.heard.tokens), "{id:?} said something else");
+            let [seen, expected] = [&one.heard, &one.expected].map(|answer| answer.seen.lock().unwrap().clone());
+            assert!(expected.starts_with(&seen), "{id:?} saw something else");
+            self.met.walked += usize::from(matches!(end, FinishReason::Complete) && seen.len() > 1);
             match end {
                 FinishReason::Cancelled => self.met.cancelled += 1,
                 FinishReason::Abandoned => self.met.faults += 1,
@@ -520,13 +577,14 @@ fn every_sequence_says_what_it_would_say_alone() {
         all.overloads += met.overloads;
         all.preemptions += met.preemptions;
         all.resumed += met.resumed;
+        all.walked += met.walked;
         all.counts.cached_tokens += met.counts.cached_tokens;
         all.counts.drafted_tokens += met.counts.drafted_tokens;
         all.counts.accepted_tokens += met.counts.accepted_tokens;
     }
     // The simulation met everything that it is about.
     assert!(all.complete > 30_000 && all.cancelled > 5_000 && all.faults > 2_000 && all.overloads > 4_000, "{all:?}");
-    assert!(all.preemptions > 1_000 && all.resumed > 5_000, "{all:?}");
+    assert!(all.preemptions > 1_000 && all.resumed > 5_000 && all.walked > 1_000, "{all:?}");
     let Counts { cached_tokens, drafted_tokens, accepted_tokens } = all.counts;
     assert!(cached_tokens > 8_000, "{all:?}");
     assert!(accepted_tokens > 3_000 && drafted_tokens - accepted_tokens > 3_000, "{all:?}");
@@ -588,6 +646,37 @@ impl Constraint for Fickle {
     }
 }
 
+/// Goes on for a while from places that its seed and the logits decide, and notes what it saw there.
+struct Wanderer {
+    random: Random,
+    depth: usize,
+    steps: usize,
+    seen: Seen,
+}
+
+impl Wanderer {
+    fn new(seed: u64, seen: &Seen) -> Wanderer {
+        let mut random = Random(seed);
+        Wanderer { steps: 1 + random.below(8), random, depth: 0, seen: Arc::clone(seen) }
+    }
+}
+
+impl Walk for Wanderer {
+    fn step(&mut self, logits: &[f32]) -> Result<WalkStep, BrokenLogits> {
+        let hash = logits.iter().fold(0, |hash, logit| mix(hash ^ u64::from(logit.to_bits())));
+        self.seen.lock().unwrap().push(hash);
+        self.steps -= 1;
+        if self.steps == 0 {
+            return Ok(WalkStep::Done);
+        }
+        self.random.0 ^= hash;
+        let kept = self.random.below(self.depth + 1);
+        let tokens: Vec<u32> = (0..=self.random.below(4)).map(|_| self.random.below(VOCABULARY) as u32).collect();
+        self.depth = kept + tokens.len();
+        Ok(WalkStep::Read { kept, tokens })
+    }
+}
+
 /// All events of one request, and what it was spared.
 fn events_of(request: SequenceRequest, speculate: bool, long_rope_after: Option<usize>) -> (Vec<EngineEvent>, Counts) {
     let config = EngineConfig {
@@ -638,6 +727,7 @@ fn drafts_change_no_event_whatever_chooses_the_tokens() {
                 } else {
                     PromptScores::None
                 },
+                walk: None,
                 constraint: random
                     .chance(40)
                     .then(|| Box::new(Fickle::new(1 + random.below(60))) as Box<dyn Constraint>),

@@ -121,6 +121,22 @@ impl KvArena {
         &self.shape
     }
 
+    /// Copies what page `from` holds, in all layers, to page `to`, which held nothing that is still wanted.
+    pub fn copy_page(&mut self, from: u32, to: u32) {
+        if from == to {
+            return;
+        }
+        let row_bytes = self.shape.element.row_bytes(self.shape.head_dim).expect("counted; this is a bug");
+        let page_bytes = 2 * self.shape.kv_heads * PAGE_LEN * row_bytes;
+        for layer in 0..self.shape.layers {
+            let start = |page| self.strip_start(layer, page, KvPart::Keys, 0);
+            let (from, to) = (start(from), start(to));
+            // SAFETY: the strips of one page and layer lie one behind the other, `page_bytes` of them inside the memory as
+            // `strip_start` checked; two pages share none, and nobody else reads or writes while `self` is borrowed so.
+            unsafe { std::ptr::copy_nonoverlapping(from.cast_const(), to, page_bytes) };
+        }
+    }
+
     /// Elements of a strip: one head's keys, or values, of one page.
     fn strip_len(&self) -> usize {
         PAGE_LEN * self.shape.head_dim

@@ -16,6 +16,7 @@ mod adapters;
 mod adapters_tests;
 mod answer;
 mod bench;
+mod choose;
 mod encoder_model;
 #[cfg(test)]
 mod encoder_tests;

@@ -4,6 +4,7 @@
 
 use crate::adapters::{Adaptations, InUse};
 use crate::answer::{Answer, Filters};
+use crate::choose::Tries;
 use crate::format::{Grammars, Held};
 use crate::generation::{or_else, random_seed, sampling};
 use crate::insert::InsertTokens;
@@ -15,14 +16,14 @@ use crate::prepared::{self, Prepared};
 use crate::prompt_report::PromptReport;
 use crate::requests::{Counted, Requests};
 use crate::scoring::{ScoreProgress, Scoring};
-use crate::script::{Beginning, Script};
+use crate::script::{Beginning, Script, trusted_ids};
 use crate::thought::{CLOSE, OPEN, ThoughtSplitter};
 use crate::tools::{Calls, Format, calls_of, names_of};
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, SharedActivity, Worker};
 use chat::{
-    Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
-    GenerationOptions, Message, ModelInfo, Prompt, RankRequest, RankResponse, Role, ScoreRequest, ScoreResponse,
-    ScoredToken, ToolCall, ToolChoice,
+    Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ChooseRequest,
+    ChooseResponse, CompletionRequest, GenerationOptions, Message, ModelInfo, Prompt, RankRequest, RankResponse, Role,
+    ScoreRequest, ScoreResponse, ScoredToken, ToolCall, ToolChoice,
 };
 use engine::{Constraint, Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequest};
 use futures::StreamExt;
@@ -42,6 +43,7 @@ pub struct LocalModel {
     pub(crate) info: ModelInfo,
     tokenizer: Arc<Tokenizer>,
     grammars: Arc<Grammars>,
+    pub(crate) tries: Arc<Tries>,
     template: Arc<Template>,
     /// What [`Template::tool_format`] found, once.
     tool_format: Option<&'static Format>,
@@ -128,6 +130,7 @@ impl LocalModel {
         Ok(LocalModel {
             info: parts.info,
             grammars: Arc::new(Grammars::new(Arc::clone(&tokenizer))),
+            tries: Arc::default(),
             tokenizer,
             tool_format: parts.template.tool_format(),
             template: Arc::new(parts.template),
@@ -162,6 +165,7 @@ impl LocalModel {
             info: self.info.clone(),
             tokenizer: Arc::clone(&self.tokenizer),
             grammars: Arc::clone(&self.grammars),
+            tries: Arc::clone(&self.tries),
             template: Arc::clone(&self.template),
             tool_format: self.tool_format,
             insert: self.insert.clone(),
@@ -281,6 +285,20 @@ impl LocalModel {
             _ => (prompt, ids),
         };
         Ok(Turn { prompt, ids, beginning, calls, script })
+    }
+
+    /// The ids of a conversation up to where its answer begins, without tools; a thought comes first only where the template
+    /// leaves no other way.
+    pub(crate) fn ids_without_thought(&self, request: &ChatRequest) -> Result<Vec<u32>, ChatError> {
+        let can_leave_it = self.template.thinks() && self.template.has_thinking_switch();
+        let think = request.think.or(can_leave_it.then_some(false));
+        let prompt = self.prompt(&ChatRequest { think, ..request.clone() }, false)?;
+        let mut ids = self.tokenizer.encode_prompt(&prompt);
+        if self.beginning(&prompt, think) == Beginning::Thinking {
+            // The prompt opened a thought: it stays empty.
+            ids.extend(trusted_ids(&self.tokenizer, &format!("{CLOSE}\n\n")));
+        }
+        Ok(ids)
     }
 
     /// The names of the tools that the prompt is to hold; none where there are none or none may be called.
@@ -408,6 +426,7 @@ impl LocalModel {
                 None => PromptScores::None,
             },
             constraint: way.constraint,
+            walk: None,
             adapter: None,
         };
         // Before the sequence is submitted, so that it is the first event whatever the thread does.
@@ -459,6 +478,7 @@ impl LocalModel {
             top_logprobs: None,
             prompt_scores,
             constraint: None,
+            walk: None,
             adapter: None,
         }
     }
@@ -650,6 +670,10 @@ impl ChatModel for LocalModel {
 
     fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
         Box::pin(async move { Ok(self.grammars.of(format).await?.warnings().to_vec()) })
+    }
+
+    fn choose(&self, request: ChooseRequest) -> ChatFuture<'_, ChooseResponse> {
+        Box::pin(self.choose_option(request))
     }
 
     fn rank(&self, request: RankRequest) -> ChatFuture<'_, RankResponse> {

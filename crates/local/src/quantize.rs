@@ -335,7 +335,7 @@ fn importance(
                 logits: LogitRows::All,
                 adapter: None,
             };
-            let batch = Batch { tokens: piece.to_vec(), segments: vec![segment] };
+            let batch = Batch { tokens: piece.to_vec(), segments: vec![segment], ..Batch::default() };
             let rows = piece.len();
             let mut observe = |name: &str, inputs: &[f32]| add_squares(&mut sums, name, inputs, rows);
             model.forward_observed(calibration.runtime, &batch, &mut arena, &mut workspace, &mut observe);

@@ -478,6 +478,7 @@ mod tests {
                 top_logprobs: None,
                 prompt_scores: PromptScores::None,
                 constraint: None,
+                walk: None,
                 adapter: None,
             };
             let listener = Box::new(Ear { heard: Arc::clone(&heard), hates });
@@ -519,6 +520,7 @@ mod tests {
                 top_logprobs: None,
                 prompt_scores: PromptScores::None,
                 constraint: None,
+                walk: None,
                 adapter: Some(used),
             };
             let listener = Box::new(Ear { heard: Arc::clone(heard), hates: None });

@@ -7,7 +7,7 @@
 /// A sequence is in the long regime once the whole of it is longer than
 /// [`DecoderSpec::long_rope_after`](crate::DecoderSpec::long_rope_after); its cached keys belong to one regime, so
 /// crossing over means to compute them again.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RopeRegime {
     /// Within the original context.
     #[default]
@@ -59,6 +59,15 @@ impl Segment {
     }
 }
 
+/// A page whose keys and values, in all layers, are to be had in another one too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PageCopy {
+    /// The page that is read.
+    pub from: u32,
+    /// The page that is written, whole.
+    pub to: u32,
+}
+
 /// The input of one forward pass.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Batch {
@@ -66,6 +75,8 @@ pub struct Batch {
     pub tokens: Vec<u32>,
     /// Whose they are, in order; the lengths add up to `tokens.len()`.
     pub segments: Vec<Segment>,
+    /// Copied in this order, before anything is computed.
+    pub copies: Vec<PageCopy>,
 }
 
 impl Batch {
@@ -90,6 +101,6 @@ mod tests {
             adapter: None,
         };
         let segments = vec![segment(3, LogitRows::None), segment(2, LogitRows::Last), segment(4, LogitRows::All)];
-        assert_eq!(Batch { tokens: vec![0; 9], segments }.logit_rows(), 5);
+        assert_eq!(Batch { tokens: vec![0; 9], segments, ..Batch::default() }.logit_rows(), 5);
     }
 }

@@ -104,6 +104,9 @@ impl Model {
         observer: Option<Observer<'_>>,
     ) -> &'w [f32] {
         self.check_batch(batch, arena);
+        for copy in &batch.copies {
+            arena.copy_page(copy.from, copy.to);
+        }
         workspace.grow(self, batch);
         let mut spans = Vec::with_capacity(batch.segments.len());
         let mut row = 0;

@@ -26,7 +26,7 @@ mod weights;
 
 pub use adapter::{Adapter, Adapters};
 pub use arch::{FAMILIES, Family};
-pub use batch::{AdapterId, Batch, LogitRows, RopeRegime, Segment};
+pub use batch::{AdapterId, Batch, LogitRows, PageCopy, RopeRegime, Segment};
 pub use cost::PassCost;
 pub use encoder::{
     ENCODER_FAMILIES, Encoder, EncoderBatch, EncoderFamily, EncoderSpec, EncoderWorkspace, FeedForward, Outcome,

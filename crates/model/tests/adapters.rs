@@ -83,7 +83,7 @@ fn run(model: &Model, runtime: &Runtime, adapters: &Adapters, id: Option<u32>, i
     let mut logits = Vec::new();
     for (index, tokens) in ids.chunks(piece).enumerate() {
         let segments = vec![segment(index * piece, tokens.len(), &pages, id.map(AdapterId))];
-        let batch = Batch { tokens: tokens.to_vec(), segments };
+        let batch = Batch { tokens: tokens.to_vec(), segments, ..Batch::default() };
         logits.extend_from_slice(model.forward_adapted(runtime, &batch, adapters, &mut arena, &mut workspace));
     }
     logits
@@ -180,7 +180,11 @@ fn a_batch_of_many_adapters_equals_its_parts() {
             for (from, to) in [(0, 13), (13, 14), (14, 20)] {
                 let segments =
                     (0_u32..).zip(order).map(|(page, id)| segment(from, to - from, &[page], id.map(AdapterId)));
-                let batch = Batch { tokens: ids[from..to].repeat(order.len()), segments: segments.collect() };
+                let batch = Batch {
+                    tokens: ids[from..to].repeat(order.len()),
+                    segments: segments.collect(),
+                    ..Batch::default()
+                };
                 let logits = model.forward_adapted(&runtime, &batch, &table, &mut arena, &mut workspace);
                 for (got, logits) in got.iter_mut().zip(logits.chunks_exact((to - from) * model.spec().vocabulary)) {
                     got.extend(bits(logits));

@@ -83,7 +83,8 @@ fn run(model: &Model, runtime: &Runtime, ids: &[u32], pieces: &[usize], element:
             logits: LogitRows::All,
             adapter: None,
         };
-        let batch = Batch { tokens: ids[position..position + len].to_vec(), segments: vec![segment] };
+        let batch =
+            Batch { tokens: ids[position..position + len].to_vec(), segments: vec![segment], ..Batch::default() };
         logits.extend_from_slice(model.forward(runtime, &batch, &mut arena, &mut workspace));
         position += len;
     }
@@ -188,7 +189,8 @@ fn a_batch_equals_its_parts() {
                 segment(second, start, end - start, &[3], if step == 0 { LogitRows::None } else { LogitRows::All }),
             ];
             let tokens = [&first[from..from + len], &second[start..end]].concat();
-            let logits = model.forward(&runtime, &Batch { tokens, segments }, &mut arena, &mut workspace);
+            let logits =
+                model.forward(&runtime, &Batch { tokens, segments, ..Batch::default() }, &mut arena, &mut workspace);
             let last = (from + len - 1) * vocabulary;
             assert!(bits(&logits[..vocabulary]) == bits(&alone[0][last..last + vocabulary]), "{}", case.name);
             if step == 1 {

@@ -61,7 +61,7 @@ fn logits(model: &Model, case: &str, regime: RopeRegime) -> Vec<f32> {
     let mut arena = KvArena::new(model.kv_shape(2, KvElement::F32)).unwrap();
     let segment =
         Segment { position: 0, len: texts[0].len(), pages: vec![0, 1], regime, logits: LogitRows::All, adapter: None };
-    let batch = Batch { tokens: texts[0].clone(), segments: vec![segment] };
+    let batch = Batch { tokens: texts[0].clone(), segments: vec![segment], ..Batch::default() };
     model.forward(&runtime, &batch, &mut arena, &mut Workspace::default()).to_vec()
 }
 
