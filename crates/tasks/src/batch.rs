@@ -36,3 +36,9 @@ use ledger::LedgerError;
 fn storage(error: LedgerError) -> TaskError {
     TaskError::Storage(error.to_string())
 }
+#[cfg(test)]
+mod scenes;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;

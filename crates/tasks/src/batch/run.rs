@@ -137,7 +137,8 @@ async fn work_and_write(claim: &Arc<Claim>, batch: Batch, progress: &mut Progres
     if ending != Ending::Done {
         return Ok(ending);
     }
-    let is_written = write(claim, batch, progress.done + progress.failed).await?;
+    let total = progress.total.ok_or_else(|| internal("a job is done whose rows were not counted"))?;
+    let is_written = write(claim, batch, total).await?;
     Ok(if is_written { Ending::Done } else { Ending::Interrupted })
 }
 
