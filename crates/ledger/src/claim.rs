@@ -1,7 +1,8 @@
 //! A claim: the right to work on a job, which one process has at a time, and what its owner may write.
 //!
-//! The lock file says who has it, and the system frees that when the process ends. The token in the job's row says so again in
-//! each transaction: an owner whose lock file somebody removed writes nothing more once another has claimed the job.
+//! The lock file says who has it, and the system frees that when the process ends. The token in the job's row says so
+//! again in each transaction: an owner whose lock file somebody removed writes nothing more once another has claimed
+//! the job.
 
 use crate::job::{job_in, now_ms, set_state};
 use crate::lock::Lock;

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 pub enum LedgerError {
     /// The file was written by a newer version of this program.
     #[error(
-        "{}: written by a newer bantam: expected a ledger of version {known} or below, got {version}\nhint: update bantam, or keep this ledger for the newer one and name another file",
+        "{}: written by a newer bantam: expected a ledger of version {known} or below, got {version}\n\
+         hint: update bantam, or keep this ledger for the newer one and name another file",
         path.display()
     )]
     Newer {
@@ -27,7 +28,11 @@ pub enum LedgerError {
         path: PathBuf,
     },
     /// The file is no database, or damaged.
-    #[error("{}: damaged, or no ledger: {reason}\nhint: move the file away, or restore it from a backup; jobs in it cannot go on without it", path.display())]
+    #[error(
+        "{}: damaged, or no ledger: {reason}\n\
+         hint: move the file away, or restore it from a backup; jobs in it cannot go on without it",
+        path.display()
+    )]
     Damaged {
         /// The ledger.
         path: PathBuf,
@@ -35,13 +40,21 @@ pub enum LedgerError {
         reason: String,
     },
     /// No room.
-    #[error("{}: the disk is full\nhint: make room and go on with the job: what was recorded is kept", path.display())]
+    #[error(
+        "{}: the disk is full\n\
+         hint: make room and go on with the job: what was recorded is kept",
+        path.display()
+    )]
     Full {
         /// The ledger.
         path: PathBuf,
     },
     /// The file or its folder cannot be written.
-    #[error("{}: cannot be written: {reason}\nhint: the file and its folder must be writable: SQLite keeps its log beside it", path.display())]
+    #[error(
+        "{}: cannot be written: {reason}\n\
+         hint: the file and its folder must be writable: SQLite keeps its log beside it",
+        path.display()
+    )]
     NotWritable {
         /// The ledger.
         path: PathBuf,
@@ -49,7 +62,11 @@ pub enum LedgerError {
         reason: String,
     },
     /// Another process writes, and did not end in time.
-    #[error("{}: locked by another process for more than {seconds} s\nhint: try again; if it stays so, find the process that has the file open", path.display())]
+    #[error(
+        "{}: locked by another process for more than {seconds} s\n\
+         hint: try again; if it stays so, find the process that has the file open",
+        path.display()
+    )]
     Busy {
         /// The ledger.
         path: PathBuf,
@@ -57,7 +74,11 @@ pub enum LedgerError {
         seconds: u64,
     },
     /// One value is larger than a ledger takes.
-    #[error("{}: a value of more than {limit} bytes cannot be recorded\nhint: make the inputs or answers smaller", path.display())]
+    #[error(
+        "{}: a value of more than {limit} bytes cannot be recorded\n\
+         hint: make the inputs or answers smaller",
+        path.display()
+    )]
     TooLarge {
         /// The ledger.
         path: PathBuf,
@@ -77,7 +98,9 @@ pub enum LedgerError {
     UnknownJob(JobId),
     /// Another process works on the job now.
     #[error(
-        "job {job} ({title}) is being worked on by {owner}\nhint: wait for it, or stop it with `bantam jobs cancel {job}` and then go on; a job whose process has ended is free at once"
+        "job {job} ({title}) is being worked on by {owner}\n\
+         hint: wait for it, or stop it with `bantam jobs cancel {job}` and then go on; \
+         a job whose process has ended is free at once"
     )]
     Owned {
         /// The job.
@@ -89,7 +112,8 @@ pub enum LedgerError {
     },
     /// The job was given to another claim, or removed, while this one worked on it.
     #[error(
-        "job {0} was taken over or removed while it was being worked on; nothing of it was recorded since\nhint: `bantam jobs show {0}` shows where it stands"
+        "job {0} was taken over or removed while it was being worked on; nothing of it was recorded since\n\
+         hint: `bantam jobs show {0}` shows where it stands"
     )]
     Lost(JobId),
     /// A row has its outcome already.

@@ -90,8 +90,9 @@ pub struct Job {
 }
 
 /// All columns that [`read_job`] reads, in its order.
-const COLUMNS: &str = "id, created_ms, updated_ms, kind, title, spec, fingerprint, input_sha256, state, reason, total, done, \
-     failed, prompt_tokens, cached_tokens, completion_tokens, milliseconds, owner_process, owner_host, cancel_requested";
+const COLUMNS: &str = "id, created_ms, updated_ms, kind, title, spec, fingerprint, input_sha256, state, reason, \
+     total, done, failed, prompt_tokens, cached_tokens, completion_tokens, milliseconds, owner_process, owner_host, \
+     cancel_requested";
 
 impl Ledger {
     /// Creates a job that nobody works on.

@@ -1,7 +1,8 @@
 //! The file: how it is opened, and how it is read and written.
 //!
-//! One connection writes and another reads, so that whoever looks on waits for no disk. A commit is on the disk when it
-//! returns (`synchronous=FULL`): what was paid for is not lost to a power cut either. Read next: `claim.rs`, the writer.
+//! One connection writes and another reads, so that whoever looks on waits for no disk. A commit is on the disk when
+//! it returns (`synchronous=FULL`): what was paid for is not lost to a power cut either. Read next: `claim.rs`, the
+//! writer.
 
 use crate::error::{BUSY_SECONDS, LARGEST_VALUE};
 use crate::lock::Lock;

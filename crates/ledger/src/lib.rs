@@ -1,7 +1,8 @@
 //! What was done, row by row, in one SQLite file that survives whatever ends the process.
 //!
-//! One process works on a job ([`Claim`]), any number look on ([`Ledger`]). It knows no task, no model and no wire format: a
-//! row is a number, JSON and a reason. Read next: `migrations/0001_jobs.sql` for the tables, `claim.rs` for who may write.
+//! One process works on a job ([`Claim`]), any number look on ([`Ledger`]). It knows no task, no model and no wire
+//! format: a row is a number, JSON and a reason. Read next: `migrations/0001_jobs.sql` for the tables, `claim.rs` for
+//! who may write.
 #![forbid(unsafe_code)]
 
 mod cancel;

@@ -1,7 +1,7 @@
 //! Who works on a job: a lock on a file, between processes as between threads.
 //!
-//! The operating system lets go of it when the process ends, however it ends, so that no clock has to guess whether an owner
-//! is still alive. The file holds nothing.
+//! The operating system lets go of it when the process ends, however it ends, so that no clock has to guess whether
+//! an owner is still alive. The file holds nothing.
 
 use crate::LedgerError;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -30,6 +30,9 @@ impl Lock {
 
     /// Whether somebody has it. Whoever tries to acquire it in the same moment may be refused.
     pub(crate) fn is_held(path: &Path) -> Result<bool, LedgerError> {
+        if !path.exists() {
+            return Ok(false);
+        }
         let file = open(path)?;
         let shared = file.try_lock_shared();
         keep(path, file, shared).map(|lock| lock.is_none())

@@ -110,7 +110,8 @@ impl Ledger {
     pub fn rows(&self, job: JobId, selection: Selection, from: u64, limit: u32) -> Result<Vec<Row>, LedgerError> {
         let sql = format!(
             "SELECT number, name, state, reason, warnings, outcome, attempts, prompt_tokens, cached_tokens, \
-             completion_tokens, milliseconds FROM job_rows WHERE job = ? AND number >= ? AND {} ORDER BY number LIMIT ?",
+             completion_tokens, milliseconds FROM job_rows WHERE job = ? AND number >= ? AND {} \
+             ORDER BY number LIMIT ?",
             selection.condition()
         );
         self.read(|connection| {
@@ -215,8 +216,8 @@ impl Totals {
 
 pub(crate) fn add_totals(connection: &Connection, job: JobId, totals: &Totals, now_ms: u64) -> rusqlite::Result<()> {
     let sql = "UPDATE jobs SET done = done + ?, failed = failed + ?, prompt_tokens = prompt_tokens + ?, \
-         cached_tokens = cached_tokens + ?, completion_tokens = completion_tokens + ?, milliseconds = milliseconds + ?, \
-         updated_ms = ? WHERE id = ?";
+         cached_tokens = cached_tokens + ?, completion_tokens = completion_tokens + ?, \
+         milliseconds = milliseconds + ?, updated_ms = ? WHERE id = ?";
     let effort = &totals.effort;
     let (prompt, cached, completion) = (effort.prompt_tokens, effort.cached_tokens, effort.completion_tokens);
     let parameters =
@@ -228,9 +229,11 @@ pub(crate) fn add_totals(connection: &Connection, job: JobId, totals: &Totals, n
 pub(crate) fn record_row(transaction: &Transaction<'_>, job: JobId, record: &Record) -> rusqlite::Result<bool> {
     let sql = "INSERT INTO job_rows (job, number, name, state, reason, warnings, outcome, attempts, prompt_tokens, \
          cached_tokens, completion_tokens, milliseconds) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
-         ON CONFLICT (job, number) DO UPDATE SET name = excluded.name, state = excluded.state, reason = excluded.reason, \
-         warnings = excluded.warnings, outcome = excluded.outcome, attempts = attempts + excluded.attempts, \
-         prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens, \
+         ON CONFLICT (job, number) DO UPDATE SET name = excluded.name, state = excluded.state, \
+         reason = excluded.reason, warnings = excluded.warnings, outcome = excluded.outcome, \
+         attempts = attempts + excluded.attempts, \
+         prompt_tokens = prompt_tokens + excluded.prompt_tokens, \
+         cached_tokens = cached_tokens + excluded.cached_tokens, \
          completion_tokens = completion_tokens + excluded.completion_tokens, \
          milliseconds = milliseconds + excluded.milliseconds WHERE state = 'pending'";
     let (state, reason, warnings, outcome) = match &record.outcome {

@@ -98,6 +98,22 @@ fn outcomes_and_sums_are_kept_and_read_in_order_by_another_process() {
 }
 
 #[test]
+fn numbers_and_texts_come_back_as_they_were() {
+    let Scene { ledger, .. } = &scene();
+    let id = ledger.create(&new_job("a")).unwrap().id;
+    let numbers = [0.1 + 0.2, 5e-324, f64::MAX, 2.225_073_858_507_201e-308, 9_007_199_254_740_993.5, -0.0, 1e23];
+    let outcome = json!({"numbers": numbers, "most": u64::MAX, "least": i64::MIN, "text": "a\u{0}b\u{fdd0}\n\"ä"});
+    let record = Record {
+        name: "a\u{0}b".to_owned(),
+        outcome: RowOutcome::Done { outcome, warnings: vec!["\u{0}".to_owned()] },
+        ..done(1)
+    };
+    ledger.claim(id).unwrap().record(std::slice::from_ref(&record)).unwrap();
+    let row = ledger.rows(id, Selection::All, 1, 1).unwrap().remove(0);
+    assert_eq!((row.name, row.outcome), (record.name, Some(record.outcome)));
+}
+
+#[test]
 fn each_row_is_shown_once_over_many_pages() {
     let Scene { ledger, .. } = &scene();
     let id = ledger.create(&new_job("a")).unwrap().id;
@@ -172,8 +188,8 @@ fn a_job_has_one_owner_and_is_free_when_that_one_is_gone() {
         error.to_string(),
         format!(
             "job {id} (classify reviews.csv) is being worked on by process {} on {host}\n\
-             hint: wait for it, or stop it with `bantam jobs cancel {id}` and then go on; a job whose process has ended \
-             is free at once",
+             hint: wait for it, or stop it with `bantam jobs cancel {id}` and then go on; \
+             a job whose process has ended is free at once",
             std::process::id()
         )
     );

@@ -1,17 +1,20 @@
 //! Batch jobs: many inputs through one [`crate::Work`], each recorded in the ledger as it is done.
 //!
 //! ```text
-//! Source -> reader (thread; skips what is settled) -> run (so many under way at once; tries again) -> recorder (thread; groups)
-//!                                                                                                        |
-//!                                               Sink <- output (thread; in order, once all are settled) <- ledger
+//! Source -> reader (passes over what is settled) -> run (many rows at once; tries again) -> recorder (in groups)
+//!                                                                                              |
+//!                                       Sink <- output (in order, once all are settled) <- the ledger
 //! ```
 //!
-//! A row is done when its transaction is on the disk. Whatever ends the process, the next run does the rows that are not, and
-//! writes the whole output from the ledger, so that the result is that of a run that nobody disturbed. A job that was ended
-//! between the output and its last mark writes the same output again.
+//! Reader, recorder and output are threads of their own, so that neither a disk nor a document holds up the answers.
+//! A row is done when its transaction is on the disk. Whatever ends the process, the next run does the rows that are
+//! not, and writes the whole output from the ledger, so that the result is that of a run that nobody disturbed. A job
+//! that was ended between the output and its last mark writes the same output again.
 //!
-//! It knows no file format and no terminal: rows come from a [`Source`] and go to a [`Sink`]. Read next: `batch/run.rs`.
+//! It knows no file format and no terminal: rows come from a [`Source`] and go to a [`Sink`]. Read next:
+//! `batch/run.rs`.
 
+mod bounds;
 mod fingerprint;
 mod output;
 mod progress;

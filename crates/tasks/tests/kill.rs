@@ -1,6 +1,7 @@
 //! A batch job whose process is killed, for good and without a word, at ten seeded moments.
 //!
 //! The process is this test binary once more: it runs the one test that works through the job of a folder.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
 use futures::future::BoxFuture;
 use ledger::{Job, JobState, Ledger, LedgerError, NewJob};
@@ -209,4 +210,31 @@ fn a_job_killed_ten_times_comes_to_the_result_of_one_left_alone() {
     let failed = ROWS / 11;
     assert_eq!((job.state, job.done, job.failed), (JobState::Done, ROWS - failed, failed));
     assert_eq!(job.effort.prompt_tokens, 3 * (ROWS - failed), "each row counts once");
+}
+
+#[test]
+fn a_job_killed_about_its_end_comes_to_the_same_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    make_input(folder);
+    let (ledger, job) = open(folder);
+    let mut state = 0x2545_f491_4f6c_dd1d;
+    for _ in 0..8 {
+        let left = ROWS as usize - settled(&ledger, &job).len();
+        let mut process = start(folder);
+        // All is asked; what follows is the last group, the output and the mark.
+        wait_until(|| {
+            asked(folder).len() >= left && ledger.is_worked_on(job.id).unwrap() || process.try_wait().unwrap().is_some()
+        });
+        std::thread::sleep(Duration::from_micros(next(&mut state, 12_000)));
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if let Ok(text) = std::fs::read_to_string(folder.join("squares.txt")) {
+            assert_eq!(text, expected(), "an output that is there is whole");
+        }
+    }
+    assert!(start(folder).wait().unwrap().success());
+    assert_eq!(std::fs::read_to_string(folder.join("squares.txt")).unwrap(), expected());
+    let job = ledger.job(job.id).unwrap();
+    assert_eq!((job.state, job.done + job.failed), (JobState::Done, ROWS));
 }

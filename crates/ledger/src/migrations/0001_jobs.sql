@@ -1,7 +1,7 @@
 -- Jobs of many rows, and what came of each row.
 --
--- Times are milliseconds since 1970, in UTC. Counts and tokens of a job are sums over its rows, kept by the transaction that
--- changes a row, so that a list of jobs reads no rows.
+-- Times are milliseconds since 1970, in UTC. Counts and tokens of a job are sums over its rows, kept by the
+-- transaction that changes a row, so that a list of jobs reads no rows.
 
 CREATE TABLE jobs (
     id INTEGER PRIMARY KEY AUTOINCREMENT, -- never given twice: the lock file of a job is named by it

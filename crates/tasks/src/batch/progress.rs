@@ -29,7 +29,8 @@ impl Progress {
         self.rate(self.settled_now)
     }
 
-    /// Tokens that this run computes in a second, on average: of prompts, but for those that were cached, and generated.
+    /// Tokens that this run computes in a second, on average: of prompts, but for those that were cached, and
+    /// generated.
     pub fn tokens_per_second(&self) -> Option<f64> {
         self.rate(self.prompt_tokens.saturating_sub(self.cached_tokens) + self.completion_tokens)
     }

@@ -1,7 +1,7 @@
 //! The thread that records: outcomes go to the ledger in groups, so that their rate is not that of the disk.
 //!
-//! It also wakes the run now and then, and looks whether another process asked for the job to be cancelled: the one clock of
-//! a batch job, so that `tasks` needs no runtime.
+//! It also wakes the run now and then, and looks whether another process asked for the job to be cancelled: the one
+//! clock of a batch job, so that `tasks` needs no runtime.
 
 use super::storage;
 use super::thread::{Thread, internal};
@@ -15,11 +15,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-/// A group is committed once it has so many rows, or
+/// A group is committed once it has so many rows.
 const GROUP_ROWS: usize = 50;
-/// its first row has waited so long.
+/// A smaller group is committed once its first row has waited so long.
 const GROUP_WAIT: Duration = Duration::from_millis(500);
-/// More than fits one group waits for the next: a bound on one transaction, whatever came while the disk was slow.
+/// Rows beyond these wait for the next group: a bound on one transaction, whatever came while the disk was slow.
 const LARGEST_GROUP: usize = 2048;
 /// How often the run is woken.
 const TICK: Duration = Duration::from_millis(50);

@@ -1,8 +1,11 @@
-//! The run of a job: rows come in, so many are under way at once, outcomes go to the recorder, at last the output is written.
+//! The run of a job: rows come in, so many are under way at once, outcomes go to the recorder, at last the output is
+//! written.
 //!
-//! Everything happens in one loop over [`Happening`]s, which nothing interrupts; what takes long is done by threads of its
-//! own. Dropping the run at any point leaves the job as a killed process would: what is recorded counts, the rest is pending.
+//! Everything happens in one loop over [`Happening`]s, which nothing interrupts; what takes long is done by threads
+//! of its own. Dropping the run at any point leaves the job as a killed process would: what is recorded counts, the
+//! rest is pending.
 
+use super::bounds::fault_of_outcome;
 use super::output::{Sink, write_output};
 use super::progress::{Progress, Watch};
 use super::reader::{Reader, Reading};
@@ -49,7 +52,8 @@ pub struct Batch {
 pub struct Retries {
     /// How often at most.
     pub times: u32,
-    /// How long it waits before the first; twice as long before each that follows. The clock ticks twenty times a second.
+    /// How long it waits before the first; twice as long before each that follows. The clock ticks twenty times a
+    /// second.
     pub first_delay: Duration,
 }
 
@@ -85,25 +89,35 @@ pub struct Summary {
 /// Works on a job until it is done, or as far as it gets: begins it, or goes on with it.
 ///
 /// # Errors
-/// The input changed since the job began, another process works on it, the ledger or the output cannot be written, or a row
-/// failed for a reason that the next one would fail for too ([`TaskError::is_fatal`]). What was done until then is recorded.
+/// The input changed since the job began, another process works on it, the ledger or the output cannot be written, or a
+/// row failed for a reason that the next one would fail for too ([`TaskError::is_fatal`]). What was done until then is
+/// recorded.
 pub async fn run(ledger: &Arc<Ledger>, job: JobId, batch: Batch) -> Result<Summary, TaskError> {
-    let unclaimed = ledger.job(job).map_err(storage)?;
-    let source = Arc::clone(&batch.source);
-    Thread::spawn("batch-input", move || check_input(&unclaimed, source.as_ref()))?.await??;
-    let claim = Arc::new(ledger.claim(job).map_err(storage)?);
+    let (ledger, source, retry_failed) = (Arc::clone(ledger), Arc::clone(&batch.source), batch.retry_failed);
+    let claim = Thread::spawn("batch-begin", move || begin(&ledger, job, source.as_ref(), retry_failed))?.await??;
     let mut progress = Progress::default();
     let ended = work_and_write(&claim, batch, &mut progress).await;
-    let marked = match &ended {
-        Ok(Ending::Done) => claim.end(JobState::Done, None),
-        Ok(Ending::Interrupted) => claim.end(JobState::Queued, None),
-        Ok(Ending::Cancelled) => claim.end(JobState::Cancelled, None),
-        Err(error) => claim.end(JobState::Failed, Some(&error.to_string())),
+    let (state, reason) = match &ended {
+        Ok(Ending::Done) => (JobState::Done, None),
+        Ok(Ending::Interrupted) => (JobState::Queued, None),
+        Ok(Ending::Cancelled) => (JobState::Cancelled, None),
+        Err(error) => (JobState::Failed, Some(error.to_string())),
     };
+    let marked = Thread::spawn("batch-end", move || claim.end(state, reason.as_deref()))?.await?;
     // The first error says more than one that follows from it.
     let ending = ended?;
     marked.map_err(storage)?;
     Ok(Summary { job, ending, progress })
+}
+
+/// Claims the job, if its inputs are those that it began with. A refused job stays in the state that it is in.
+fn begin(ledger: &Arc<Ledger>, job: JobId, source: &dyn Source, retry_failed: bool) -> Result<Arc<Claim>, TaskError> {
+    check_input(&ledger.job(job).map_err(storage)?, source)?;
+    let claim = ledger.claim(job).map_err(storage)?;
+    if retry_failed {
+        claim.retry_failed().map_err(storage)?;
+    }
+    Ok(Arc::new(claim))
 }
 
 /// Refuses inputs that are not those that the job began with.
@@ -126,9 +140,6 @@ fn check_input(job: &Job, source: &dyn Source) -> Result<(), TaskError> {
 }
 
 async fn work_and_write(claim: &Arc<Claim>, batch: Batch, progress: &mut Progress) -> Result<Ending, TaskError> {
-    if batch.retry_failed {
-        claim.retry_failed().map_err(storage)?;
-    }
     let mut run = Run::start(claim, &batch)?;
     let worked = run.work().await;
     let finished = run.finish(progress).await;
@@ -349,7 +360,11 @@ async fn attempt(work: Arc<dyn Work>, mut row: TakenRow) -> (TakenRow, Result<Ou
     row.attempts += 1;
     let asked = AssertUnwindSafe(async { work.ask(&row.input).await }).catch_unwind().await;
     let result = asked.unwrap_or_else(|_| Err(internal("the work on a row panicked")));
-    (row, result)
+    let checked = result.and_then(|outcome| match fault_of_outcome(&outcome) {
+        None => Ok(outcome),
+        Some(fault) => Err(TaskError::Output(fault)),
+    });
+    (row, checked)
 }
 
 /// Whether the same may succeed in a while.

@@ -33,7 +33,8 @@ fn work(seed: u64) -> Arc<ScriptedWork> {
     Arc::new(work)
 }
 
-/// Disturbs a run: it is dropped after so many polls, or its ledger fails at a row or at the last mark, or it is interrupted.
+/// Disturbs a run: it is dropped after so many polls, or its ledger fails at a row or at the last mark, or it is
+/// interrupted.
 fn disturb(scene: &Scene, numbers: &mut Numbers, work: &Arc<ScriptedWork>, rows: u64) {
     let polls = numbers.below(1 + 12 * rows / work.concurrency as u64);
     let number = 1 + numbers.below(rows);

@@ -29,7 +29,8 @@ pub trait Source: Send + Sync {
         None
     }
 
-    /// The digest of the inputs as they are now, where they stand outside the ledger: a job that began with others is refused.
+    /// The digest of the inputs as they are now, where they stand outside the ledger: a job that began with others is
+    /// refused.
     ///
     /// # Errors
     /// The inputs cannot be read.

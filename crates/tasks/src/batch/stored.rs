@@ -1,5 +1,7 @@
-//! Inputs that stand nowhere else (standard input, the body of a request): the ledger stores them before the job begins.
+//! Inputs that stand nowhere else (standard input, the body of a request): the ledger stores them before the job
+//! begins.
 
+use super::bounds::fault_of_fields;
 use super::source::{Rows, Source, SourceRow};
 use super::storage;
 use crate::{Input, TaskError};
@@ -11,8 +13,8 @@ use std::sync::Arc;
 /// So many inputs are stored in one transaction, and read at a time.
 const PAGE: u32 = 256;
 
-/// Stores the inputs of a job that has none yet, and says how many there are. The job can run by [`StoredInputs`] then; one
-/// whose inputs were not stored to the end cannot.
+/// Stores the inputs of a job that has none yet, and says how many there are. The job can run by [`StoredInputs`]
+/// then; one whose inputs were not stored to the end cannot.
 ///
 /// # Errors
 /// The rows end with an error, the job has rows already or is worked on, or the ledger cannot be written.
@@ -122,7 +124,8 @@ impl Iterator for StoredRows {
 
 /// A row that could not be read is stored as its reason, so that it fails when its turn comes as it would from a file.
 fn to_json(input: Result<Input, TaskError>) -> Value {
-    match input {
+    let fault = input.as_ref().ok().and_then(|input| fault_of_fields(&input.fields));
+    match fault.map_or(input, |fault| Err(TaskError::Input(fault))) {
         Ok(input) if input.pages.is_empty() => json!({"fields": input.fields}),
         Ok(input) => json!({"fields": input.fields, "pages": input.pages}),
         Err(error) => json!({"unreadable": error.to_string()}),

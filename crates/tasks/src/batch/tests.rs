@@ -90,6 +90,22 @@ fn a_panic_in_the_work_is_the_failure_of_its_row() {
 }
 
 #[test]
+fn an_outcome_that_could_not_be_read_back_fails_its_row() {
+    let scene = scene();
+    let work = Arc::new(ScriptedWork::new(|number, _| {
+        let mut outcome = answer(number);
+        if number == 2 {
+            let deep = (0..126).fold(json!(1), |value, _| json!([value]));
+            outcome.fields.insert("deep".to_owned(), deep);
+        }
+        Ok(outcome)
+    }));
+    scene.run(scene.batch(&work, source(3))).unwrap();
+    assert_eq!(scene.output()[1].result, Err("expected JSON at most 100 levels deep, got deeper".to_owned()));
+    assert_eq!(scene.output()[2].result, Ok(answer(3)));
+}
+
+#[test]
 fn a_fatal_error_stops_the_job_and_leaves_the_rest_to_be_done() {
     let scene = scene();
     let fatal = || TaskError::Storage("model.gguf: cannot be read".to_owned());
@@ -322,6 +338,7 @@ fn stored_inputs_run_as_those_of_a_file() {
     given.rows[1].input = Err(TaskError::Data("line 2: no JSON".to_owned()));
     assert_eq!(store_inputs(&scene.ledger, job, given.rows().unwrap()).unwrap(), 700);
     let stored = Arc::new(StoredInputs::open(&scene.ledger, job).unwrap());
+    assert_eq!(stored.sha256().unwrap(), None);
     assert_eq!(stored.total(), Some(700));
     let back: Vec<SourceRow> = stored.rows().unwrap().map(Result::unwrap).collect();
     assert_eq!(format!("{back:?}"), format!("{:?}", given.rows));

@@ -7,8 +7,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::thread::JoinHandle;
 
-/// A thread, and as a future what it says when it ends. Dropping it waits for its end: whoever holds one drops before it
-/// what makes the thread end, a channel or a flag.
+/// A thread, and as a future what it says when it ends. Dropping it waits for its end: whoever holds one drops before
+/// it what makes the thread end, a channel or a flag.
 #[derive(Debug)]
 pub(super) struct Thread<T> {
     ended: oneshot::Receiver<T>,
