@@ -8,6 +8,7 @@
 //! It holds `Arc<dyn chat::ChatModel>` and knows nothing of engines, stores, HTTP or terminals.
 #![forbid(unsafe_code)]
 
+pub mod batch;
 mod error;
 mod input;
 mod outcome;
