@@ -12,6 +12,23 @@ mod error;
 mod input;
 mod outcome;
 
+mod kinds;
+mod ready;
+mod task;
+
+mod asking;
+mod frame;
+mod generation;
+mod reader;
+mod seeded;
+mod template;
+#[cfg(test)]
+mod testing;
+
 pub use error::TaskError;
 pub use input::Input;
+pub use kinds::{Classify, KINDS, Kind, KindRow, Label};
 pub use outcome::{Outcome, Work};
+pub use ready::Ready;
+pub use task::{DataFiles, Example, Task};
+pub use template::Template;
