@@ -105,7 +105,7 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
         ),
         (
             "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\n[[classify.label]]\nname = \"b\"",
-            "4:3: `label`: expected `labels` or [[classify.label]], got both",
+            "4:1: `label`: expected `labels` or [[classify.label]], got both",
         ),
         (
             "kind = \"classify\"\n[[classify.label]]\ndescription = \"b\"",

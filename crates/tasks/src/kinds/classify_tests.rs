@@ -121,7 +121,7 @@ fn a_text_longer_than_the_context_is_refused_with_both_numbers() {
     let model = Arc::new(Scripted::saying("billing").with_context(20));
     let error = asked(&Task::new("triage", triage()), &model, &"word ".repeat(50)).unwrap_err();
     assert!(
-        error.to_string().starts_with("the prompt has 67 tokens, the context holds 20\nhint: shorten it"),
+        error.to_string().starts_with("the prompt has 69 tokens, the context holds 20\nhint: shorten it"),
         "{error}"
     );
     assert!(matches!(error, TaskError::Input(_)));
