@@ -5,8 +5,10 @@
 //! model reads it once.
 
 mod classify;
+mod extract;
 
 pub use classify::{Classify, Label};
+pub use extract::{Extract, Field};
 
 use crate::asking::Asker;
 use crate::reader::Section;
@@ -32,7 +34,7 @@ pub struct KindRow {
 }
 
 /// Every kind.
-pub static KINDS: [&KindRow; 1] = [&classify::ROW];
+pub static KINDS: [&KindRow; 2] = [&classify::ROW, &extract::ROW];
 
 /// The settings of a task of some kind.
 pub trait Kind: Debug + Send + Sync {

@@ -21,13 +21,14 @@ mod frame;
 mod generation;
 mod reader;
 mod seeded;
+mod source;
 mod template;
 #[cfg(test)]
 mod testing;
 
 pub use error::TaskError;
 pub use input::Input;
-pub use kinds::{Classify, KINDS, Kind, KindRow, Label};
+pub use kinds::{Classify, Extract, Field, KINDS, Kind, KindRow, Label};
 pub use outcome::{Outcome, Work};
 pub use ready::Ready;
 pub use task::{DataFiles, Example, Task};

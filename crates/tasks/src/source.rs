@@ -1,0 +1,285 @@
+//! Where a value stands in a text: as it is, in another case or with other blanks, or as a number or date written otherwise.
+//!
+//! A place is only told where the whole word stands: `12` is not in `2012`. Months are known by their English names.
+
+use crate::{Input, TaskError, Template, template};
+use regex::Regex;
+use serde_json::{Value, json};
+use std::ops::Range;
+use std::sync::LazyLock;
+
+/// How much a place in a text is like the value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Likeness {
+    /// Byte for byte.
+    Exact,
+    /// The same but for case and blanks.
+    Folded,
+    /// The same number or date, written otherwise.
+    Normalized,
+}
+
+impl Likeness {
+    const ALL: [(Likeness, &str); 3] =
+        [(Likeness::Exact, "exact"), (Likeness::Folded, "folded"), (Likeness::Normalized, "normalized")];
+
+    /// Its name in outcomes.
+    pub fn name(self) -> &'static str {
+        Likeness::ALL[self as usize].1
+    }
+}
+
+/// The texts of an input in which values are looked for: the fields of its template.
+pub struct Sources<'i> {
+    input: &'i Input,
+    texts: Vec<(String, String)>,
+}
+
+impl<'i> Sources<'i> {
+    pub fn new(input: &'i Input, template: &Template) -> Result<Sources<'i>, TaskError> {
+        let text = |name: &str| Ok((name.to_owned(), template::field_text(input, name)?));
+        let texts = template.fields().into_iter().map(text).collect::<Result<_, TaskError>>()?;
+        Ok(Sources { input, texts })
+    }
+
+    /// The place of a value as outcomes tell it, or null.
+    pub fn span(&self, value: &str) -> Value {
+        for (likeness, _) in Likeness::ALL {
+            for (field, text) in &self.texts {
+                if let Some(range) = find_as(likeness, value, text) {
+                    return span(self.input, field, text, range, likeness);
+                }
+            }
+        }
+        Value::Null
+    }
+}
+
+/// A place in a field as outcomes tell it: bytes and characters from 0, the end exclusive, pages from 1.
+pub fn span(input: &Input, field: &str, text: &str, range: Range<usize>, likeness: Likeness) -> Value {
+    let characters = |range: Range<usize>| text[range].chars().count();
+    let start_character = characters(0..range.start);
+    let page = if field == crate::input::TEXT { input.page_of(range.start) } else { None };
+    json!({
+        "field": field,
+        "start": range.start,
+        "end": range.end,
+        "start_character": start_character,
+        "end_character": start_character + characters(range.clone()),
+        "page": page,
+        "match": likeness.name(),
+    })
+}
+
+/// The first place of a value in a text, the most alike first.
+pub fn find(value: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
+    Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)))
+}
+
+fn find_as(likeness: Likeness, value: &str, text: &str) -> Option<Range<usize>> {
+    if value.trim().is_empty() {
+        return None;
+    }
+    match likeness {
+        Likeness::Exact => find_words(value, text),
+        Likeness::Folded => {
+            let (value, text) = (Folded::new(value.trim()), Folded::new(text));
+            let range = find_words(&value.text, &text.text)?;
+            Some(text.places[range.start].start..text.places[range.end - 1].end)
+        }
+        Likeness::Normalized => {
+            let dates = dates(value);
+            if let Some((_, wanted)) = dates.first() {
+                let is_it = |(_, found): &(Range<usize>, Vec<Date>)| found.iter().any(|date| wanted.contains(date));
+                return self::dates(text).into_iter().find(is_it).map(|(range, _)| range);
+            }
+            let wanted = only_number(value)?;
+            let found = numbers(text).find(|(_, readings)| readings.iter().any(|reading| wanted.contains(reading)));
+            found.map(|(range, _)| range)
+        }
+    }
+}
+
+/// The first place where a value stands as whole words and whole numbers: `12` is not in `12.50`.
+fn find_words(value: &str, text: &str) -> Option<Range<usize>> {
+    let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
+    let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
+    let is_mark = |c: Option<char>| c.is_some_and(|c| ".,".contains(c));
+    let (first, last) = (value.chars().next(), value.chars().next_back());
+    text.match_indices(value).map(|(start, found)| start..start + found.len()).find(|range| {
+        let mut before = text[..range.start].chars().rev();
+        let mut after = text[range.end..].chars();
+        let (near_before, near_after) = (before.next(), after.next());
+        let goes_on =
+            is_word(last) && is_word(near_after) || is_digit(last) && is_mark(near_after) && is_digit(after.next());
+        let has_begun = is_word(first) && is_word(near_before)
+            || is_digit(first) && is_mark(near_before) && is_digit(before.next());
+        !goes_on && !has_begun
+    })
+}
+
+/// A text in lower case whose runs of blanks are one, with the place in the original of each byte.
+struct Folded {
+    text: String,
+    places: Vec<Range<usize>>,
+}
+
+impl Folded {
+    fn new(original: &str) -> Folded {
+        let mut folded = Folded { text: String::with_capacity(original.len()), places: Vec::new() };
+        for (at, character) in original.char_indices() {
+            let place = at..at + character.len_utf8();
+            if !character.is_whitespace() {
+                folded.text.extend(character.to_lowercase());
+            } else if folded.text.ends_with(' ') {
+                if let Some(last) = folded.places.last_mut() {
+                    last.end = place.end;
+                }
+            } else {
+                folded.text.push(' ');
+            }
+            folded.places.resize(folded.text.len(), place);
+        }
+        folded
+    }
+}
+
+/// Numbers of a text with what each may mean: `1.234` is a thousand or one and a bit.
+fn numbers(text: &str) -> impl Iterator<Item = (Range<usize>, Vec<String>)> {
+    static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"-?\d+(?:[.,'’ \u{a0}\u{202f}]\d+)*"));
+    NUMBER.find_iter(text).map(move |found| {
+        let mut range = found.range();
+        // A dash between words or numbers is no sign: `A-12`, `3-4`.
+        if found.as_str().starts_with('-') && text[..range.start].ends_with(|c: char| c.is_alphanumeric()) {
+            range.start += 1;
+        }
+        let readings = readings(&text[range.clone()]);
+        (range, readings)
+    })
+}
+
+/// The readings of a value that is a number and at most a currency beside it.
+fn only_number(value: &str) -> Option<Vec<String>> {
+    let mut found = numbers(value);
+    let (range, readings) = found.next()?;
+    let beside = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+    let is_alone = found.next().is_none() && beside(&value[..range.start]) + beside(&value[range.end..]) <= 3;
+    is_alone.then_some(readings)
+}
+
+/// What the digits of a number may mean, without leading and trailing zeros.
+fn readings(number: &str) -> Vec<String> {
+    let (sign, digits) = number.strip_prefix('-').map_or(("", number), |digits| ("-", digits));
+    let digits: String = digits.chars().filter(|c| c.is_ascii_digit() || ",.".contains(*c)).collect();
+    let marks: Vec<(usize, char)> = digits.char_indices().filter(|(_, c)| !c.is_ascii_digit()).collect();
+    let canonical = |decimal: Option<usize>| {
+        let (whole, fraction) = decimal.map_or((&*digits, ""), |at| (&digits[..at], &digits[at + 1..]));
+        let whole: String = whole.chars().filter(char::is_ascii_digit).collect();
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        format!(
+            "{sign}{}{}{fraction}",
+            if whole.is_empty() { "0" } else { whole },
+            if fraction.is_empty() { "" } else { "." }
+        )
+    };
+    match *marks {
+        [] => vec![canonical(None)],
+        [(at, _)] if digits.len() - at == 4 => vec![canonical(Some(at)), canonical(None)],
+        [(at, _)] => vec![canonical(Some(at))],
+        [.., (_, before), (at, last)] if before != last => vec![canonical(Some(at))],
+        _ => vec![canonical(None)],
+    }
+}
+
+/// Year, month and day.
+type Date = (u32, u32, u32);
+
+const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+
+/// Dates of a text with what each may mean: `03/04/2025` is in March or in April.
+fn dates(text: &str) -> Vec<(Range<usize>, Vec<Date>)> {
+    const MONTH: &str = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?";
+    static PATTERNS: LazyLock<[(Regex, [usize; 3], bool); 4]> = LazyLock::new(|| {
+        [
+            (pattern(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b"), [1, 2, 3], false),
+            (pattern(r"\b(\d{1,2})[-/.] ?(\d{1,2})[-/.] ?(\d{4}|\d{2})\b"), [3, 2, 1], true),
+            (
+                pattern(&format!(r"(?i)\b(\d{{1,2}})(?:st|nd|rd|th|\.)?\s+(?:of\s+)?{MONTH},?\s+(\d{{4}})\b")),
+                [3, 2, 1],
+                false,
+            ),
+            (pattern(&format!(r"(?i)\b{MONTH}\s+(\d{{1,2}})(?:st|nd|rd|th)?,?\s+(\d{{4}})\b")), [3, 1, 2], false),
+        ]
+    });
+    let mut found = Vec::new();
+    for (pattern, [year, month, day], may_be_swapped) in &*PATTERNS {
+        for capture in pattern.captures_iter(text) {
+            let number = |group: usize| {
+                let text = capture.get(group).map_or("", |found| found.as_str());
+                let is_month = |month: &&str| text.to_lowercase().starts_with(*month);
+                text.parse().ok().or_else(|| Some(MONTHS.iter().position(|month| is_month(&month))? as u32 + 1))
+            };
+            let (Some(year), Some(month), Some(day)) = (number(*year), number(*month), number(*day)) else { continue };
+            let year = if year < 100 { 2000 + year } else { year };
+            let mut readings = vec![(year, month, day), (year, day, month)];
+            readings.truncate(if *may_be_swapped { 2 } else { 1 });
+            readings.retain(|&(_, month, day)| (1..=12).contains(&month) && (1..=31).contains(&day));
+            if let (Some(whole), false) = (capture.get(0), readings.is_empty()) {
+                found.push((whole.range(), readings));
+            }
+        }
+    }
+    found.sort_by_key(|(range, _)| range.start);
+    found
+}
+
+fn pattern(source: &str) -> Regex {
+    Regex::new(source).expect("a pattern of this file is sound; this is a bug")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(value: &str, text: &str, expected: Option<(&str, Likeness)>) {
+        let found = find(value, text).map(|(range, likeness)| (&text[range], likeness));
+        assert_eq!(found, expected, "{value:?} in {text:?}");
+    }
+
+    #[test]
+    fn values_are_found_as_they_are_or_nearly_so() {
+        use Likeness::{Exact, Folded, Normalized};
+        check("Café Nord", "At Café Nord, today", Some(("Café Nord", Exact)));
+        check("12", "2012, no 12", Some(("12", Exact)));
+        check("12", "2012", None);
+        check("12", "12.50 and 1,12", None);
+        check("12", "It is 12.", Some(("12", Exact)));
+        check("cafe NORD GmbH", "by Cafe\n  Nord gmbh.", Some(("Cafe\n  Nord gmbh", Folded)));
+        check("İ", "a İ b", Some(("İ", Exact)));
+        check("1234.5", "Total: 1.234,50 EUR", Some(("1.234,50", Normalized)));
+        check("1234.5", "Total: 1,234.50", Some(("1,234.50", Normalized)));
+        check("1200", "Total: 1 200,00 kr", Some(("1 200,00", Normalized)));
+        check("EUR 1,200.00", "1200 paid", Some(("1200", Normalized)));
+        check("-3", "it was -3.00 then", Some(("-3.00", Normalized)));
+        check("3", "rows 2-3.0", Some(("3.0", Normalized)));
+        check("Room 12 on floor 3", "floor 3.0", None);
+        check("2025-03-04", "on 4.3.2025", Some(("4.3.2025", Normalized)));
+        check("2025-03-04", "on March 4th, 2025", Some(("March 4th, 2025", Normalized)));
+        check("2025-03-04", "on 4 Mar. 2025", Some(("4 Mar. 2025", Normalized)));
+        check("2025-03-04", "on 03/04/25", Some(("03/04/25", Normalized)));
+        check("2025-03-04", "on 5.3.2025", None);
+        check("", "text", None);
+        check(" ", "a  b", None);
+    }
+
+    #[test]
+    fn a_span_counts_bytes_characters_and_pages() {
+        let input = Input { pages: vec![0, 5], ..Input::text("äöü Ä12") };
+        let sources = Sources::new(&input, &Template::field("text")).unwrap();
+        let expected = json!({
+            "field": "text", "start": 7, "end": 11, "start_character": 4, "end_character": 7, "page": 2, "match": "exact",
+        });
+        assert_eq!(sources.span("Ä12"), expected);
+        assert_eq!(sources.span("nowhere"), Value::Null);
+    }
+}
