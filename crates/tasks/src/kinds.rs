@@ -11,6 +11,7 @@ pub use classify::{Classify, Label};
 pub use extract::{Extract, Field};
 
 use crate::asking::Asker;
+use crate::init::{Guess, Sample};
 use crate::reader::Section;
 use crate::task::{DataFiles, Example};
 use crate::{Input, Outcome, Task, TaskError};
@@ -31,6 +32,8 @@ pub struct KindRow {
     /// The keys of its table.
     pub(crate) keys: &'static [&'static str],
     pub(crate) read: fn(Section<'_>, &DataFiles) -> Result<Arc<dyn Kind>, TaskError>,
+    /// What it makes of a table that a task begins with.
+    pub(crate) guess: fn(&Sample<'_>) -> Result<Guess, TaskError>,
 }
 
 /// Every kind.

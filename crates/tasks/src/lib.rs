@@ -12,6 +12,7 @@ mod error;
 mod input;
 mod outcome;
 
+mod init;
 mod kinds;
 mod ready;
 mod task;
@@ -27,6 +28,7 @@ mod template;
 mod testing;
 
 pub use error::TaskError;
+pub use init::{Draft, Sample, init};
 pub use input::Input;
 pub use kinds::{Classify, Extract, Field, KINDS, Kind, KindRow, Label};
 pub use outcome::{Outcome, Work};

@@ -10,7 +10,7 @@ use crate::seeded::hex_digest;
 use crate::template::field_text;
 use crate::{Input, TaskError, Template};
 use chat::GenerationOptions;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -191,6 +191,20 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    /// Looks at every row of a table of its data, each with its number there: what is wrong with which, or nothing.
+    pub fn check_rows(&self, table: &str, rows: &[(u64, Map<String, Value>)]) -> Vec<String> {
+        let wrong = |(number, row): &(u64, Map<String, Value>)| {
+            let input = Input { fields: row.clone(), pages: Vec::new() };
+            let fields = self.fields().into_iter().try_for_each(|field| field_text(&input, field).map(drop));
+            let checked = fields.and_then(|()| match &self.data.expected {
+                Some(_) => self.example(input).map(drop),
+                None => Ok(()),
+            });
+            checked.err().map(|error| format!("{table}, row {number}: {error}"))
+        };
+        rows.iter().filter_map(wrong).collect()
     }
 
     /// A row of the task's data as an example. The expected value is taken out of the input.

@@ -181,6 +181,17 @@ fn a_row_becomes_an_example_whose_label_is_known() {
 }
 
 #[test]
+fn rows_that_the_task_cannot_do_are_named_by_their_number() {
+    let task = parse(TRIAGE).unwrap();
+    let rows =
+        [json!({"subject": "s", "body": "b", "team": "billing"}), json!({"subject": "s", "body": "b", "team": "x"})];
+    let rows: Vec<_> = rows.into_iter().zip(2..).map(|(row, n)| (n, row.as_object().unwrap().clone())).collect();
+    let expected =
+        "tickets.csv, row 3: column \"team\": \"x\" is not one of the labels: billing, shipping, none of these";
+    assert_eq!(task.check_rows("tickets.csv", &rows), [expected]);
+}
+
+#[test]
 fn files_that_cannot_be_read_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.toml");

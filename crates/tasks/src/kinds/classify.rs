@@ -8,6 +8,7 @@
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::Asker;
 use crate::frame::Frame;
+use crate::init::{Guess, Sample, quoted};
 use crate::reader::{Entry, Section};
 use crate::seeded::rank;
 use crate::task::{DataFiles, Example};
@@ -25,6 +26,7 @@ pub(super) static ROW: KindRow = KindRow {
     input: crate::input::TEXT,
     keys: &["labels", "label", "several", "threshold", "none_of_these", "shots", "seed", "scoring", "all_scores"],
     read,
+    guess,
 };
 
 /// What "none of these" is called where a task wants it and has no wording of its own.
@@ -233,6 +235,33 @@ fn read(mut section: Section<'_>, data: &DataFiles) -> Result<Arc<dyn Kind>, Tas
         };
     }
     Ok(Arc::new(classify))
+}
+
+fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
+    let columns = sample.columns().join(", ");
+    let text = sample.named(&[crate::input::TEXT]).or_else(|| {
+        let label = sample.label_column("");
+        sample.longest(label.as_slice().iter().map(String::as_str).collect::<Vec<_>>().as_slice())
+    });
+    let label = text.as_deref().and_then(|text| sample.label_column(text));
+    let (Some(text), Some(label)) = (text, label) else {
+        let hint = "hint: a column of labels has few values, each in several rows; call it `label`";
+        return Err(TaskError::Data(format!("no column looks like labels: its columns are {columns}\n{hint}")));
+    };
+    let values = sample.values(&label);
+    let names: Vec<_> = values.iter().map(|(name, _)| quoted(name)).collect();
+    let counts: Vec<_> =
+        values.iter().map(|(name, count)| format!("{} {count}", name.replace(char::is_control, " "))).collect();
+    let settings = format!(
+        "[classify]\n# Rows of each: {}.\nlabels = [{}]\n\
+         # A label that needs words has a table of its own: [[classify.label]] with name and description.\n\
+         # none_of_these = true   # a text may have no label\n\
+         # several = true         # a text may have several\n\
+         # shots = 4              # examples of the train table that the model is shown\n",
+        counts.join(", "),
+        names.join(", "),
+    );
+    Ok(Guess { input: vec![text], expected: Some(label), settings })
 }
 
 /// The labels of a list, each checked at its own place.

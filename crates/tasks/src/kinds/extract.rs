@@ -12,6 +12,7 @@ pub use fields::Field;
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
+use crate::init::{Guess, Sample, quoted};
 use crate::reader::{Entry, Section};
 use crate::source::Sources;
 use crate::task::{DataFiles, Example, read_text};
@@ -31,6 +32,7 @@ pub(super) static ROW: KindRow = KindRow {
     input: crate::input::TEXT,
     keys: &["schema", "fields"],
     read,
+    guess,
 };
 
 /// Longer files are no schema that a small model could fill in.
@@ -154,6 +156,43 @@ fn read(mut section: Section<'_>, _: &DataFiles) -> Result<Arc<dyn Kind>, TaskEr
         }
     };
     Ok(Arc::new(Extract { schema }))
+}
+
+/// Fields are those of the objects that are right, where a column has such; else the other columns.
+fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
+    let expected = sample.object_column();
+    let except: Vec<_> = expected.iter().map(String::as_str).collect();
+    let text = sample.named(&[crate::input::TEXT]).or_else(|| sample.longest(&except));
+    let Some(text) = text else {
+        return Err(TaskError::Data("no column looks like a text\nhint: call it `text`".to_owned()));
+    };
+    let mut types: Map<String, Value> = Map::new();
+    match &expected {
+        Some(column) => {
+            for (name, value) in
+                sample.objects(column).into_iter().flatten().filter(|(name, _)| !name.trim().is_empty())
+            {
+                let kind = fields::type_of(types.get(&name).and_then(Value::as_str), &value);
+                types.insert(name, Value::from(kind));
+            }
+        }
+        None => types.extend(sample.columns().into_iter().filter(|name| *name != text).map(|name| (name, Value::Null))),
+    }
+    if types.is_empty() {
+        types.insert("name".to_owned(), Value::Null);
+    }
+    let types: Vec<_> = types
+        .iter()
+        .map(|(name, kind)| {
+            format!("{} = {}", quoted(name), quoted(kind.as_str().filter(|kind| !kind.is_empty()).unwrap_or("text")))
+        })
+        .collect();
+    let settings = format!(
+        "[extract]\n# What to find, each null where a text does not say: a type (text, number, integer, boolean, date), or words\n\
+         # that describe it. What has parts needs a JSON Schema instead: schema = \"schema.json\".\nfields = {{ {} }}\n",
+        types.join(", ")
+    );
+    Ok(Guess { input: vec![text], expected, settings })
 }
 
 fn read_schema(entry: Entry<'_>, folder: &Path) -> Result<Value, TaskError> {

@@ -35,6 +35,25 @@ impl Field {
     }
 }
 
+/// The type that a value has, beside those that had one before it; empty while all are null.
+pub fn type_of(before: Option<&str>, value: &Value) -> &'static str {
+    let kind = match value {
+        Value::Null => "",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        _ => "text",
+    };
+    match (before.unwrap_or(""), kind) {
+        ("", kind) => kind,
+        (before, kind) if kind.is_empty() || before == kind => {
+            TYPES.iter().find(|row| row.0 == before).map_or("", |row| row.0)
+        }
+        ("number" | "integer", "number" | "integer") => "number",
+        _ => "text",
+    }
+}
+
 /// The schema of an object that has all these fields, null where a text does not say.
 ///
 /// # Errors
