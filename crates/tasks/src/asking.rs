@@ -3,6 +3,7 @@
 //! It knows whether a model has a template, and nothing of kinds of tasks.
 
 use crate::frame::Frame;
+use crate::leaves::leaves;
 use crate::{Outcome, TaskError};
 use chat::{
     AnswerFormat, ChatError, ChatEvent, ChatModel, ChatRequest, ChatStream, ChoiceContext, ChooseRequest,
@@ -43,6 +44,20 @@ impl Written {
         outcome.completion_tokens += self.usage.completion_tokens;
     }
 
+    /// How sure the model is of the value at a JSON Pointer of its answer; none where it tells no probabilities.
+    pub fn confidence_of(&self, pointer: &str) -> Option<f64> {
+        let (_, place) = leaves(&self.text).into_iter().find(|(found, _)| found == pointer)?;
+        (!self.tokens.is_empty()).then(|| self.probability(&place))
+    }
+
+    /// What is to be said of an answer that ended because it was long.
+    pub fn warning_of_length(&self, what: &str) -> Option<String> {
+        let tokens = self.usage.completion_tokens;
+        (self.reason == FinishReason::Length).then(|| {
+            format!("{what} may be incomplete: it ended after {tokens} tokens, at max_tokens or the end of the context")
+        })
+    }
+
     /// The product of the probabilities of the tokens that made a part of the text; 1 where all of it was forced.
     pub fn probability(&self, part: &Range<usize>) -> f64 {
         let overlaps = |token: &Range<usize>| token.start < part.end && part.start < token.end;
@@ -55,7 +70,7 @@ impl Written {
     }
 }
 
-/// What came of a stream that may have been left early.
+/// Sees the text of an answer after each piece of it, and may say at which byte it is over.
 pub type Watch<'w> = &'w mut (dyn FnMut(&str) -> Option<usize> + Send);
 
 impl Asker {

@@ -36,6 +36,8 @@ pub(crate) struct Guess {
     pub input: Vec<String>,
     /// The column with what is right.
     pub expected: Option<String>,
+    /// What is right is one of few labels, each of which belongs into both parts of the data.
+    pub is_label: bool,
     /// The table of the kind's settings, as the file has it.
     pub settings: String,
 }
@@ -246,7 +248,7 @@ fn split(
         words.collect::<Vec<_>>().join(" ")
     };
     let label = |row: &Map<String, Value>| match &guess.expected {
-        Some(column) if guess.settings.contains("labels") => row.get(column).map(cell_text).unwrap_or_default(),
+        Some(column) if guess.is_label => row.get(column).map(cell_text).unwrap_or_default(),
         _ => String::new(),
     };
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();

@@ -4,11 +4,15 @@
 //! input after another. Everything that all inputs of a task have in common comes first in its prompts (`frame.rs`), so that a
 //! model reads it once.
 
+mod answer;
 mod classify;
 mod extract;
+mod summarize;
 
+pub use answer::Answer;
 pub use classify::{Classify, Label};
 pub use extract::{Extract, Field};
+pub use summarize::Summarize;
 
 use crate::asking::Asker;
 use crate::init::{Guess, Sample};
@@ -37,7 +41,7 @@ pub struct KindRow {
 }
 
 /// Every kind.
-pub static KINDS: [&KindRow; 2] = [&classify::ROW, &extract::ROW];
+pub static KINDS: [&KindRow; 4] = [&classify::ROW, &extract::ROW, &summarize::ROW, &answer::ROW];
 
 /// The settings of a task of some kind.
 pub trait Kind: Debug + Send + Sync {

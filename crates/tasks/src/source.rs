@@ -76,6 +76,21 @@ pub fn find(value: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
     Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)))
 }
 
+/// The first place of words that are said to be quoted, which may begin and end anywhere.
+pub fn find_quote(quote: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
+    let quote = quote.trim();
+    if quote.is_empty() {
+        return None;
+    }
+    if let Some(start) = text.find(quote) {
+        return Some((start..start + quote.len(), Likeness::Exact));
+    }
+    let (quote, text) = (Folded::new(quote), Folded::new(text));
+    let start = text.text.find(&quote.text)?;
+    let last = start + quote.text.len() - 1;
+    Some((text.places[start].start..text.places[last].end, Likeness::Folded))
+}
+
 fn find_as(likeness: Likeness, value: &str, text: &str) -> Option<Range<usize>> {
     if value.trim().is_empty() {
         return None;

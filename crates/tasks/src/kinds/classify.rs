@@ -261,7 +261,7 @@ fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
         counts.join(", "),
         names.join(", "),
     );
-    Ok(Guess { input: vec![text], expected: Some(label), settings })
+    Ok(Guess { input: vec![text], expected: Some(label), is_label: true, settings })
 }
 
 /// The labels of a list, each checked at its own place.

@@ -5,7 +5,6 @@
 //! model that is asked for places invents them.
 
 mod fields;
-mod leaves;
 
 pub use fields::Field;
 
@@ -13,6 +12,7 @@ use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
 use crate::init::{Guess, Sample, quoted};
+use crate::leaves;
 use crate::reader::{Entry, Section};
 use crate::source::Sources;
 use crate::task::{DataFiles, Example, read_text};
@@ -192,7 +192,7 @@ fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
          # that describe it. What has parts needs a JSON Schema instead: schema = \"schema.json\".\nfields = {{ {} }}\n",
         types.join(", ")
     );
-    Ok(Guess { input: vec![text], expected, settings })
+    Ok(Guess { input: vec![text], expected, is_label: false, settings })
 }
 
 fn read_schema(entry: Entry<'_>, folder: &Path) -> Result<Value, TaskError> {
