@@ -145,6 +145,19 @@ impl Asker {
         collect(self.model.complete(request).await.map_err(refusal)?, watch).await
     }
 
+    /// As [`Asker::complete`]; a prompt past the context gives its tokens and the context's, so that it can be made shorter.
+    pub async fn complete_or_measure(
+        &self,
+        request: CompletionRequest,
+        watch: Watch<'_>,
+    ) -> Result<Result<Written, (usize, usize)>, TaskError> {
+        match self.model.complete(request).await {
+            Ok(stream) => Ok(Ok(collect(stream, watch).await?)),
+            Err(ChatError::ContextTooLong { prompt_tokens, context, .. }) => Ok(Err((prompt_tokens, context))),
+            Err(error) => Err(refusal(error)),
+        }
+    }
+
     /// Scores given answers to an input.
     pub async fn choose(
         &self,

@@ -137,8 +137,7 @@ impl<'r> Sample<'r> {
             _ => false,
         };
         let column = self.columns.iter().find(|column| {
-            column.filled > 0
-                && self.rows.iter().filter_map(|(_, row)| row.get(&column.name)).all(|value| is_object(value))
+            column.filled > 0 && self.rows.iter().filter_map(|(_, row)| row.get(&column.name)).all(is_object)
         });
         column.map(|column| column.name.clone())
     }

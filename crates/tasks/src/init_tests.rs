@@ -41,7 +41,8 @@ fn labels_and_texts_are_found_and_each_label_is_in_both_parts() {
 
 #[test]
 fn the_same_text_is_never_on_both_sides() {
-    let text = |n: usize| if n % 2 == 0 { format!("Text  {}", n % 10) } else { format!("text {}", (n - 1) % 10) };
+    let text =
+        |n: usize| if n.is_multiple_of(2) { format!("Text  {}", n % 10) } else { format!("text {}", (n - 1) % 10) };
     let label = |n: usize| if n == 1 { "b" } else { "a" };
     let rows = rows((0..40).map(|n| json!({"text": text(n), "label": label(n)})));
     let draft = init("classify", &rows, "train.csv", "test.csv", 0).unwrap();
@@ -57,7 +58,7 @@ fn every_kind_begins_with_a_file_that_is_sound() {
     let table = rows((0..10).map(|n| {
         json!({
             "odd{name": n, "text": format!("A longer text {n} of several words."), "question": format!("What is {n}?"),
-            "label": (if n % 2 == 0 { "x" } else { "y \"q\" \u{7f}" }), "answer": "A", "summary": "S", "prefix": "fn a() {", "suffix": "}",
+            "label": (if n % 2 == 0 { "x" } else { "y \"q\" \u{7f}" }), "answer": "A", "summary": "S", "prefix": format!("fn a{n}() {{"), "suffix": "}",
             "completion": "1",
         })
     }));

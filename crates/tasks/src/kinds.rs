@@ -6,12 +6,16 @@
 
 mod answer;
 mod classify;
+mod complete;
 mod extract;
+mod generate;
 mod summarize;
 
 pub use answer::Answer;
 pub use classify::{Classify, Label};
+pub use complete::{Complete, CompletionEnd, cursor};
 pub use extract::{Extract, Field};
+pub use generate::Generate;
 pub use summarize::Summarize;
 
 use crate::asking::Asker;
@@ -24,6 +28,9 @@ use serde_json::Value;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+/// Reads a kind's own table of a task file.
+type Read = fn(Section<'_>, &DataFiles) -> Result<Arc<dyn Kind>, TaskError>;
+
 /// A kind of task, as task files name it.
 #[derive(Debug)]
 pub struct KindRow {
@@ -35,13 +42,14 @@ pub struct KindRow {
     pub input: &'static str,
     /// The keys of its table.
     pub(crate) keys: &'static [&'static str],
-    pub(crate) read: fn(Section<'_>, &DataFiles) -> Result<Arc<dyn Kind>, TaskError>,
+    pub(crate) read: Read,
     /// What it makes of a table that a task begins with.
     pub(crate) guess: fn(&Sample<'_>) -> Result<Guess, TaskError>,
 }
 
 /// Every kind.
-pub static KINDS: [&KindRow; 4] = [&classify::ROW, &extract::ROW, &summarize::ROW, &answer::ROW];
+pub static KINDS: [&KindRow; 6] =
+    [&classify::ROW, &extract::ROW, &summarize::ROW, &answer::ROW, &complete::ROW, &generate::ROW];
 
 /// The settings of a task of some kind.
 pub trait Kind: Debug + Send + Sync {

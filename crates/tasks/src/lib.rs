@@ -32,7 +32,9 @@ mod testing;
 pub use error::TaskError;
 pub use init::{Draft, Sample, init};
 pub use input::Input;
-pub use kinds::{Answer, Classify, Extract, Field, KINDS, Kind, KindRow, Label, Summarize};
+pub use kinds::{
+    Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
+};
 pub use outcome::{Outcome, Work};
 pub use ready::Ready;
 pub use task::{DataFiles, Example, Task};

@@ -86,10 +86,6 @@ impl<'a> Section<'a> {
         self.take(key).map(Entry::flag).transpose()
     }
 
-    pub fn count(&mut self, key: &str) -> Result<Option<usize>, TaskError> {
-        self.take(key).map(Entry::count).transpose()
-    }
-
     /// An error about the table as a whole.
     pub fn wrong(&self, message: impl Display) -> TaskError {
         self.place.wrong(self.at, message)

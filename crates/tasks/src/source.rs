@@ -71,11 +71,6 @@ pub fn span(input: &Input, field: &str, text: &str, range: Range<usize>, likenes
     })
 }
 
-/// The first place of a value in a text, the most alike first.
-pub fn find(value: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
-    Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)))
-}
-
 /// The first place of words that are said to be quoted, which may begin and end anywhere.
 pub fn find_quote(quote: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
     let quote = quote.trim();
@@ -232,7 +227,7 @@ fn dates(text: &str) -> Vec<(Range<usize>, Vec<Date>)> {
             let number = |group: usize| {
                 let text = capture.get(group).map_or("", |found| found.as_str());
                 let is_month = |month: &&str| text.to_lowercase().starts_with(*month);
-                text.parse().ok().or_else(|| Some(MONTHS.iter().position(|month| is_month(&month))? as u32 + 1))
+                text.parse().ok().or_else(|| Some(MONTHS.iter().position(|month| is_month(month))? as u32 + 1))
             };
             let (Some(year), Some(month), Some(day)) = (number(*year), number(*month), number(*day)) else { continue };
             let year = if year < 100 { 2000 + year } else { year };
@@ -257,7 +252,8 @@ mod tests {
     use super::*;
 
     fn check(value: &str, text: &str, expected: Option<(&str, Likeness)>) {
-        let found = find(value, text).map(|(range, likeness)| (&text[range], likeness));
+        let found = Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)));
+        let found = found.map(|(range, likeness)| (&text[range], likeness));
         assert_eq!(found, expected, "{value:?} in {text:?}");
     }
 

@@ -68,10 +68,10 @@ fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
     let cases = [
         ("kind = ", "1:8: string values must be quoted, expected literal string\nhint: a task file is TOML"),
         ("model = \"a\"", "1:1: the task file lacks `kind`\nhint: expected `kind = \"...\"`, one of classify"),
-        ("kind = 3", "1:8: `kind`: expected one of classify, extract, summarize, answer"),
+        ("kind = 3", "1:8: `kind`: expected one of classify, extract, summarize, answer, complete, generate"),
         (
             "kind = \"clasify\"",
-            "1:8: there is no kind \"clasify\"\nhint: did you mean \"classify\"? expected one of classify, extract, summarize, answer",
+            "1:8: there is no kind \"clasify\"\nhint: did you mean \"classify\"? expected one of classify, extract, summarize, answer, complete, generate",
         ),
         (
             "kind = \"classify\"\ninstruction = \"a\"",

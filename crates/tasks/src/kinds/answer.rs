@@ -231,7 +231,7 @@ impl Answering {
         Ok(outcome)
     }
 
-    async fn from_text(&self, input: &Input, question: &str, field: &str, text: &str) -> Result<Outcome, TaskError> {
+    async fn about(&self, input: &Input, question: &str, field: &str, text: &str) -> Result<Outcome, TaskError> {
         let options = GenerationOptions { top_logprobs: Some(0), ..self.asker.options(MAX_TOKENS) };
         let room = (options.max_tokens.unwrap_or(MAX_TOKENS), true);
         let parts = fitting(&self.asker, &self.frame, text, |part| with_question(part, question), room).await?;
@@ -296,7 +296,7 @@ impl Asking for Answering {
         Box::pin(async move {
             let question = self.question.fill(input)?;
             match self.text(input)? {
-                Some((field, text)) => self.from_text(input, &question, &field, &text).await,
+                Some((field, text)) => self.about(input, &question, &field, &text).await,
                 None => self.freely(&question).await,
             }
         })

@@ -195,7 +195,7 @@ fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
     Ok(Guess { input: vec![text], expected, is_label: false, settings })
 }
 
-fn read_schema(entry: Entry<'_>, folder: &Path) -> Result<Value, TaskError> {
+pub(super) fn read_schema(entry: Entry<'_>, folder: &Path) -> Result<Value, TaskError> {
     let whole = entry.wrong("");
     let told = |why: String| match &whole {
         TaskError::File(place) => TaskError::File(format!("{place}{why}")),

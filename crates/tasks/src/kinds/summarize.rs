@@ -150,11 +150,7 @@ impl Summarizing {
         let (mut frame, mut text, mut parts_of_source) = (&self.whole, text, 1);
         for round in 0..MOST_ROUNDS {
             let parts = fitting(&self.asker, frame, &text, str::to_owned, (answer_tokens, false)).await?;
-            let count = parts.ranges.len();
-            if round == 0 {
-                parts_of_source = count;
-            }
-            if count == 1 {
+            if parts.ranges.len() == 1 {
                 let summary = self.write(frame, &text, &mut outcome).await?;
                 outcome.fields = Map::from_iter([
                     ("summary".to_owned(), Value::from(summary)),
@@ -163,7 +159,11 @@ impl Summarizing {
                 ]);
                 return Ok(outcome);
             }
+            // The words that ask for a part are more than those that ask for the whole.
+            let parts = fitting(&self.asker, &self.part, &text, str::to_owned, (answer_tokens, false)).await?;
+            let count = parts.ranges.len();
             if round == 0 {
+                parts_of_source = count;
                 let tokens = parts.whole_tokens;
                 outcome.warnings.push(format!(
                     "the text with the task's own words has {tokens} tokens: it was read in {count} parts"
