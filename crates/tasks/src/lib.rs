@@ -18,6 +18,8 @@ mod ready;
 mod task;
 
 mod asking;
+#[cfg(test)]
+mod examples_tests;
 mod frame;
 mod generation;
 mod leaves;

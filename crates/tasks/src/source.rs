@@ -227,7 +227,7 @@ fn dates(text: &str) -> Vec<(Range<usize>, Vec<Date>)> {
             let number = |group: usize| {
                 let text = capture.get(group).map_or("", |found| found.as_str());
                 let is_month = |month: &&str| text.to_lowercase().starts_with(*month);
-                text.parse().ok().or_else(|| Some(MONTHS.iter().position(|month| is_month(month))? as u32 + 1))
+                text.parse().ok().or_else(|| Some(MONTHS.iter().position(is_month)? as u32 + 1))
             };
             let (Some(year), Some(month), Some(day)) = (number(*year), number(*month), number(*day)) else { continue };
             let year = if year < 100 { 2000 + year } else { year };
