@@ -89,6 +89,7 @@ impl Walk<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::rank;
 
     #[test]
     fn every_value_without_parts_has_its_pointer_and_place() {
@@ -109,6 +110,14 @@ mod tests {
 
     #[test]
     fn text_that_is_no_json_ends_the_walk() {
+        let json = r#"{"a/b": "x \" ]", "list": [1.5, {"~": null}, []], "o": {}, "é": true}"#;
+        for seed in 0..2000 {
+            let mut bytes = json.as_bytes().to_vec();
+            let number = rank(seed, "") as usize;
+            let at = number % bytes.len();
+            bytes[at] = br#"{}[]",:\1 "#[(number >> 32) % 10];
+            leaves(&String::from_utf8_lossy(&bytes));
+        }
         for text in ["", "{", "{\"a", "[1,", "\"\\", "{\"a\":", "}", "[}", "{]"] {
             leaves(text);
         }

@@ -104,7 +104,8 @@ fn find_as(likeness: Likeness, value: &str, text: &str) -> Option<Range<usize>> 
                 return self::dates(text).into_iter().find(is_it).map(|(range, _)| range);
             }
             let wanted = only_number(value)?;
-            let found = numbers(text).find(|(_, readings)| readings.iter().any(|reading| wanted.contains(reading)));
+            let mut all = numbers(text, false).chain(numbers(text, true));
+            let found = all.find(|(_, readings)| readings.iter().any(|reading| wanted.contains(reading)));
             found.map(|(range, _)| range)
         }
     }
@@ -154,13 +155,17 @@ impl Folded {
     }
 }
 
-/// Numbers of a text with what each may mean: `1.234` is a thousand or one and a bit.
-fn numbers(text: &str) -> impl Iterator<Item = (Range<usize>, Vec<String>)> {
-    static NUMBER: LazyLock<Regex> = LazyLock::new(|| pattern(r"-?\d+(?:[.,'’ \u{a0}\u{202f}]\d+)*"));
-    NUMBER.find_iter(text).map(move |found| {
+/// Numbers of a text with what each may mean: `1.234` is a thousand or one and a bit. Those with blanks between thousands
+/// are one number where `is_spaced`, else several.
+fn numbers(text: &str, is_spaced: bool) -> impl Iterator<Item = (Range<usize>, Vec<String>)> {
+    static NUMBERS: LazyLock<[Regex; 2]> = LazyLock::new(|| {
+        let plain = pattern(r"-?\d+(?:[.,'’]\d+)*");
+        [plain, pattern(r"-?\b\d{1,3}(?:[ \u{a0}\u{202f}]\d{3}\b)+(?:[.,]\d+)?")]
+    });
+    NUMBERS[usize::from(is_spaced)].find_iter(text).map(move |found| {
         let mut range = found.range();
         // A dash between words or numbers is no sign: `A-12`, `3-4`.
-        if found.as_str().starts_with('-') && text[..range.start].ends_with(|c: char| c.is_alphanumeric()) {
+        if found.as_str().starts_with('-') && text[..range.start].ends_with(char::is_alphanumeric) {
             range.start += 1;
         }
         let readings = readings(&text[range.clone()]);
@@ -170,11 +175,13 @@ fn numbers(text: &str) -> impl Iterator<Item = (Range<usize>, Vec<String>)> {
 
 /// The readings of a value that is a number and at most a currency beside it.
 fn only_number(value: &str) -> Option<Vec<String>> {
-    let mut found = numbers(value);
-    let (range, readings) = found.next()?;
-    let beside = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
-    let is_alone = found.next().is_none() && beside(&value[..range.start]) + beside(&value[range.end..]) <= 3;
-    is_alone.then_some(readings)
+    [true, false].into_iter().find_map(|is_spaced| {
+        let mut found = numbers(value, is_spaced);
+        let (range, readings) = found.next()?;
+        let beside = |text: &str| text.chars().filter(|c| c.is_alphanumeric()).count();
+        let is_alone = found.next().is_none() && beside(&value[..range.start]) + beside(&value[range.end..]) <= 3;
+        is_alone.then_some(readings)
+    })
 }
 
 /// What the digits of a number may mean, without leading and trailing zeros.
@@ -250,6 +257,7 @@ fn pattern(source: &str) -> Regex {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::rank;
 
     fn check(value: &str, text: &str, expected: Option<(&str, Likeness)>) {
         let found = Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)));
@@ -270,6 +278,8 @@ mod tests {
         check("1234.5", "Total: 1.234,50 EUR", Some(("1.234,50", Normalized)));
         check("1234.5", "Total: 1,234.50", Some(("1,234.50", Normalized)));
         check("1200", "Total: 1 200,00 kr", Some(("1 200,00", Normalized)));
+        check("240", "2 240.00, 1 1 000", Some(("240.00", Normalized)));
+        check("1 200", "paid 1,200.00", Some(("1,200.00", Normalized)));
         check("EUR 1,200.00", "1200 paid", Some(("1200", Normalized)));
         check("-3", "it was -3.00 then", Some(("-3.00", Normalized)));
         check("3", "rows 2-3.0", Some(("3.0", Normalized)));
@@ -281,6 +291,25 @@ mod tests {
         check("2025-03-04", "on 5.3.2025", None);
         check("", "text", None);
         check(" ", "a  b", None);
+    }
+
+    #[test]
+    fn any_value_in_any_text_has_a_place_in_it_or_none() {
+        let piece = |n: u64| {
+            ["1", "-2", "a", "İ", "ß ", "  ", ".", ",", "/", " mar ", "25", "'", "\u{a0}", "字"][n as usize % 14]
+        };
+        let text =
+            |seed: u64, length: u64| -> String { (0..length).map(|n| piece(rank(seed, &n.to_string()))).collect() };
+        let mut found = 0;
+        for seed in 0..2000 {
+            let (value, text) = (text(seed, 1 + seed % 5), text(seed + 10_000, 40));
+            for (likeness, _) in Likeness::ALL {
+                found += usize::from(find_as(likeness, &value, &text).is_some_and(|range| !text[range].is_empty()));
+            }
+            let quoted = find_quote(&value, &text).map(|(range, _)| &text[range]);
+            assert!(quoted.is_none_or(|quoted| !quoted.is_empty()));
+        }
+        assert!(found > 100, "{found}");
     }
 
     #[test]

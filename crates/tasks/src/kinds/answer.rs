@@ -266,9 +266,7 @@ impl Answering {
                 best = Some(Found { answer, quote, span: span(input, field, text, place, likeness), confidence });
             }
         }
-        if best.is_none() {
-            outcome.warnings.extend(made_up);
-        }
+        outcome.warnings.extend(made_up);
         let (answer, quote, span, confidence) = match &best {
             Some(found) => (json!(found.answer), json!(found.quote), found.span.clone(), json!(found.confidence)),
             None => (Value::Null, Value::Null, Value::Null, Value::Null),

@@ -1,7 +1,7 @@
 //! Extract: an object of some schema out of a text, each of its values with how sure the model is and where it stands.
 //!
 //! The answer is held to the schema while it is written. A value's confidence is the product of the probabilities of the
-//! tokens that made it, those that had no alternative left out; its place is looked for in the text afterwards, because a
+//! tokens that made it, but for those that had no alternative; its place is looked for in the text afterwards, because a
 //! model that is asked for places invents them.
 
 mod fields;
@@ -43,8 +43,9 @@ const MAX_TOKENS: usize = 1024;
 /// The settings of a task that extracts.
 ///
 /// Its outcomes have `value`, the object, and `fields`: of each value without parts, by its JSON Pointer, `confidence` (null
-/// where the model tells no probabilities) and `span` (null where the text does not have it; the fields of a span are those
-/// of the book of tasks: `field`, `start`, `end` in bytes, `start_character`, `end_character`, `page`, `match`).
+/// where the model tells no probabilities) and `span` (null where the text does not have it). A span has `field`, `start` and
+/// `end` in bytes, `start_character`, `end_character`, `page` (null where there are none) and `match`: `exact`, `folded`
+/// (another case, other blanks) or `normalized` (the same number or date, written otherwise).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extract {
     schema: Value,

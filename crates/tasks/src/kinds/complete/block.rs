@@ -137,6 +137,7 @@ fn is_apostrophe(before: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::seeded::rank;
 
     /// Checks the end, and that it is seen as soon as the character after it is there, and never before.
     fn check(prefix: &str, completion: &str, suffix: bool, expected: Option<&str>) {
@@ -171,6 +172,21 @@ mod tests {
         check("def add(a, b):\n    ", "c = (a +\nb)\n    return c\nprint", false, Some("c = (a +\nb)\n    return c\n"));
         check("class A:\n    def a(self):\n        ", "pass\n\n    def b(self)", false, Some("pass\n"));
         check("if a:\n\t", "b\n\tif c:\n\t\td\n\te\nf", false, Some("b\n\tif c:\n\t\td\n\te\n"));
+    }
+
+    #[test]
+    fn an_end_lies_in_the_completion_whatever_it_is() {
+        let piece =
+            |n: u64| ["{", "}", "(", ")", "'", "\"", "\n", "    ", "\t", "//", "\\", "é", "x", ":"][n as usize % 14];
+        let text =
+            |seed: u64, length: u64| -> String { (0..length).map(|n| piece(rank(seed, &n.to_string()))).collect() };
+        for seed in 0..2000 {
+            let (prefix, completion) = (text(seed, seed % 8), text(seed + 10_000, 30));
+            for has_suffix in [true, false] {
+                let end = block_end(&prefix, &completion, has_suffix);
+                assert!(end.is_none_or(|end| completion.is_char_boundary(end)), "{prefix:?} {completion:?}");
+            }
+        }
     }
 
     #[test]
