@@ -145,7 +145,8 @@ impl Asker {
         collect(self.model.complete(request).await.map_err(refusal)?, watch).await
     }
 
-    /// As [`Asker::complete`]; a prompt past the context gives its tokens and the context's, so that it can be made shorter.
+    /// As [`Asker::complete`]; a prompt past the context gives its tokens and the context's, so that it can be made
+    /// shorter.
     pub async fn complete_or_measure(
         &self,
         request: CompletionRequest,
@@ -232,8 +233,8 @@ async fn collect(mut stream: ChatStream, watch: Watch<'_>) -> Result<Written, Ta
     Err(TaskError::Model(ChatError::Internal("the answer broke off without an end".to_owned())))
 }
 
-/// Finds where in the text each token stands. Forced tokens lie between those that are reported, so each is looked for from
-/// the end of the one before; the last of a piece may end in a character whose rest comes with the next.
+/// Finds where in the text each token stands. Forced tokens lie between those that are reported, so each is looked
+/// for from the end of the one before; the last of a piece may end in a character whose rest comes with the next.
 fn align(text: &str, from: &mut usize, tokens: Vec<TokenLogprob>, places: &mut Vec<(Range<usize>, f32)>) {
     let bytes = text.as_bytes();
     for token in tokens.into_iter().filter(|token| !token.bytes.is_empty()) {

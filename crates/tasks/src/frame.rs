@@ -1,7 +1,8 @@
 //! The shape of a prompt: first what all inputs of a task have in common, at the end the input.
 //!
-//! A model with a template gets a conversation, its head in the first message of the user, because some templates refuse a
-//! message of the system. A model without one gets the same as plain text with headings, to go on from after the last.
+//! A model with a template gets a conversation, its head in the first message of the user, because some templates
+//! refuse a message of the system. A model without one gets the same as plain text with headings, to go on from after
+//! the last.
 
 use chat::{ChatRequest, Message, Role};
 use std::fmt::Write;

@@ -10,7 +10,8 @@ struct Row {
     set: fn(&mut GenerationOptions, Entry<'_>) -> Result<(), TaskError>,
 }
 
-/// Bias on single tokens and log-probabilities are left out: the first are ids of one model, the second a kind asks for itself.
+/// Bias on single tokens and log-probabilities are left out: the first are ids of one model, the second a kind asks
+/// for itself.
 const ROWS: [Row; 10] = [
     Row {
         key: "max_tokens",

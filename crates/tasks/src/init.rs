@@ -1,7 +1,7 @@
 //! The beginnings of a task: a commented file out of a look at its data, and the data split into examples and a test.
 //!
-//! It works on rows that were read elsewhere and writes nothing: the caller has the files written. What the columns mean is
-//! guessed by each kind in its own file, from what a [`Sample`] knows of them.
+//! It works on rows that were read elsewhere and writes nothing: the caller has the files written. What the columns
+//! mean is guessed by each kind in its own file, from what a [`Sample`] knows of them.
 
 use crate::kinds::{KINDS, KindRow};
 use crate::reader::nearest;
@@ -104,7 +104,8 @@ impl<'r> Sample<'r> {
         longest.map(|column| column.name.clone())
     }
 
-    /// The column of labels: by its name, else the one of the fewest distinct values that stand often enough to be labels.
+    /// The column of labels: by its name, else the one of the fewest distinct values that stand often enough to be
+    /// labels.
     pub(crate) fn label_column(&self, text: &str) -> Option<String> {
         let names =
             ["label", "labels", "class", "category", "intent", "topic", "team", "target", "sentiment", "expected"];
@@ -152,8 +153,8 @@ impl<'r> Sample<'r> {
     }
 }
 
-/// A task of a kind by a look at rows, each with its number in its file. `train` and `test` are the paths that the two parts
-/// of the data will have beside the task file.
+/// A task of a kind by a look at rows, each with its number in its file. `train` and `test` are the paths that the
+/// two parts of the data will have beside the task file.
 ///
 /// # Errors
 /// There is no such kind, no rows, or no column that could be its input.
@@ -233,8 +234,8 @@ fn cell_text(value: &Value) -> String {
     }
 }
 
-/// Splits rows so that each label has the same share in both parts, and texts that are the same but for case and blanks lie
-/// on one side: a test of what was learnt by heart says nothing.
+/// Splits rows so that each label has the same share in both parts, and texts that are the same but for case and
+/// blanks lie on one side: a test of what was learnt by heart says nothing.
 fn split(
     rows: &[(u64, Map<String, Value>)],
     guess: &Guess,

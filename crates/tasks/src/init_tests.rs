@@ -58,7 +58,8 @@ fn every_kind_begins_with_a_file_that_is_sound() {
     let table = rows((0..10).map(|n| {
         json!({
             "odd{name": n, "text": format!("A longer text {n} of several words."), "question": format!("What is {n}?"),
-            "label": (if n % 2 == 0 { "x" } else { "y \"q\" \u{7f}" }), "answer": "A", "summary": "S", "prefix": format!("fn a{n}() {{"), "suffix": "}",
+            "label": (if n % 2 == 0 { "x" } else { "y \"q\" \u{7f}" }), "answer": "A", "summary": "S",
+            "prefix": format!("fn a{n}() {{"), "suffix": "}",
             "completion": "1",
         })
     }));

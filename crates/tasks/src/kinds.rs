@@ -1,8 +1,8 @@
 //! The kinds of tasks: one file and one line of the table each.
 //!
-//! A kind is the settings of its own table in a task file. Made ready for a model, it becomes an [`Asking`], which does one
-//! input after another. Everything that all inputs of a task have in common comes first in its prompts (`frame.rs`), so that a
-//! model reads it once.
+//! A kind is the settings of its own table in a task file. Made ready for a model, it becomes an [`Asking`], which
+//! does one input after another. Everything that all inputs of a task have in common comes first in its prompts
+//! (`frame.rs`), so that a model reads it once.
 
 mod answer;
 mod classify;

@@ -4,7 +4,8 @@
 
 use std::ops::Range;
 
-/// The values without parts, in the order of the text: those that are neither an object nor a list, and empty ones of these.
+/// The values without parts, in the order of the text: those that are neither an object nor a list, and empty ones of
+/// these.
 pub fn leaves(json: &str) -> Vec<(String, Range<usize>)> {
     let mut walk = Walk { json: json.as_bytes(), at: 0, leaves: Vec::new() };
     walk.value(String::new());

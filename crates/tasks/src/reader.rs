@@ -1,7 +1,8 @@
-//! Reads the tables of a task file: every key that nobody knows and every value of a wrong type is an error with its place.
+//! Reads the tables of a task file: every key that nobody knows and every value of a wrong type is an error with its
+//! place.
 //!
-//! It knows TOML and how an error is told, and nothing of what the keys mean. Read next: `task.rs`, which reads the file's
-//! top, then a file of `kinds/`, which reads its own table.
+//! It knows TOML and how an error is told, and nothing of what the keys mean. Read next: `task.rs`, which reads the
+//! file's top, then a file of `kinds/`, which reads its own table.
 
 use crate::TaskError;
 use serde_json::{Map, Number, Value};
@@ -69,7 +70,7 @@ impl<'a> Section<'a> {
     /// What stands at a key, if anything does.
     pub fn take(&mut self, key: &str) -> Option<Entry<'a>> {
         let (_, value) = self.table.remove_entry(key)?;
-        Some(Entry::of(self.place, key, value))
+        Some(Entry::of(self.place, &self.name, key, value))
     }
 
     /// What stands at a key that has to be there.
@@ -94,7 +95,8 @@ impl<'a> Section<'a> {
     /// All that is left, in the order of the file.
     pub fn entries(self) -> impl Iterator<Item = Entry<'a>> {
         let place = self.place;
-        self.table.into_iter().map(move |(key, value)| Entry::of(place, key.get_ref(), value))
+        let Section { name, table, .. } = self;
+        table.into_iter().map(move |(key, value)| Entry::of(place, &name, key.get_ref(), value))
     }
 
     fn title(&self) -> String {
@@ -125,14 +127,17 @@ pub fn nearest<'n>(name: &str, names: &[&'n str]) -> Option<&'n str> {
 #[derive(Debug)]
 pub struct Entry<'a> {
     place: Place<'a>,
+    /// The table that it stands in.
+    table: String,
     pub key: String,
     at: usize,
     value: DeValue<'a>,
 }
 
 impl<'a> Entry<'a> {
-    fn of(place: Place<'a>, key: &str, value: Spanned<DeValue<'a>>) -> Entry<'a> {
-        Entry { place, key: key.to_owned(), at: value.span().start, value: value.into_inner() }
+    fn of(place: Place<'a>, table: &str, key: &str, value: Spanned<DeValue<'a>>) -> Entry<'a> {
+        let (table, key) = (table.to_owned(), key.to_owned());
+        Entry { place, table, key, at: value.span().start, value: value.into_inner() }
     }
 
     /// An error about the value.
@@ -215,7 +220,9 @@ impl<'a> Entry<'a> {
     /// The items of a list, each called by the list's key.
     pub fn items(self) -> Result<Vec<Entry<'a>>, TaskError> {
         match self.value {
-            DeValue::Array(items) => Ok(items.into_iter().map(|item| Entry::of(self.place, &self.key, item)).collect()),
+            DeValue::Array(items) => {
+                Ok(items.into_iter().map(|item| Entry::of(self.place, &self.table, &self.key, item)).collect())
+            }
             _ => Err(self.expected("a list")),
         }
     }
@@ -230,33 +237,39 @@ impl<'a> Entry<'a> {
     /// A table whose keys are the user's own names.
     pub fn free_section(self) -> Result<Section<'a>, TaskError> {
         match self.value {
-            DeValue::Table(table) => Ok(Section { place: self.place, name: self.key, at: self.at, table }),
+            DeValue::Table(table) => {
+                let dot = if self.table.is_empty() { "" } else { "." };
+                let name = format!("{}{dot}{}", self.table, self.key);
+                Ok(Section { place: self.place, name, at: self.at, table })
+            }
             _ => Err(self.expected("a table")),
         }
     }
 
     /// The value as JSON; dates and numbers that JSON has no form for are errors.
     pub fn json(self) -> Result<Value, TaskError> {
-        let Entry { place, key, at, value } = self;
+        let Entry { place, table, key, at, value } = self;
         Ok(match value {
             DeValue::String(text) => Value::String(text.into_owned()),
             DeValue::Boolean(flag) => Value::Bool(flag),
             DeValue::Integer(ref number) => match i64::from_str_radix(number.as_str(), number.radix()) {
                 Ok(number) => Value::from(number),
-                Err(_) => return Err(Entry { place, key, at, value }.expected("a number of 64 bits")),
+                Err(_) => return Err(Entry { place, table, key, at, value }.expected("a number of 64 bits")),
             },
             DeValue::Float(ref number) => match number.as_str().parse().ok().and_then(Number::from_f64) {
                 Some(number) => Value::Number(number),
-                None => return Err(Entry { place, key, at, value }.expected("a finite number")),
+                None => return Err(Entry { place, table, key, at, value }.expected("a finite number")),
             },
-            DeValue::Datetime(_) => return Err(Entry { place, key, at, value }.expected("a value that JSON has")),
+            DeValue::Datetime(_) => {
+                return Err(Entry { place, table, key, at, value }.expected("a value that JSON has"));
+            }
             DeValue::Array(items) => {
-                let items = items.into_iter().map(|item| Entry::of(place, &key, item).json());
+                let items = items.into_iter().map(|item| Entry::of(place, &table, &key, item).json());
                 Value::Array(items.collect::<Result<_, _>>()?)
             }
-            DeValue::Table(table) => {
-                let fields = table.into_iter().map(|(name, value)| {
-                    let value = Entry::of(place, name.get_ref(), value).json()?;
+            DeValue::Table(fields) => {
+                let fields = fields.into_iter().map(|(name, value)| {
+                    let value = Entry::of(place, &table, name.get_ref(), value).json()?;
                     Ok((name.into_inner().into_owned(), value))
                 });
                 Value::Object(fields.collect::<Result<Map<_, _>, TaskError>>()?)

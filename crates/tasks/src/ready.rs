@@ -10,8 +10,8 @@ use futures::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
 
-/// Inputs under way at once where the caller knows no better: enough to fill batches of a small model, few enough that their
-/// pages fit beside each other.
+/// Inputs under way at once where the caller knows no better: enough to fill batches of a small model, few enough
+/// that their pages fit beside each other.
 const CONCURRENCY: usize = 8;
 
 /// A task with a model. It does inputs as [`Work`].
@@ -31,8 +31,8 @@ impl std::fmt::Debug for Ready {
 }
 
 impl Task {
-    /// Brings the task and a model together: looks whether the model can do it, makes formats ready, and chooses the examples
-    /// that it is shown, always the same ones of the same `examples`.
+    /// Brings the task and a model together: looks whether the model can do it, makes formats ready, and chooses the
+    /// examples that it is shown, always the same ones of the same `examples`.
     ///
     /// # Errors
     /// The model cannot do what the task asks, or a format cannot be held to.
@@ -56,13 +56,14 @@ impl Ready {
         Ready { concurrency: concurrency.max(1), ..self }
     }
 
-    /// What holds for all inputs and the asker should know: parts of a schema without effect, examples that were too few.
+    /// What holds for all inputs and the asker should know: parts of a schema without effect, examples that were too
+    /// few.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }
 
-    /// The SHA-256, in hexadecimal, of the task, the model's name and the examples it is shown: outcomes of the same input
-    /// under the same fingerprint are the same, as long as the name means the same weights.
+    /// The SHA-256, in hexadecimal, of the task, the model's name and the examples it is shown: outcomes of the same
+    /// input under the same fingerprint are the same, as long as the name means the same weights.
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
     }

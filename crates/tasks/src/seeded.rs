@@ -1,4 +1,5 @@
-//! Choices that are the same on every machine and every day: which examples are shown, which rows are kept for the test.
+//! Choices that are the same on every machine and every day: which examples are shown, which rows are kept for the
+//! test.
 //!
 //! A thing's rank is the hash of a seed and of its own text, so it does not change when other rows come or go.
 

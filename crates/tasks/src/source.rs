@@ -1,4 +1,5 @@
-//! Where a value stands in a text: as it is, in another case or with other blanks, or as a number or date written otherwise.
+//! Where a value stands in a text: as it is, in another case or with other blanks, or as a number or date written
+//! otherwise.
 //!
 //! A place is only told where the whole word stands: `12` is not in `2012`. Months are known by their English names.
 
@@ -155,8 +156,8 @@ impl Folded {
     }
 }
 
-/// Numbers of a text with what each may mean: `1.234` is a thousand or one and a bit. Those with blanks between thousands
-/// are one number where `is_spaced`, else several.
+/// Numbers of a text with what each may mean: `1.234` is a thousand or one and a bit. Those with blanks between
+/// thousands are one number where `is_spaced`, else several.
 fn numbers(text: &str, is_spaced: bool) -> impl Iterator<Item = (Range<usize>, Vec<String>)> {
     static NUMBERS: LazyLock<[Regex; 2]> = LazyLock::new(|| {
         let plain = pattern(r"-?\d+(?:[.,'’]\d+)*");
@@ -317,7 +318,8 @@ mod tests {
         let input = Input { pages: vec![0, 5], ..Input::text("äöü Ä12") };
         let sources = Sources::new(&input, &Template::field("text")).unwrap();
         let expected = json!({
-            "field": "text", "start": 7, "end": 11, "start_character": 4, "end_character": 7, "page": 2, "match": "exact",
+            "field": "text", "start": 7, "end": 11, "start_character": 4, "end_character": 7, "page": 2,
+            "match": "exact",
         });
         assert_eq!(sources.span("Ä12"), expected);
         assert_eq!(sources.span("nowhere"), Value::Null);

@@ -1,7 +1,7 @@
 //! A text that is too long for a model, in parts along its sentences.
 //!
-//! How long a part may be is found by counting: bytes are a guess at tokens, and a guess that was too long is made shorter
-//! until every part fits. Nothing of the text is left out.
+//! How long a part may be is found by counting: bytes are a guess at tokens, and a guess that was too long is made
+//! shorter until every part fits. Nothing of the text is left out.
 
 use crate::TaskError;
 use crate::asking::Asker;
@@ -54,9 +54,9 @@ pub async fn fitting(
         longest = longest / 8 * 7;
     }
     Err(TaskError::Input(format!(
-        "the prompt has {whole_tokens} tokens, {own} of them the task's own words, and an answer may take {answer_tokens}; the \
-         context holds {context}: no part of the text would fit\nhint: load the model with a larger context, or lower \
-         max_tokens in [options]"
+        "the prompt has {whole_tokens} tokens, {own} of them the task's own words, and an answer may take \
+         {answer_tokens}; the context holds {context}: no part of the text would fit\nhint: load the model with \
+         a larger context, or lower max_tokens in [options]"
     )))
 }
 
@@ -65,8 +65,8 @@ async fn tokens(asker: &Asker, frame: &Frame, input: &str) -> Result<usize, Task
     Ok(counted.unwrap_or_else(|| frame.plain(input).len() / BYTES_OF_TOKEN))
 }
 
-/// Parts of at most so many bytes that end with sentences where they can, with words where not, and begin up to `overlap`
-/// bytes before the end of the part before, with a sentence.
+/// Parts of at most so many bytes that end with sentences where they can, with words where not, and begin up to
+/// `overlap` bytes before the end of the part before, with a sentence.
 pub fn parts(text: &str, longest: usize, overlap: usize) -> Vec<Range<usize>> {
     let ends = sentence_ends(text);
     let end_from = |start: usize| {

@@ -1,7 +1,7 @@
 //! A task: what is asked of a model, read from its file or made from options.
 //!
-//! A task is sound once it exists; what it asks of a model's abilities is looked at by [`Task::ready`]. It knows no model,
-//! no table and no row. Read next: `kinds.rs` for what a kind of task is, `ready.rs` for a task with a model.
+//! A task is sound once it exists; what it asks of a model's abilities is looked at by [`Task::ready`]. It knows no
+//! model, no table and no row. Read next: `kinds.rs` for what a kind of task is, `ready.rs` for a task with a model.
 
 use crate::generation;
 use crate::kinds::{self, Kind};
@@ -151,8 +151,8 @@ impl Task {
         &self.kind
     }
 
-    /// The SHA-256, in hexadecimal, of all that outcomes depend on beside the model and the examples that it is shown: two
-    /// tasks with the same one ask the same. [`crate::Ready::fingerprint`] has those too.
+    /// The SHA-256, in hexadecimal, of all that outcomes depend on beside the model and the examples that it is
+    /// shown: two tasks with the same one ask the same. [`crate::Ready::fingerprint`] has those too.
     pub fn fingerprint(&self) -> String {
         let parts = json!({
             "prompts": PROMPTS_VERSION,

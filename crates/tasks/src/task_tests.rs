@@ -63,93 +63,89 @@ fn a_fingerprint_changes_with_what_is_asked_and_with_nothing_else() {
     }
 }
 
+/// Files with the beginning of what is said of them.
+const WRONG: &[(&str, &str)] = &[
+    ("kind = ", "1:8: string values must be quoted, expected literal string\nhint: a task file is TOML"),
+    ("model = \"a\"", "1:1: the task file lacks `kind`\nhint: expected `kind = \"...\"`, one of classify"),
+    ("kind = 3", "1:8: `kind`: expected one of classify, extract, summarize, answer, complete, generate"),
+    (
+        "kind = \"clasify\"",
+        "1:8: there is no kind \"clasify\"\nhint: did you mean \"classify\"? expected one of classify, \
+         extract, summarize, answer, complete, generate",
+    ),
+    (
+        "kind = \"classify\"\ninstruction = \"a\"",
+        "2:1: unknown key \"instruction\" in the task file\nhint: did you mean `instructions`? its keys are \
+         kind, model",
+    ),
+    (
+        "kind = \"classify\"\n  [classify]\nlables = []",
+        "3:1: unknown key \"lables\" in [classify]\nhint: did you mean `labels`? its keys are labels, label",
+    ),
+    ("kind = \"classify\"", "1:8: there are no labels\nhint: add `labels = "),
+    ("kind = \"classify\"\nclassify = 1", "2:12: `classify`: expected a table, got the number 1"),
+    ("kind = \"classify\"\n[classify]\nlabels = []", "3:10: `labels`: there are no labels\nhint: name at least one"),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"ä\",\n \" \"]",
+        "4:2: `labels`: a label is blank\nhint: a label is what the model says",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"ä\", \"b\", \"Ä\"]",
+        "3:21: `labels`: the label \"Ä\" stands twice: \"ä\" is the same but for its case\nhint: leave one \
+         of them out",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\", \"a\"]",
+        "3:16: `labels`: the label \"a\" stands twice\nhint: leave one of them out",
+    ),
+    ("kind = \"classify\"\n[classify]\nlabels = [1]", "3:11: `labels`: expected a text in quotes, got the number 1"),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\n[[classify.label]]\nname = \"b\"",
+        "4:1: `label`: expected `labels` or [[classify.label]], got both",
+    ),
+    (
+        "kind = \"classify\"\n[[classify.label]]\ndescription = \"b\"",
+        "2:1: [classify.label] lacks `name`\nhint: expected `name = \"...\"`, what the model says",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nnone_of_these = \"A\"",
+        "4:17: `none_of_these`: this wording is also the name of a label\nhint: take another",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nshots = 4",
+        "4:9: `shots`: there is nothing to show\nhint: [data] needs `train`",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nseveral = true\nshots = 4",
+        "5:9: `shots`: with `several` each label is a question of its own",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nthreshold = 0.3",
+        "4:13: `threshold`: has no effect without `several = true`\nhint: take it out",
+    ),
+    (
+        "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nscoring = \"trie\"",
+        "4:11: `scoring`: expected \"tree\" or \"likelihood\", got the text \"trie\"",
+    ),
+    ("kind = \"classify\"\ninput = \"{text\"", "2:9: `input`: character 1 of the template: expected a `}`"),
+    (
+        "kind = \"classify\"\n[options]\ntop_p = 1.5",
+        "3:9: `top_p`: expected a number above 0, at most 1, got the number 1.5",
+    ),
+    (
+        "kind = \"classify\"\n[options]\nmax_tokens = 0",
+        "3:14: `max_tokens`: expected a whole number of 1 or more, got the number 0",
+    ),
+    ("kind = \"classify\"\n[options]\nstop = [\"\"]", "3:9: `stop`: expected a text of at least one character, got"),
+    (
+        "kind = \"classify\"\n[data]\nlabel = \"x\"",
+        "3:1: unknown key \"label\" in [data]\nhint: its keys are train, test, expected",
+    ),
+];
+
 #[test]
 fn what_is_wrong_is_told_with_its_place_and_what_to_do() {
-    let cases = [
-        ("kind = ", "1:8: string values must be quoted, expected literal string\nhint: a task file is TOML"),
-        ("model = \"a\"", "1:1: the task file lacks `kind`\nhint: expected `kind = \"...\"`, one of classify"),
-        ("kind = 3", "1:8: `kind`: expected one of classify, extract, summarize, answer, complete, generate"),
-        (
-            "kind = \"clasify\"",
-            "1:8: there is no kind \"clasify\"\nhint: did you mean \"classify\"? expected one of classify, extract, summarize, answer, complete, generate",
-        ),
-        (
-            "kind = \"classify\"\ninstruction = \"a\"",
-            "2:1: unknown key \"instruction\" in the task file\nhint: did you mean `instructions`? its keys are kind, model",
-        ),
-        (
-            "kind = \"classify\"\n  [classify]\nlables = []",
-            "3:1: unknown key \"lables\" in [classify]\nhint: did you mean `labels`? its keys are labels, label",
-        ),
-        ("kind = \"classify\"", "1:8: there are no labels\nhint: add `labels = "),
-        ("kind = \"classify\"\nclassify = 1", "2:12: `classify`: expected a table, got the number 1"),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = []",
-            "3:10: `labels`: there are no labels\nhint: name at least one",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"ä\",\n \" \"]",
-            "4:2: `labels`: a label is blank\nhint: a label is what the model says",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"ä\", \"b\", \"Ä\"]",
-            "3:21: `labels`: the label \"Ä\" stands twice: \"ä\" is the same but for its case\nhint: leave one of them out",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\", \"a\"]",
-            "3:16: `labels`: the label \"a\" stands twice\nhint: leave one of them out",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [1]",
-            "3:11: `labels`: expected a text in quotes, got the number 1",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\n[[classify.label]]\nname = \"b\"",
-            "4:1: `label`: expected `labels` or [[classify.label]], got both",
-        ),
-        (
-            "kind = \"classify\"\n[[classify.label]]\ndescription = \"b\"",
-            "2:1: [label] lacks `name`\nhint: expected `name = \"...\"`, what the model says",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nnone_of_these = \"A\"",
-            "4:17: `none_of_these`: this wording is also the name of a label\nhint: take another",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nshots = 4",
-            "4:9: `shots`: there is nothing to show\nhint: [data] needs `train`",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nseveral = true\nshots = 4",
-            "5:9: `shots`: with `several` each label is a question of its own",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nthreshold = 0.3",
-            "4:13: `threshold`: has no effect without `several = true`\nhint: take it out",
-        ),
-        (
-            "kind = \"classify\"\n[classify]\nlabels = [\"a\"]\nscoring = \"trie\"",
-            "4:11: `scoring`: expected \"tree\" or \"likelihood\", got the text \"trie\"",
-        ),
-        ("kind = \"classify\"\ninput = \"{text\"", "2:9: `input`: character 1 of the template: expected a `}`"),
-        (
-            "kind = \"classify\"\n[options]\ntop_p = 1.5",
-            "3:9: `top_p`: expected a number above 0, at most 1, got the number 1.5",
-        ),
-        (
-            "kind = \"classify\"\n[options]\nmax_tokens = 0",
-            "3:14: `max_tokens`: expected a whole number of 1 or more, got the number 0",
-        ),
-        (
-            "kind = \"classify\"\n[options]\nstop = [\"\"]",
-            "3:9: `stop`: expected a text of at least one character, got",
-        ),
-        (
-            "kind = \"classify\"\n[data]\nlabel = \"x\"",
-            "3:1: unknown key \"label\" in [data]\nhint: its keys are train, test, expected",
-        ),
-    ];
-    for (text, expected) in cases {
+    for (text, expected) in WRONG {
         let error = error(text);
         let expected = format!("jobs/triage.toml:{expected}");
         assert!(error.starts_with(&expected), "of {text:?}\n{error}\nexpected\n{expected}");
@@ -210,8 +206,10 @@ fn files_that_cannot_be_read_are_named() {
 fn changed_files_are_refused_without_a_panic() {
     let others =
         "kind = \"extract\"\n[extract]\nfields = { a = \"date\", b = { type = \"text\", description = \"c\" } }\n";
-    let schema = "kind = \"extract\"\n[extract.schema]\ntype = \"object\"\n[extract.schema.properties.a]\nenum = [1, \"x\", 2.5]\n";
-    let free = "kind = \"generate\"\ninput = \"{a}{{\"\n[generate]\nchoices = [\"a\", \"b\"]\n[options]\nstop = [\"a\"]\ntop_p = 0.5\n";
+    let schema = "kind = \"extract\"\n[extract.schema]\ntype = \"object\"\n[extract.schema.properties.a]\nenum \
+                  = [1, \"x\", 2.5]\n";
+    let free = "kind = \"generate\"\ninput = \"{a}{{\"\n[generate]\nchoices = [\"a\", \"b\"]\n[options]\nstop = \
+                [\"a\"]\ntop_p = 0.5\n";
     let short = "kind = \"summarize\"\n[summarize]\nwords = 40\nstyle = \"plain\"\n";
     let code = "kind = \"complete\"\n[complete]\nstop = \"line\"\nsuffix = \"after\"\n";
     let ask = "kind = \"answer\"\n[answer]\nfrom_text = true\ntext = \"body\"\n";

@@ -3,7 +3,8 @@
 use crate::{Input, TaskError};
 use serde_json::Value;
 
-/// What an input's text is made of: `Subject: {subject}` takes the row's field `subject`; `{{` and `}}` stand for braces.
+/// What an input's text is made of: `Subject: {subject}` takes the row's field `subject`; `{{` and `}}` stand for
+/// braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
@@ -110,8 +111,8 @@ pub fn field_text(input: &Input, name: &str) -> Result<String, TaskError> {
             let names: Vec<_> = input.fields.keys().map(String::as_str).collect();
             let has = if names.is_empty() { "no fields at all".to_owned() } else { names.join(", ") };
             Err(TaskError::Input(format!(
-                "the input has no field {name:?}, which the task reads\nhint: it has {has}; `input` in the task file says \
-                 which fields are read"
+                "the input has no field {name:?}, which the task reads\nhint: it has {has}; `input` in the task \
+                 file says which fields are read"
             )))
         }
     }

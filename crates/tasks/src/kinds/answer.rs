@@ -1,8 +1,8 @@
 //! Answer: a question about a text, or a question alone.
 //!
-//! Of a text the model first quotes the words that answer, then says the answer. A quote that the text does not have, word
-//! for word but for case and blanks, was made up, and with it the answer: then nothing was found. A long text is asked in
-//! parts that overlap, and the answer that the model is surest of is taken.
+//! Of a text the model first quotes the words that answer, then says the answer. A quote that the text does not have,
+//! word for word but for case and blanks, was made up, and with it the answer: then nothing was found. A long text is
+//! asked in parts that overlap, and the answer that the model is surest of is taken.
 
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::{Asker, Written};
@@ -40,8 +40,8 @@ const LONGEST_QUOTE: usize = 400;
 
 /// The settings of a task that answers.
 ///
-/// Its outcomes have `answer`, and of a text also `found`, `quote`, `span` (the quote's place), `confidence` and `parts`.
-/// Where the text does not hold the answer, `found` is false and the others are null.
+/// Its outcomes have `answer`, and of a text also `found`, `quote`, `span` (the quote's place), `confidence` and
+/// `parts`. Where the text does not hold the answer, `found` is false and the others are null.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     source: Source,
@@ -78,8 +78,9 @@ impl Answer {
         head.push_str(match self.source {
             Source::Nothing => "Answer the question.",
             _ => {
-                "Answer the question from the text alone, as a JSON object. \"quote\": the words of the text that hold the answer, \
-                 copied exactly. \"answer\": the answer in short. Where the text does not hold the answer, both are null."
+                "Answer the question from the text alone, as a JSON object. \"quote\": the words of the text \
+                 that hold the answer, copied exactly. \"answer\": the answer in short. Where the text does not \
+                 hold the answer, both are null."
             }
         });
         head
@@ -136,11 +137,12 @@ fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
     let text = sample.named(&[crate::input::TEXT, "context", "passage", "document"]);
     let settings = match text.filter(|text| *text != question) {
         Some(text) => format!(
-            "[answer]\n# The column with the text to answer from; `document = \"file.txt\"` is one text for all questions.\n\
-             text = {}\n",
+            "[answer]\n# The column with the text to answer from; `document = \"file.txt\"` is one text for all \
+             questions.\ntext = {}\n",
             crate::init::quoted(&text)
         ),
-        None => "[answer]\n# No column of texts was found. `document = \"file.txt\"` is a text for all questions.\nfrom_text = false\n"
+        None => "[answer]\n# No column of texts was found. `document = \"file.txt\"` is a text for all \
+                 questions.\nfrom_text = false\n"
             .to_owned(),
     };
     Ok(Guess { input: vec![question], expected, is_label: false, settings })
@@ -272,7 +274,8 @@ impl Answering {
             None => (Value::Null, Value::Null, Value::Null, Value::Null),
         };
         let fields = json!({
-            "answer": answer, "found": best.is_some(), "quote": quote, "span": span, "confidence": confidence, "parts": count,
+            "answer": answer, "found": best.is_some(), "quote": quote, "span": span,
+            "confidence": confidence, "parts": count,
         });
         outcome.fields = fields.as_object().cloned().unwrap_or_else(Map::new);
         Ok(outcome)

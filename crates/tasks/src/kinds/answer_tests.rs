@@ -74,8 +74,9 @@ fn a_context_that_the_tasks_own_words_fill_is_told_with_all_numbers() {
         Scripted::saying("{}").with_context(530),
         json!({"text": "word ".repeat(600), "question": "What?"}),
     );
-    let expected = "the prompt has 642 tokens, 42 of them the task's own words, and an answer may take 512; the context holds 530: no \
-                    part of the text would fit\nhint: load the model with a larger context, or lower max_tokens in [options]";
+    let expected = "the prompt has 642 tokens, 42 of them the task's own words, and an answer may take 512; the \
+                    context holds 530: no part of the text would fit\nhint: load the model with a larger \
+                    context, or lower max_tokens in [options]";
     assert_eq!(error.unwrap_err().to_string(), expected);
 }
 

@@ -1,9 +1,10 @@
 //! Classify: which of some labels a text has.
 //!
-//! A model that scores given answers is asked which label it would say, and writes nothing; another one writes an answer that
-//! is held to the labels, and then nobody knows how sure it is. With several labels each is a question of its own, yes or no:
-//! a list of labels that a small model writes stops early and depends on its order, while a question's answer has a
-//! probability. The text comes before the question there, so that a model that keeps prefixes reads it once.
+//! A model that scores given answers is asked which label it would say, and writes nothing; another one writes an
+//! answer that is held to the labels, and then nobody knows how sure it is. With several labels each is a question of
+//! its own, yes or no: a list of labels that a small model writes stops early and depends on its order, while a
+//! question's answer has a probability. The text comes before the question there, so that a model that keeps prefixes
+//! reads it once.
 
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::Asker;
@@ -47,8 +48,9 @@ pub struct Label {
 
 /// The settings of a task that classifies.
 ///
-/// Its outcomes have `label` (null for none of these), `probability` (null where the model does not score given answers) and
-/// with all scores `scores`, best first. With several labels they have `labels` and `scores` in the order of the task.
+/// Its outcomes have `label` (null for none of these), `probability` (null where the model does not score given
+/// answers) and with all scores `scores`, best first. With several labels they have `labels` and `scores` in the
+/// order of the task.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Classify {
     labels: Vec<Label>,
@@ -192,7 +194,8 @@ fn read(mut section: Section<'_>, data: &DataFiles) -> Result<Arc<dyn Kind>, Tas
             Ok(Label { name, description: section.text("description")? })
         })?,
         (None, None) => {
-            let hint = "hint: add `labels = [\"one\", \"other\"]` to [classify], or [[classify.label]] with name and description";
+            let hint = "hint: add `labels = [\"one\", \"other\"]` to [classify], or [[classify.label]] with \
+                        name and description";
             return Err(section.wrong(format_args!("there are no labels\n{hint}")));
         }
     };
@@ -217,12 +220,14 @@ fn read(mut section: Section<'_>, data: &DataFiles) -> Result<Arc<dyn Kind>, Tas
         let wrong = |what: &str| Err(section.place().wrong(at, what));
         if classify.shots > 0 && classify.several {
             return wrong(
-                "`shots`: with `several` each label is a question of its own, and no examples are shown\nhint: take it out",
+                "`shots`: with `several` each label is a question of its own, and no examples are shown\nhint: \
+                 take it out",
             );
         }
         if classify.shots > 0 && (data.train.is_none() || data.expected.is_none()) {
             return wrong(
-                "`shots`: there is nothing to show\nhint: [data] needs `train`, a table, and `expected`, its column of labels",
+                "`shots`: there is nothing to show\nhint: [data] needs `train`, a table, and `expected`, its \
+                 column of labels",
             );
         }
     }
@@ -447,7 +452,10 @@ impl Classifying {
         outcome.fields.insert("label".to_owned(), self.settings.label_of(best));
         outcome.fields.insert("probability".to_owned(), json!(probability));
         if all {
-            let score = |score: &chat::OptionScore| json!({ "label": self.settings.label_of(score.option), "probability": score.logprob.exp() });
+            let score = |score: &chat::OptionScore| {
+                let probability = score.logprob.exp();
+                json!({ "label": self.settings.label_of(score.option), "probability": probability })
+            };
             outcome.fields.insert("scores".to_owned(), chosen.scores.iter().map(score).collect());
         }
         Ok(outcome)

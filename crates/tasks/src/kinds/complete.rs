@@ -1,7 +1,8 @@
 //! Complete: code from a cursor on, to the end of its line or of its block.
 //!
-//! What stands before the cursor is continued as plain text; a model that fills in the middle is given what follows too. The
-//! model is stopped as soon as the line or the block is over (`complete/block.rs`), it is not read on and cut afterwards.
+//! What stands before the cursor is continued as plain text; a model that fills in the middle is given what follows
+//! too. The model is stopped as soon as the line or the block is over (`complete/block.rs`), it is not read on and
+//! cut afterwards.
 
 mod block;
 
@@ -56,8 +57,8 @@ pub struct Complete {
     pub suffix: Option<String>,
 }
 
-/// The input of a completion at a place of a file: what stands before and after it. Lines and columns count from 1, columns in
-/// characters; the column after a line's last character is its end.
+/// The input of a completion at a place of a file: what stands before and after it. Lines and columns count from 1,
+/// columns in characters; the column after a line's last character is its end.
 ///
 /// # Errors
 /// The file has no such place.
@@ -198,9 +199,12 @@ impl Completing {
                 Ok(written) => {
                     if (before, after) != (prefix, told) {
                         outcome.warnings.push(format!(
-                            "the code is longer than the context: of {} bytes before the cursor the last {} were read, of {} after \
-                             it the first {}",
-                            prefix.len(), before.len(), told.len(), after.len()
+                            "the code is longer than the context: of {} bytes before the cursor the last {} \
+                             were read, of {} after it the first {}",
+                            prefix.len(),
+                            before.len(),
+                            told.len(),
+                            after.len()
                         ));
                     }
                     return Ok((written, is_over));

@@ -1,8 +1,8 @@
 //! Extract: an object of some schema out of a text, each of its values with how sure the model is and where it stands.
 //!
-//! The answer is held to the schema while it is written. A value's confidence is the product of the probabilities of the
-//! tokens that made it, but for those that had no alternative; its place is looked for in the text afterwards, because a
-//! model that is asked for places invents them.
+//! The answer is held to the schema while it is written. A value's confidence is the product of the probabilities of
+//! the tokens that made it, but for those that had no alternative; its place is looked for in the text afterwards,
+//! because a model that is asked for places invents them.
 
 mod fields;
 
@@ -42,10 +42,11 @@ const MAX_TOKENS: usize = 1024;
 
 /// The settings of a task that extracts.
 ///
-/// Its outcomes have `value`, the object, and `fields`: of each value without parts, by its JSON Pointer, `confidence` (null
-/// where the model tells no probabilities) and `span` (null where the text does not have it). A span has `field`, `start` and
-/// `end` in bytes, `start_character`, `end_character`, `page` (null where there are none) and `match`: `exact`, `folded`
-/// (another case, other blanks) or `normalized` (the same number or date, written otherwise).
+/// Its outcomes have `value`, the object, and `fields`: of each value without parts, by its JSON Pointer,
+/// `confidence` (null where the model tells no probabilities) and `span` (null where the text does not have it). A
+/// span has `field`, `start` and `end` in bytes, `start_character`, `end_character`, `page` (null where there are
+/// none) and `match`: `exact`, `folded` (another case, other blanks) or `normalized` (the same number or date,
+/// written otherwise).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Extract {
     schema: Value,
@@ -189,8 +190,9 @@ fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
         })
         .collect();
     let settings = format!(
-        "[extract]\n# What to find, each null where a text does not say: a type (text, number, integer, boolean, date), or words\n\
-         # that describe it. What has parts needs a JSON Schema instead: schema = \"schema.json\".\nfields = {{ {} }}\n",
+        "[extract]\n# What to find, each null where a text does not say: a type (text, number, integer, \
+         boolean, date), or words\n# that describe it. What has parts needs a JSON Schema instead: schema = \
+         \"schema.json\".\nfields = {{ {} }}\n",
         types.join(", ")
     );
     Ok(Guess { input: vec![text], expected, is_label: false, settings })
@@ -274,8 +276,8 @@ impl Extracting {
         let beginning: String = written.text.chars().take(80).collect();
         if written.reason == FinishReason::Length {
             return Err(TaskError::Output(format!(
-                "the answer is incomplete, it ended after {} tokens: {beginning:?}\nhint: raise max_tokens in [options], or \
-                 extract less at once",
+                "the answer is incomplete, it ended after {} tokens: {beginning:?}\nhint: raise max_tokens in \
+                 [options], or extract less at once",
                 written.usage.completion_tokens
             )));
         }

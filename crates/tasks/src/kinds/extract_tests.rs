@@ -41,9 +41,9 @@ fn the_prompt_names_the_fields_and_the_answer_is_held_to_their_schema() {
     assert_eq!(ready.warnings(), ["`title` has no effect"]);
     block_on(ready.ask(&Input::text("nothing"))).unwrap();
     let asked = &model.asked()[0];
-    let expected = "Read the text and write a JSON object of what it says. Copy values as they stand in the text.\nFields:\n- shop\n\
-                    - total (a number): with tax\n- day (a date as YYYY-MM-DD)\nWhere the text does not say, a field is null if it \
-                    may be.\n\nText:\nnothing";
+    let expected = "Read the text and write a JSON object of what it says. Copy values as they stand in the \
+                    text.\nFields:\n- shop\n- total (a number): with tax\n- day (a date as YYYY-MM-DD)\nWhere \
+                    the text does not say, a field is null if it may be.\n\nText:\nnothing";
     assert_eq!(asked.prompt, expected);
     assert_eq!(asked.format, Some(AnswerFormat::JsonSchema(receipt().schema().clone())));
     assert_eq!((asked.options.top_logprobs, asked.options.temperature), (Some(0), Some(0.0)));
@@ -60,8 +60,8 @@ fn an_answer_that_is_not_what_was_asked_for_is_an_error() {
     let error = block_on(async { task.ready(model, &[]).await.unwrap().ask(&Input::text("")).await }).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the answer is incomplete, it ended after 3 tokens: \"{\\\"shop\\\": \\\"a b \"\nhint: raise max_tokens in [options], or \
-         extract less at once"
+        "the answer is incomplete, it ended after 3 tokens: \"{\\\"shop\\\": \\\"a b \"\nhint: raise max_tokens \
+         in [options], or extract less at once"
     );
     assert!(matches!(error, TaskError::Output(_)));
 }
@@ -129,4 +129,17 @@ fn an_expected_object_has_to_be_of_the_schema() {
     let error = receipt().expected(json!("{\"shop\": 1}")).unwrap_err();
     assert!(error.starts_with("it is not of the schema: at "), "{error}");
     assert!(receipt().expected(json!("A")).unwrap_err().starts_with("expected a JSON object, got \"A\": "));
+}
+
+#[test]
+fn a_model_without_a_template_goes_on_from_the_heading_and_its_tokens_are_found_all_the_same() {
+    let model =
+        Arc::new(Scripted::saying(" {\"shop\": \"Blue Door\", \"total\": null, \"day\": null}").without_template());
+    let task = Task::new("receipts", receipt());
+    let outcome =
+        block_on(async { task.ready(model.clone(), &[]).await.unwrap().ask(&Input::text("Blue Door")).await });
+    let outcome = outcome.unwrap();
+    assert!((outcome.fields["fields"]["/shop"]["confidence"].as_f64().unwrap() - 0.25).abs() < 1e-6);
+    assert_eq!(outcome.fields["fields"]["/shop"]["span"]["start"], 0);
+    assert!(model.asked()[0].prompt.ends_with("Text:\nBlue Door\n\nJSON:"));
 }

@@ -132,7 +132,8 @@ impl Asking for Generating {
                 let (tokens, beginning) =
                     (written.usage.completion_tokens, written.text.chars().take(80).collect::<String>());
                 return Err(TaskError::Output(format!(
-                    "the answer is incomplete, it ended after {tokens} tokens: {beginning:?}\nhint: raise max_tokens in [options]"
+                    "the answer is incomplete, it ended after {tokens} tokens: {beginning:?}\nhint: raise \
+                     max_tokens in [options]"
                 )));
             }
             outcome.warnings.extend(written.warning_of_length("the text"));

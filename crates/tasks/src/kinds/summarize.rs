@@ -1,7 +1,7 @@
 //! Summarize: a text in so many words.
 //!
-//! A text that does not fit into the context is summarized in parts along its sentences, and the summaries are one text that is
-//! summarized again, until it fits: every sentence is read once, and the outcome says in how many parts.
+//! A text that does not fit into the context is summarized in parts along its sentences, and the summaries are one
+//! text that is summarized again, until it fits: every sentence is read once, and the outcome says in how many parts.
 
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::Asker;
@@ -37,7 +37,8 @@ const MOST_ROUNDS: usize = 16;
 
 /// The settings of a task that summarizes.
 ///
-/// Its outcomes have `summary`, `parts` (how many the text was read in) and `rounds` (how often summaries were summarized).
+/// Its outcomes have `summary`, `parts` (how many the text was read in) and `rounds` (how often summaries were
+/// summarized).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Summarize {
     /// About how many words a summary has.
@@ -222,8 +223,8 @@ mod tests {
         let style = Some("two bullet points".to_owned());
         let outcome = asked(Summarize { words: 20, style }, &model, "We met.").unwrap();
         assert_eq!(outcome.fields, *json!({"summary": "They met.", "parts": 1, "rounds": 0}).as_object().unwrap());
-        let expected = "Summarize the text in about 20 words. Style: two bullet points. Write the summary and nothing else; add \
-                        nothing that the text does not say.\n\nText:\nWe met.";
+        let expected = "Summarize the text in about 20 words. Style: two bullet points. Write the summary and \
+                        nothing else; add nothing that the text does not say.\n\nText:\nWe met.";
         assert_eq!(model.asked()[0].prompt, expected);
         assert_eq!(model.asked()[0].options.max_tokens, Some(144));
     }

@@ -1,7 +1,7 @@
 //! Where the block of code that a completion is in ends, seen while the completion is being written.
 //!
-//! It knows brackets and indentation and no language: what stands in quotes or after `//` is passed over, and a quote that its
-//! line does not close is an apostrophe.
+//! It knows brackets and indentation and no language: what stands in quotes or after `//` is passed over, and a quote
+//! that its line does not close is an apostrophe.
 //!
 //! ```text
 //! a bracket closes that the completion did not open   -> the block that surrounds the cursor is over
@@ -9,8 +9,9 @@
 //! at the left margin: a line after something deeper   -> what the completion began is over
 //! ```
 
-/// The byte of the completion at which its block is over; none while it goes on. Whether a closing bracket of the surrounding
-/// block belongs to the completion depends on what follows the cursor: where something does, the bracket stands there.
+/// The byte of the completion at which its block is over; none while it goes on. Whether a closing bracket of the
+/// surrounding block belongs to the completion depends on what follows the cursor: where something does, the bracket
+/// stands there.
 pub fn block_end(prefix: &str, completion: &str, has_suffix: bool) -> Option<usize> {
     let base = surrounding_indentation(prefix, completion);
     let mut depth = 0usize;
@@ -56,7 +57,8 @@ fn surrounding_indentation(prefix: &str, completion: &str) -> usize {
     if !cursor_line.is_empty() {
         return width(&cursor_line[..cursor_line.len() - cursor_line.trim_start().len()]);
     }
-    // The cursor stands at the left margin: after a line that opens a block, the completion shows how far that is indented.
+    // The cursor stands at the left margin: after a line that opens a block, the completion shows how far that is
+    // indented.
     let before = prefix.trim_end();
     let opens = before.ends_with([':', '{', '(', '[']);
     let first = completion.lines().find(|line| !line.trim().is_empty()).filter(|_| opens);
@@ -110,8 +112,8 @@ impl Scanner {
             '"' | '\'' | '`' => {
                 let (line, is_whole) = rest.split_once('\n').map_or((rest, false), |(line, _)| (line, true));
                 let is_closed = line[1..].contains(character);
-                // A line that is still being written may yet close the quote. Most that open with an apostrophe are quotes,
-                // but not all (`&'a str`, `// don't`), so nothing after one is sure before its line is whole.
+                // A line that is still being written may yet close the quote. Most that open with an apostrophe are
+                // quotes, but not all (`&'a str`, `// don't`), so nothing after one is sure before its line is whole.
                 self.is_undecided = character == '\'' && !is_closed && !is_whole;
                 self.quote = (is_closed || !is_whole).then_some(character);
                 false
@@ -125,8 +127,8 @@ impl Scanner {
     }
 }
 
-/// Whether `'` after this begins no quote: it stands within a word or names a lifetime. A letter alone before it may say what
-/// kind of text is quoted, as in Python.
+/// Whether `'` after this begins no quote: it stands within a word or names a lifetime. A letter alone before it may
+/// say what kind of text is quoted, as in Python.
 fn is_apostrophe(before: &str) -> bool {
     let mut last = before.chars().rev();
     let (near, far) = (last.next(), last.next());

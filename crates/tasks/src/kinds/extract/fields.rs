@@ -1,4 +1,5 @@
-//! Fields without a schema: a list of names, or names with what each is, become a schema whose values may all be missing.
+//! Fields without a schema: a list of names, or names with what each is, become a schema whose values may all be
+//! missing.
 
 use crate::TaskError;
 use crate::reader::{Entry, nearest};
