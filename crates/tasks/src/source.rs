@@ -74,7 +74,8 @@ pub fn span(input: &Input, field: &str, text: &str, range: Range<usize>, likenes
 
 /// The first place of words that are said to be quoted, which may begin and end anywhere.
 pub fn find_quote(quote: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
-    let quote = quote.trim();
+    // A sentence that is quoted in part gets a full stop of its own.
+    let quote = quote.trim().trim_end_matches(['.', ',', ';', ':', '…']).trim_end();
     if quote.is_empty() {
         return None;
     }

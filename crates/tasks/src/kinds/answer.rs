@@ -2,7 +2,8 @@
 //!
 //! Of a text the model first quotes the words that answer, then says the answer. A quote that the text does not have,
 //! word for word but for case and blanks, was made up, and with it the answer: then nothing was found. A long text is
-//! asked in parts that overlap, and the answer that the model is surest of is taken.
+//! asked in parts that overlap, and the answer that the model is surest of is taken, before all others one that its
+//! own quote says.
 
 use super::{Asking, Kind, KindRow, Prepared};
 use crate::asking::{Asker, Written};
@@ -78,9 +79,10 @@ impl Answer {
         head.push_str(match self.source {
             Source::Nothing => "Answer the question.",
             _ => {
-                "Answer the question from the text alone, as a JSON object. \"quote\": the words of the text \
-                 that hold the answer, copied exactly. \"answer\": the answer in short. Where the text does not \
-                 hold the answer, both are null."
+                "Answer the question from the text below and from nothing else. Write a JSON object. \
+                 First \"quote\": the one sentence of the text that holds the answer, copied word for word; \
+                 null if no sentence of the text holds it. \
+                 Then \"answer\": the answer in a few words; null if the quote is null."
             }
         });
         head
@@ -208,6 +210,8 @@ struct Found {
     quote: String,
     span: Value,
     confidence: Option<f64>,
+    /// Whether a word of the answer is in its quote.
+    is_said: bool,
 }
 
 fn with_question(text: &str, question: &str) -> String {
@@ -262,13 +266,20 @@ impl Answering {
                 continue;
             };
             let confidence = written.confidence_of("/answer");
-            if best.as_ref().is_none_or(|best| confidence > best.confidence) {
+            let is_said = shares_a_word(&answer, &quote);
+            if best.as_ref().is_none_or(|best| (is_said, confidence) > (best.is_said, best.confidence)) {
                 let place = range.start + place.start..range.start + place.end;
                 let quote = text[place.clone()].to_owned();
-                best = Some(Found { answer, quote, span: span(input, field, text, place, likeness), confidence });
+                let span = span(input, field, text, place, likeness);
+                best = Some(Found { answer, quote, span, confidence, is_said });
             }
         }
         outcome.warnings.extend(made_up);
+        if best.as_ref().is_some_and(|best| !best.is_said) {
+            outcome
+                .warnings
+                .push("the quote has no word of the answer: it may not be what the answer is from".to_owned());
+        }
         let (answer, quote, span, confidence) = match &best {
             Some(found) => (json!(found.answer), json!(found.quote), found.span.clone(), json!(found.confidence)),
             None => (Value::Null, Value::Null, Value::Null, Value::Null),
@@ -279,6 +290,23 @@ impl Answering {
         });
         outcome.fields = fields.as_object().cloned().unwrap_or_else(Map::new);
         Ok(outcome)
+    }
+}
+
+/// Whether an answer has a word or number that its quote has too. A quote may be real and have nothing to do with the
+/// answer, small models give the first sentence where they find none.
+fn shares_a_word(answer: &str, quote: &str) -> bool {
+    let words = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+        words.map(str::to_lowercase).collect()
+    };
+    let tells = |word: &str| word.chars().count() > 3 || word.chars().any(char::is_numeric);
+    let (answer, quote) = (words(answer), words(quote));
+    let told: Vec<_> = answer.iter().filter(|word| tells(word)).collect();
+    if told.is_empty() {
+        answer.iter().any(|word| quote.contains(word))
+    } else {
+        told.iter().any(|word| quote.contains(word))
     }
 }
 

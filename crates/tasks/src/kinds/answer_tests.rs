@@ -74,7 +74,7 @@ fn a_context_that_the_tasks_own_words_fill_is_told_with_all_numbers() {
         Scripted::saying("{}").with_context(530),
         json!({"text": "word ".repeat(600), "question": "What?"}),
     );
-    let expected = "the prompt has 642 tokens, 42 of them the task's own words, and an answer may take 512; the \
+    let expected = "the prompt has 657 tokens, 57 of them the task's own words, and an answer may take 512; the \
                     context holds 530: no part of the text would fit\nhint: load the model with a larger \
                     context, or lower max_tokens in [options]";
     assert_eq!(error.unwrap_err().to_string(), expected);
@@ -105,4 +105,23 @@ fn one_document_comes_before_all_questions() {
     assert!(
         error("text = \"a\"\ndocument = \"b\"").contains(":4:12: `document`: expected `text` or `document`, got both")
     );
+}
+
+#[test]
+fn a_quote_that_has_nothing_of_the_answer_is_told_and_yields_to_one_that_has() {
+    let outcome = about_text(r#"{"quote": "The shop opens at nine.", "answer": "a cat"}"#).unwrap();
+    let warning = "the quote has no word of the answer: it may not be what the answer is from";
+    assert_eq!(
+        (&outcome.fields["found"], outcome.warnings.as_slice()),
+        (&json!(true), [warning.to_owned()].as_slice())
+    );
+    assert!(shares_a_word("at 20:00", "It closes at 20:00.") && shares_a_word("six", "closes at SIX"));
+    assert!(!shares_a_word("The founder's dog", "The office opens") && !shares_a_word("Yes", "The office opens"));
+}
+
+#[test]
+fn a_quote_may_end_with_a_full_stop_that_the_text_does_not_have() {
+    let (place, _) =
+        find_quote("Receipts come within 30 days.", "Receipts come within 30 days; later ones do not.").unwrap();
+    assert_eq!(place, 0..28);
 }
