@@ -1,7 +1,7 @@
 //! The beginnings of a task: a commented file out of a look at its data, and the data split into examples and a test.
 //!
 //! It works on rows that were read elsewhere and writes nothing: the caller has the files written. What the columns
-//! mean is guessed by each kind in its own file, from what a [`Sample`] knows of them.
+//! mean is guessed by each kind in its own file, from what a `Sample` knows of them.
 
 use crate::kinds::{KINDS, KindRow};
 use crate::reader::nearest;
@@ -43,7 +43,7 @@ pub(crate) struct Guess {
 }
 
 /// A look at the rows of a table.
-pub struct Sample<'r> {
+pub(crate) struct Sample<'r> {
     rows: &'r [(u64, Map<String, Value>)],
     columns: Vec<Column>,
 }

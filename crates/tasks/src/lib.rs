@@ -32,7 +32,7 @@ mod template;
 mod testing;
 
 pub use error::TaskError;
-pub use init::{Draft, Sample, init};
+pub use init::{Draft, init};
 pub use input::Input;
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,

@@ -103,6 +103,22 @@ impl Classify {
         &self.labels
     }
 
+    /// What of the settings contradicts each other; a task file says so with its place before it comes to this.
+    fn check(&self) -> Result<(), TaskError> {
+        let wrong = |what: &str| Err(TaskError::File(format!("{what}\nhint: leave one of them out")));
+        match &self.none_of_these {
+            Some(_) if self.several => return wrong("of several labels none may fit anyway, got a wording for none"),
+            Some(wording) if self.labels.iter().any(|label| label.name.to_lowercase() == wording.to_lowercase()) => {
+                return wrong(&format!("the wording {wording:?} for none of the labels is also the name of one"));
+            }
+            _ => {}
+        }
+        if self.several && self.shots > 0 {
+            return wrong("with several labels no examples are shown, got a number of them");
+        }
+        Ok(())
+    }
+
     fn head(&self, instructions: Option<&str>) -> String {
         let mut head = instructions.map(|text| format!("{text}\n\n")).unwrap_or_default();
         head.push_str("Labels:\n");
@@ -145,6 +161,7 @@ impl Classify {
         }
         for of_label in &mut by_label {
             of_label.sort_by(|a, b| (b.0, b.1, &b.2.text).cmp(&(a.0, a.1, &a.2.text)));
+            of_label.dedup_by(|a, b| a.2.text == b.2.text);
         }
         let mut shots: Vec<Shot<'e>> = Vec::new();
         while shots.len() < self.shots && by_label.iter().any(|of_label| !of_label.is_empty()) {
@@ -361,6 +378,7 @@ impl Kind for Classify {
         examples: &'a [Example],
     ) -> BoxFuture<'a, Result<Prepared, TaskError>> {
         Box::pin(async move {
+            self.check()?;
             let head = self.head(task.instructions.as_deref());
             let mut frame = Frame::new(head, "Text", if self.several { "Answer" } else { "Label" });
             let mut warnings = Vec::new();

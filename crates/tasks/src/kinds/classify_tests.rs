@@ -139,3 +139,19 @@ fn expected_labels_are_read_as_tables_have_them() {
     let numbers = Classify::new(labels(&["1", "2"])).unwrap();
     assert_eq!(numbers.expected(json!(1)), Ok(json!("1")));
 }
+
+#[test]
+fn settings_that_contradict_each_other_are_refused_without_a_file_too() {
+    let model = Arc::new(Scripted::choosing(|_, _| vec![1.0, 0.0]));
+    let error = |settings| asked(&Task::new("triage", settings), &model, "x").unwrap_err().to_string();
+    let none = Some("Billing".to_owned());
+    assert_eq!(
+        error(Classify { none_of_these: none.clone(), ..triage() }),
+        "the wording \"Billing\" for none of the labels is also the name of one\nhint: leave one of them out"
+    );
+    assert!(
+        error(Classify { several: true, none_of_these: none, ..triage() })
+            .starts_with("of several labels none may fit")
+    );
+    assert!(error(Classify { several: true, shots: 1, ..triage() }).starts_with("with several labels no examples"));
+}
