@@ -100,8 +100,8 @@ fn find_as(likeness: Likeness, value: &str, text: &str) -> Option<Range<usize>> 
             Some(text.places[range.start].start..text.places[range.end - 1].end)
         }
         Likeness::Normalized => {
-            let dates = dates(value);
-            if let Some((_, wanted)) = dates.first() {
+            let dates = dates(value.trim());
+            if let Some((_, wanted)) = dates.iter().find(|(range, _)| range.len() == value.trim().len()) {
                 let is_it = |(_, found): &(Range<usize>, Vec<Date>)| found.iter().any(|date| wanted.contains(date));
                 return self::dates(text).into_iter().find(is_it).map(|(range, _)| range);
             }
@@ -291,6 +291,7 @@ mod tests {
         check("2025-03-04", "on 4 Mar. 2025", Some(("4 Mar. 2025", Normalized)));
         check("2025-03-04", "on 03/04/25", Some(("03/04/25", Normalized)));
         check("2025-03-04", "on 5.3.2025", None);
+        check("Oslo, 2025-03-04", "on 4.3.2025", None);
         check("", "text", None);
         check(" ", "a  b", None);
     }

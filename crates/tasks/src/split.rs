@@ -13,6 +13,9 @@ const SHORTEST_PART: usize = 64;
 /// Where a model does not count its tokens: bytes that one has at least in nearly all texts.
 const BYTES_OF_TOKEN: usize = 2;
 
+/// The task's own words are taken for a multiple of so many tokens.
+const OWN_TOKENS_STEP: usize = 64;
+
 /// A text in parts that fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parts {
@@ -41,7 +44,10 @@ pub async fn fitting(
     }
     let own = tokens(asker, frame, &asked("")).await?;
     let text_tokens = whole_tokens.saturating_sub(own).max(1);
-    let mut longest = (text.len() as u128 * room.saturating_sub(own) as u128 / text_tokens as u128) as usize;
+    // Rounded, so that most questions about one text find it in the same parts, which a model may have read before.
+    let rounded = own.next_multiple_of(OWN_TOKENS_STEP);
+    let taken = if rounded + 2 * OWN_TOKENS_STEP <= room { rounded } else { own };
+    let mut longest = (text.len() as u128 * room.saturating_sub(taken) as u128 / text_tokens as u128) as usize;
     while longest >= SHORTEST_PART {
         let ranges = parts(text, longest, if overlap { longest / 8 } else { 0 });
         let mut all_fit = true;

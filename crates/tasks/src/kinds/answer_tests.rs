@@ -125,3 +125,19 @@ fn a_quote_may_end_with_a_full_stop_that_the_text_does_not_have() {
         find_quote("Receipts come within 30 days.", "Receipts come within 30 days; later ones do not.").unwrap();
     assert_eq!(place, 0..28);
 }
+
+#[test]
+fn questions_of_unlike_lengths_find_a_long_text_in_the_same_parts() {
+    let text: String = (0..400).map(|n| format!("Fact {n} stands here. ")).collect();
+    let model = Arc::new(Scripted::saying(r#"{"quote": null, "answer": null}"#).with_context(900));
+    let parts = |question: &str| {
+        let before = model.asked().len();
+        let input = json!({"text": text, "question": question}).as_object().unwrap().clone();
+        let input = Input { fields: input, pages: Vec::new() };
+        let task = Task::new("handbook", Answer::from_field("text"));
+        block_on(async { task.ready(model.clone(), &[]).await.unwrap().ask(&input).await }).unwrap();
+        let texts = model.asked().into_iter().skip(before).map(|asked| asked.prompt);
+        texts.map(|prompt| prompt.split("\n\nQuestion:").next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(parts("Why?"), parts("Why is it so?"));
+}
