@@ -6,6 +6,7 @@
 use crate::{Input, TaskError, Template, template};
 use regex::Regex;
 use serde_json::{Value, json};
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::LazyLock;
 
@@ -34,26 +35,41 @@ impl Likeness {
 pub struct Sources<'i> {
     input: &'i Input,
     texts: Vec<(String, String)>,
+    /// Values that were found, each with the field and the end of its last place.
+    found: HashMap<String, (usize, usize)>,
 }
 
 impl<'i> Sources<'i> {
     pub fn new(input: &'i Input, template: &Template) -> Result<Sources<'i>, TaskError> {
         let text = |name: &str| Ok((name.to_owned(), template::field_text(input, name)?));
         let texts = template.fields().into_iter().map(text).collect::<Result<_, TaskError>>()?;
-        Ok(Sources { input, texts })
+        Ok(Sources { input, texts, found: HashMap::new() })
     }
 
-    /// The place of a value as outcomes tell it, or null.
-    pub fn span(&self, value: &str) -> Value {
-        for (likeness, _) in Likeness::ALL {
-            for (field, text) in &self.texts {
-                if let Some(range) = find_as(likeness, value, text) {
-                    return span(self.input, field, text, range, likeness);
-                }
-            }
-        }
-        Value::Null
+    /// The place of a value as outcomes tell it, or null. A value that was asked for before is looked for after its last
+    /// place first: of two items with one price each has its own, if the text says it twice.
+    pub fn span(&mut self, value: &str) -> Value {
+        let again = self.found.get(value).and_then(|&(index, end)| {
+            let (likeness, range) = find_from(value, &self.texts[index].1, end)?;
+            Some((index, likeness, range))
+        });
+        let first = || {
+            Likeness::ALL.iter().find_map(|&(likeness, _)| {
+                let place = |(_, text): &(String, String)| find_as(likeness, value, text, 0);
+                let (index, range) = self.texts.iter().map(place).enumerate().find(|(_, range)| range.is_some())?;
+                Some((index, likeness, range?))
+            })
+        };
+        let Some((index, likeness, range)) = again.or_else(first) else { return Value::Null };
+        self.found.insert(value.to_owned(), (index, range.end));
+        let (field, text) = &self.texts[index];
+        span(self.input, field, text, range, likeness)
     }
+}
+
+/// The first place of a value that begins at a byte or after it, the most alike first.
+fn find_from(value: &str, text: &str, from: usize) -> Option<(Likeness, Range<usize>)> {
+    Likeness::ALL.iter().find_map(|&(likeness, _)| Some((likeness, find_as(likeness, value, text, from)?)))
 }
 
 /// A place in a field as outcomes tell it: bytes and characters from 0, the end exclusive, pages from 1.
@@ -88,38 +104,42 @@ pub fn find_quote(quote: &str, text: &str) -> Option<(Range<usize>, Likeness)> {
     Some((text.places[start].start..text.places[last].end, Likeness::Folded))
 }
 
-fn find_as(likeness: Likeness, value: &str, text: &str) -> Option<Range<usize>> {
+fn find_as(likeness: Likeness, value: &str, text: &str, from: usize) -> Option<Range<usize>> {
     if value.trim().is_empty() {
         return None;
     }
+    let is_late = |range: &Range<usize>| range.start >= from;
     match likeness {
-        Likeness::Exact => find_words(value, text),
+        Likeness::Exact => words(value, text).find(is_late),
         Likeness::Folded => {
             let (value, text) = (Folded::new(value.trim()), Folded::new(text));
-            let range = find_words(&value.text, &text.text)?;
-            Some(text.places[range.start].start..text.places[range.end - 1].end)
+            let place = |range: Range<usize>| text.places[range.start].start..text.places[range.end - 1].end;
+            words(&value.text, &text.text).map(place).find(is_late)
         }
         Likeness::Normalized => {
             let dates = dates(value.trim());
             if let Some((_, wanted)) = dates.iter().find(|(range, _)| range.len() == value.trim().len()) {
-                let is_it = |(_, found): &(Range<usize>, Vec<Date>)| found.iter().any(|date| wanted.contains(date));
+                let is_it = |(range, found): &(Range<usize>, Vec<Date>)| {
+                    is_late(range) && found.iter().any(|date| wanted.contains(date))
+                };
                 return self::dates(text).into_iter().find(is_it).map(|(range, _)| range);
             }
             let wanted = only_number(value)?;
             let mut all = numbers(text, false).chain(numbers(text, true));
-            let found = all.find(|(_, readings)| readings.iter().any(|reading| wanted.contains(reading)));
+            let found =
+                all.find(|(range, readings)| is_late(range) && readings.iter().any(|reading| wanted.contains(reading)));
             found.map(|(range, _)| range)
         }
     }
 }
 
-/// The first place where a value stands as whole words and whole numbers: `12` is not in `12.50`.
-fn find_words(value: &str, text: &str) -> Option<Range<usize>> {
+/// The places where a value stands as whole words and whole numbers: `12` is not in `12.50`.
+fn words<'t>(value: &'t str, text: &'t str) -> impl Iterator<Item = Range<usize>> + 't {
     let is_word = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let is_digit = |c: Option<char>| c.is_some_and(|c| c.is_ascii_digit());
     let is_mark = |c: Option<char>| c.is_some_and(|c| ".,".contains(c));
     let (first, last) = (value.chars().next(), value.chars().next_back());
-    text.match_indices(value).map(|(start, found)| start..start + found.len()).find(|range| {
+    text.match_indices(value).map(|(start, found)| start..start + found.len()).filter(move |range| {
         let mut before = text[..range.start].chars().rev();
         let mut after = text[range.end..].chars();
         let (near_before, near_after) = (before.next(), after.next());
@@ -262,8 +282,7 @@ mod tests {
     use crate::seeded::rank;
 
     fn check(value: &str, text: &str, expected: Option<(&str, Likeness)>) {
-        let found = Likeness::ALL.iter().find_map(|&(likeness, _)| Some((find_as(likeness, value, text)?, likeness)));
-        let found = found.map(|(range, likeness)| (&text[range], likeness));
+        let found = find_from(value, text, 0).map(|(likeness, range)| (&text[range], likeness));
         assert_eq!(found, expected, "{value:?} in {text:?}");
     }
 
@@ -307,7 +326,7 @@ mod tests {
         for seed in 0..2000 {
             let (value, text) = (text(seed, 1 + seed % 5), text(seed + 10_000, 40));
             for (likeness, _) in Likeness::ALL {
-                found += usize::from(find_as(likeness, &value, &text).is_some_and(|range| !text[range].is_empty()));
+                found += usize::from(find_as(likeness, &value, &text, 0).is_some_and(|range| !text[range].is_empty()));
             }
             let quoted = find_quote(&value, &text).map(|(range, _)| &text[range]);
             assert!(quoted.is_none_or(|quoted| !quoted.is_empty()));
@@ -316,9 +335,18 @@ mod tests {
     }
 
     #[test]
+    fn a_value_said_twice_has_two_places_and_one_said_once_has_one() {
+        let input = Input::text("tea 2.40, juice 2.40, bun 3");
+        let mut sources = Sources::new(&input, &Template::field("text")).unwrap();
+        let mut start = |value: &str| sources.span(value)["start"].as_u64();
+        assert_eq!([start("2.4"), start("2.4"), start("2.4")], [Some(4), Some(16), Some(4)]);
+        assert_eq!([start("bun"), start("bun")], [Some(22), Some(22)]);
+    }
+
+    #[test]
     fn a_span_counts_bytes_characters_and_pages() {
         let input = Input { pages: vec![0, 5], ..Input::text("äöü Ä12") };
-        let sources = Sources::new(&input, &Template::field("text")).unwrap();
+        let mut sources = Sources::new(&input, &Template::field("text")).unwrap();
         let expected = json!({
             "field": "text", "start": 7, "end": 11, "start_character": 4, "end_character": 7, "page": 2,
             "match": "exact",

@@ -290,7 +290,7 @@ impl Extracting {
         Ok(value)
     }
 
-    fn field(written: &Written, value: &Value, place: &std::ops::Range<usize>, sources: &Sources<'_>) -> Value {
+    fn field(written: &Written, value: &Value, place: &std::ops::Range<usize>, sources: &mut Sources<'_>) -> Value {
         let confidence = (!written.tokens.is_empty()).then(|| written.probability(place));
         let span = match value {
             Value::String(text) => sources.span(text),
@@ -305,14 +305,14 @@ impl Asking for Extracting {
     fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>> {
         Box::pin(async move {
             let text = self.input.fill(input)?;
-            let sources = Sources::new(input, &self.input)?;
+            let mut sources = Sources::new(input, &self.input)?;
             let options = GenerationOptions { top_logprobs: Some(0), ..self.asker.options(MAX_TOKENS) };
             let written = self.asker.write(&self.frame, &text, Some(&self.format), options).await?;
             let value = self.read_answer(&written)?;
             let mut fields = Map::new();
             for (pointer, place) in leaves::leaves(&written.text) {
                 if let Some(leaf) = value.pointer(&pointer) {
-                    fields.insert(pointer, Self::field(&written, leaf, &place, &sources));
+                    fields.insert(pointer, Self::field(&written, leaf, &place, &mut sources));
                 }
             }
             let mut outcome = Outcome::default();
