@@ -46,8 +46,8 @@ impl<'i> Sources<'i> {
         Ok(Sources { input, texts, found: HashMap::new() })
     }
 
-    /// The place of a value as outcomes tell it, or null. A value that was asked for before is looked for after its last
-    /// place first: of two items with one price each has its own, if the text says it twice.
+    /// The place of a value as outcomes tell it, or null. A value that was asked for before is looked for after its
+    /// last place first: of two items with one price each has its own, if the text says it twice.
     pub fn span(&mut self, value: &str) -> Value {
         let again = self.found.get(value).and_then(|&(index, end)| {
             let (likeness, range) = find_from(value, &self.texts[index].1, end)?;
@@ -237,7 +237,8 @@ const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "au
 
 /// Dates of a text with what each may mean: `03/04/2025` is in March or in April.
 fn dates(text: &str) -> Vec<(Range<usize>, Vec<Date>)> {
-    const MONTH: &str = r"(jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*\.?";
+    const MONTH: &str = "(jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|\
+                         sept?(?:ember)?|oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)[.]?";
     static PATTERNS: LazyLock<[(Regex, [usize; 3], bool); 4]> = LazyLock::new(|| {
         [
             (pattern(r"\b(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})\b"), [1, 2, 3], false),
@@ -310,6 +311,7 @@ mod tests {
         check("2025-03-04", "on 4 Mar. 2025", Some(("4 Mar. 2025", Normalized)));
         check("2025-03-04", "on 03/04/25", Some(("03/04/25", Normalized)));
         check("2025-03-04", "on 5.3.2025", None);
+        check("2025-05-04", "4 maybe 2025, 4 May 2025", Some(("4 May 2025", Normalized)));
         check("Oslo, 2025-03-04", "on 4.3.2025", None);
         check("", "text", None);
         check(" ", "a  b", None);

@@ -33,6 +33,8 @@ const SUFFIX: &str = "suffix";
 /// Tokens of a line and of a block where the task says nothing.
 const LINE_TOKENS: usize = 64;
 const BLOCK_TOKENS: usize = 512;
+/// Bytes of the line after the cursor that, said again, are no chance.
+const SHORTEST_REPEAT: usize = 4;
 /// Times that code too long for the context is cut to fewer lines; each cut is by what the one before left too long.
 const MOST_CUTS: usize = 6;
 
@@ -188,10 +190,7 @@ impl Completing {
             };
             let mut is_over = false;
             let mut watch = |text: &str| {
-                let end = match is_line {
-                    true => text.find('\n').map(|at| if text[..at].ends_with('\r') { at - 1 } else { at }),
-                    false => block::block_end(prefix, text, !suffix.trim().is_empty()),
-                };
+                let end = end_of(self.settings.end, prefix, text, suffix);
                 is_over = end.is_some();
                 end
             };
@@ -225,6 +224,40 @@ impl Completing {
                 .to_owned(),
         ))
     }
+}
+
+/// The byte of a completion at which it is over.
+fn end_of(end: CompletionEnd, prefix: &str, text: &str, suffix: &str) -> Option<usize> {
+    let by_itself = match end {
+        CompletionEnd::Line => text.find('\n').map(|at| text[..at].trim_end_matches('\r').len()),
+        CompletionEnd::Block => {
+            let end = block::block_end(prefix, text, !suffix.trim().is_empty());
+            // The line break before what follows stands there already.
+            let has_break = suffix.starts_with(['\r', '\n']);
+            end.map(|end| if has_break { text[..end].trim_end_matches(['\r', '\n']).len() } else { end })
+        }
+    };
+    let by_suffix = suffix_again(text, suffix);
+    by_itself.into_iter().chain(by_suffix).min()
+}
+
+/// The byte at which a completion begins to repeat what follows the cursor: its first line, where that is more than
+/// marks that any line may have.
+fn suffix_again(text: &str, suffix: &str) -> Option<usize> {
+    let line = suffix.trim_start().lines().next()?.trim_end();
+    if line.len() < SHORTEST_REPEAT {
+        return None;
+    }
+    let is_lines_own = suffix[..suffix.len() - suffix.trim_start().len()].contains('\n');
+    let places = text.match_indices(line).map(|(at, _)| at);
+    let mut ends = places.filter_map(|at| {
+        let before = text[..at].trim_end_matches([' ', '\t']);
+        match is_lines_own {
+            true => before.strip_suffix('\n').map(|before| before.trim_end_matches('\r').len()),
+            false => Some(at),
+        }
+    });
+    ends.next()
 }
 
 /// The last lines of a text that have at most so many bytes together; a part of the last where it alone has more.

@@ -35,7 +35,7 @@ fn what_follows_goes_to_a_model_that_fills_in_and_is_told_of_where_none_does() {
     let model = Arc::new(Scripted::saying("b()\n}"));
     let input = json!({"prefix": "fn a() {\n    ", "suffix": "\n}\n"});
     let outcome = asked(Complete::default(), &model, input.clone()).unwrap();
-    assert_eq!((model.asked()[0].suffix.as_deref(), &outcome.fields["completion"]), (Some("\n}\n"), &json!("b()\n")));
+    assert_eq!((model.asked()[0].suffix.as_deref(), &outcome.fields["completion"]), (Some("\n}\n"), &json!("b()")));
     let model = Arc::new(Scripted::saying("b()\n}").without(|can| can.insert = false));
     let outcome = asked(Complete::default(), &model, input).unwrap();
     assert_eq!(model.asked()[0].suffix, None);
@@ -86,4 +86,14 @@ fn what_a_completion_cannot_do_is_told() {
     let ready =
         block_on(task("instructions = \"Be nice.\"").unwrap().ready(Arc::new(Scripted::saying("")), &[])).unwrap();
     assert_eq!(ready.warnings(), ["`instructions` have no effect on a completion: code is continued as it stands"]);
+}
+
+#[test]
+fn a_completion_is_over_where_it_repeats_what_follows() {
+    let end = |text: &'static str, suffix| end_of(CompletionEnd::Block, "", text, suffix).map(|end| &text[..end]);
+    assert_eq!(end("sum + price, 0);\n", ", 0);\n"), Some("sum + price"));
+    assert_eq!(end("a\n  return b\n", "\n    return b\n}"), Some("a"));
+    assert_eq!(end("x = [return b]\n", "\n    return b\n}"), None);
+    assert_eq!(end("a }", " }\n"), Some("a"));
+    assert_eq!(end("a, b", ", b"), None);
 }
