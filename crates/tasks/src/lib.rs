@@ -13,6 +13,32 @@ mod error;
 mod input;
 mod outcome;
 
+mod init;
+mod kinds;
+mod ready;
+mod task;
+
+mod asking;
+#[cfg(test)]
+mod examples_tests;
+mod frame;
+mod generation;
+mod leaves;
+mod reader;
+mod seeded;
+mod source;
+mod split;
+mod template;
+#[cfg(test)]
+mod testing;
+
 pub use error::TaskError;
+pub use init::{Draft, init};
 pub use input::Input;
+pub use kinds::{
+    Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
+};
 pub use outcome::{Outcome, Work};
+pub use ready::Ready;
+pub use task::{DataFiles, Example, Task};
+pub use template::Template;
