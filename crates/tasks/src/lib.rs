@@ -8,9 +8,12 @@
 //! It holds `Arc<dyn chat::ChatModel>` and knows nothing of engines, stores, HTTP or terminals.
 #![forbid(unsafe_code)]
 
+pub mod documents;
+mod encoding;
 mod error;
 mod input;
 mod outcome;
+pub mod table;
 
 pub use error::TaskError;
 pub use input::Input;
