@@ -12,9 +12,11 @@ pub mod documents;
 mod encoding;
 mod error;
 mod input;
+mod inputs;
 mod outcome;
 pub mod table;
 
 pub use error::TaskError;
 pub use input::Input;
+pub use inputs::{Inputs, Item, LeftOut};
 pub use outcome::{Outcome, Work};

@@ -125,6 +125,16 @@ impl Table {
         self.count
     }
 
+    /// How many rows are still to come, where that is known.
+    pub fn remaining(&self) -> Option<u64> {
+        if self.ended { Some(0) } else { self.count.map(|count| count.saturating_sub(self.number)) }
+    }
+
+    /// The number of the row that came last, counted from 1, whether it could be read or not.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
     /// What whoever reads the rows should know: an encoding that was guessed, a column of bytes.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -93,3 +93,42 @@ impl Random {
         damaged
     }
 }
+
+/// A document of a word processor with a header, and the XML within its body.
+pub fn docx(body: &str) -> Vec<u8> {
+    let main = "http://schemas.openxmlformats.org/wordprocessingml/2006/main";
+    let document = format!(r#"<w:document xmlns:w="{main}"><w:body>{body}</w:body></w:document>"#);
+    let header = format!(r#"<w:hdr xmlns:w="{main}"><w:p><w:r><w:t>Header</w:t></w:r></w:p></w:hdr>"#);
+    archive(&[("word/document.xml", document.as_bytes()), ("word/header1.xml", header.as_bytes())])
+}
+
+/// A PDF file of pages, each the operators that draw it, with Helvetica as the font F1.
+pub fn pdf(pages: &[&str]) -> Vec<u8> {
+    let kids: String = (0..pages.len()).map(|index| format!("{} 0 R ", 4 + index * 2)).collect();
+    let mut objects = vec![
+        "<< /Type /Catalog /Pages 2 0 R >>".to_owned(),
+        format!("<< /Type /Pages /Kids [{kids}] /Count {} >>", pages.len()),
+        "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica /Encoding /WinAnsiEncoding >>".to_owned(),
+    ];
+    for (index, content) in pages.iter().enumerate() {
+        let stream = 5 + index * 2;
+        objects.push(format!(
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 612 792] /Contents {stream} 0 R /Resources << /Font << /F1 3 0 R >> >> >>"
+        ));
+        objects.push(format!("<< /Length {} >>\nstream\n{content}\nendstream", content.len()));
+    }
+    pdf_of_objects(&objects.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// A PDF file of objects, the first of them its catalog.
+pub fn pdf_of_objects(objects: &[&str]) -> Vec<u8> {
+    let mut file = String::from("%PDF-1.4\n");
+    let mut places = String::from("0000000000 65535 f \n");
+    for (index, object) in objects.iter().enumerate() {
+        places += &format!("{:010} 00000 n \n", file.len());
+        file += &format!("{} 0 obj\n{object}\nendobj\n", index + 1);
+    }
+    let (table, count) = (file.len(), objects.len() + 1);
+    file += &format!("xref\n0 {count}\n{places}trailer\n<< /Size {count} /Root 1 0 R >>\nstartxref\n{table}\n%%EOF\n");
+    file.into_bytes()
+}
