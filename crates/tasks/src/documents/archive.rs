@@ -8,23 +8,23 @@ use zip::ZipArchive;
 use zip::read::ZipFile;
 use zip::result::ZipError;
 
-/// More than any honest document unpacks to; a limit on what is read of a hostile one.
-pub const MOST_UNPACKED_BYTES: u64 = 512 << 20;
 /// More files than any honest document is made of.
 const MOST_FILES: usize = 20_000;
 
 /// An archive of documents.
 pub struct Archive<R> {
     zip: ZipArchive<R>,
+    /// All of it may unpack to so many bytes, of which so many are left.
+    most_bytes: u64,
     left: u64,
 }
 
 impl<R: Read + Seek> Archive<R> {
-    /// Reads the archive's list of files.
+    /// Reads the list of files of an archive that may unpack to so many bytes.
     ///
     /// # Errors
     /// It is no zip archive, or has too many files.
-    pub fn open(reader: R) -> Result<Archive<R>, String> {
+    pub fn open(reader: R, most_bytes: u64) -> Result<Archive<R>, String> {
         let zip = ZipArchive::new(reader).map_err(|error| {
             let hint = "a file of an older format under a new name has to be saved anew by the program that made it";
             format!("expected a zip archive, got none: {error}\nhint: {hint}")
@@ -32,7 +32,7 @@ impl<R: Read + Seek> Archive<R> {
         if zip.len() > MOST_FILES {
             return Err(format!("expected an archive of at most {MOST_FILES} files, got {}", zip.len()));
         }
-        Ok(Archive { zip, left: MOST_UNPACKED_BYTES })
+        Ok(Archive { zip, most_bytes, left: most_bytes })
     }
 
     /// The names of all files, in the order of the archive. Names in no encoding that is known are no names that a reader asks for.
@@ -51,7 +51,7 @@ impl<R: Read + Seek> Archive<R> {
             Err(error) => return Err(cannot(name, &error)),
         };
         let mut bytes = Vec::new();
-        copy(file, &mut self.left, &mut bytes)?;
+        copy(file, self.most_bytes, &mut self.left, &mut bytes)?;
         Ok(Some(bytes))
     }
 
@@ -62,18 +62,18 @@ impl<R: Read + Seek> Archive<R> {
     pub fn check_sizes(&mut self) -> Result<(), String> {
         for index in 0..self.zip.len() {
             let file = self.zip.by_index(index).map_err(|error| cannot(&format!("file {index}"), &error))?;
-            copy(file, &mut self.left, &mut std::io::sink())?;
+            copy(file, self.most_bytes, &mut self.left, &mut std::io::sink())?;
         }
         Ok(())
     }
 }
 
-fn copy<R: Read>(file: ZipFile<'_, R>, left: &mut u64, into: &mut impl Write) -> Result<(), String> {
+fn copy<R: Read>(file: ZipFile<'_, R>, most_bytes: u64, left: &mut u64, into: &mut impl Write) -> Result<(), String> {
     let name = String::from_utf8_lossy(file.name_raw()).into_owned();
     let copied = std::io::copy(&mut file.take(*left + 1), into).map_err(|error| cannot(&name, &error))?;
-    *left = left.checked_sub(copied).ok_or_else(|| {
-        format!("expected an archive that unpacks to at most {MOST_UNPACKED_BYTES} bytes, got more in {name}")
-    })?;
+    *left = left
+        .checked_sub(copied)
+        .ok_or_else(|| format!("expected an archive that unpacks to at most {most_bytes} bytes, got more in {name}"))?;
     Ok(())
 }
 

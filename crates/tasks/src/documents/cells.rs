@@ -8,6 +8,8 @@ use calamine::{Data, DataRef, ExcelDateTime, Reader, Xlsx};
 use serde_json::{Number, Value};
 use std::io::{Read, Seek};
 
+/// More than any honest workbook unpacks to, its pictures included.
+const MOST_UNPACKED_BYTES: u64 = 512 << 20;
 /// More cells than any honest sheet has; together with the bound on unpacked bytes a limit on memory.
 const MOST_CELLS: usize = 20_000_000;
 
@@ -31,7 +33,7 @@ impl<R: Read + Seek + Clone> Workbook<R> {
     /// # Errors
     /// It is none, or larger than any honest one.
     pub fn open(reader: R) -> Result<Workbook<R>, String> {
-        Archive::open(reader.clone())?.check_sizes()?;
+        Archive::open(reader.clone(), MOST_UNPACKED_BYTES)?.check_sizes()?;
         let xlsx = Xlsx::new(reader).map_err(|error| format!("expected an xlsx workbook: {error}"))?;
         Ok(Workbook { xlsx })
     }

@@ -13,6 +13,8 @@ use std::io::Cursor;
 
 /// The document itself, as programs name it.
 const MAIN: &str = "word/document.xml";
+/// More than the text of any honest document takes: pictures, which are larger, are not unpacked.
+const MOST_UNPACKED_BYTES: u64 = 128 << 20;
 /// Deeper than any honest document is nested.
 const DEEPEST: usize = 2_000;
 
@@ -25,7 +27,7 @@ const UNSEEN: &[&str] = &["del", "moveFrom", "instrText", "delText", "Fallback"]
 
 /// Reads a document.
 pub fn parse(bytes: &[u8]) -> Result<Text, String> {
-    let mut archive = Archive::open(Cursor::new(bytes))?;
+    let mut archive = Archive::open(Cursor::new(bytes), MOST_UNPACKED_BYTES)?;
     let mut names = archive.names();
     names.sort();
     if !names.iter().any(|name| name == MAIN) {
