@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const MOST_COLUMNS: usize = 10_000;
 
 /// More bytes than any honest row has.
-const LONGEST_ROW_BYTES: u64 = 64 << 20;
+const LONGEST_ROW_BYTES: u64 = 32 << 20;
 
 /// A kind of file that has rows.
 #[derive(Debug)]
@@ -239,7 +239,8 @@ fn check_columns(columns: &[String]) -> Result<(), String> {
         }
         if !seen.insert(column) {
             let reason = format!("expected a name of its own for each column, got {column:?} twice");
-            return Err(format!("{reason}\nhint: rename one of them, so that a task can tell which it means"));
+            let hint = "rename one of them, or add a first row with the names of the columns if there is none";
+            return Err(format!("{reason}\nhint: {hint}"));
         }
     }
     Ok(())

@@ -22,6 +22,25 @@ pub struct SheetRow {
     pub cells: Vec<(u32, Value)>,
 }
 
+/// What a sheet holds.
+#[derive(Default)]
+pub struct Sheet {
+    /// The rows that have a cell which is not empty.
+    pub rows: Vec<SheetRow>,
+    /// Cells with a formula whose value the program that wrote the file never computed: they are empty here.
+    uncomputed: usize,
+}
+
+impl Sheet {
+    /// What whoever reads the sheet should know.
+    pub fn warning(&self, name: &str) -> Option<String> {
+        let count = self.uncomputed;
+        (count > 0).then(|| {
+            format!("sheet {name:?}: {count} cells have formulas without a computed value and are read as empty")
+        })
+    }
+}
+
 /// A workbook whose size is known to be bearable.
 pub struct Workbook<R> {
     xlsx: Xlsx<R>,
@@ -43,52 +62,56 @@ impl<R: Read + Seek + Clone> Workbook<R> {
         self.xlsx.sheet_names()
     }
 
-    /// The rows of a sheet that have a cell which is not empty.
+    /// The cells of a sheet.
     ///
     /// # Errors
     /// The sheet is damaged, or none of cells (a chart).
-    pub fn rows(&mut self, sheet: &str) -> Result<Vec<SheetRow>, String> {
+    pub fn read(&mut self, sheet: &str) -> Result<Sheet, String> {
         let wrong = |error: calamine::XlsxError| format!("sheet {sheet:?}: {error}");
         let mut reader = self.xlsx.worksheet_cells_reader(sheet).map_err(wrong)?;
-        let mut rows: Vec<SheetRow> = Vec::new();
+        let (mut rows, mut uncomputed): (Vec<SheetRow>, usize) = (Vec::new(), 0);
         let mut count = 0;
-        while let Some(cell) = reader.next_cell().map_err(wrong)? {
-            let value = value_of(cell.get_value());
+        while let Some(cell) = reader.next_cell_with_formula().map_err(wrong)? {
+            let value = value_of(&cell.value);
             if value.is_null() {
+                let is_text = matches!(cell.value, DataRef::String(_) | DataRef::SharedString(_));
+                uncomputed += usize::from(cell.formula.is_some() && !is_text);
                 continue;
             }
             count += 1;
             if count > MOST_CELLS {
                 return Err(format!("sheet {sheet:?}: expected at most {MOST_CELLS} cells, got more"));
             }
-            let (row, column) = cell.get_position();
+            let (row, column) = cell.pos;
             let number = row.saturating_add(1);
             match rows.last_mut() {
                 Some(last) if last.number == number => last.cells.push((column, value)),
                 _ => rows.push(SheetRow { number, cells: vec![(column, value)] }),
             }
         }
-        // Programs write them in order; nothing obliges a file to.
-        rows.sort_by_key(|row| row.number);
-        rows.dedup_by(|later, earlier| {
-            let same = later.number == earlier.number;
-            if same {
-                earlier.cells.append(&mut later.cells);
-            }
-            same
-        });
-        for row in &mut rows {
-            row.cells.sort_by_key(|(column, _)| *column);
-            if let Some(pair) = row.cells.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-                return Err(format!(
-                    "sheet {sheet:?}: row {}: expected one cell a column, got two in column {}",
-                    row.number,
-                    pair[0].0 + 1
-                ));
-            }
-        }
-        Ok(rows)
+        in_order(&mut rows).map_err(|reason| format!("sheet {sheet:?}: {reason}"))?;
+        Ok(Sheet { rows, uncomputed })
     }
+}
+
+/// Puts rows and cells into ascending order. Programs write them so; nothing obliges a file to.
+fn in_order(rows: &mut Vec<SheetRow>) -> Result<(), String> {
+    rows.sort_by_key(|row| row.number);
+    rows.dedup_by(|later, earlier| {
+        let same = later.number == earlier.number;
+        if same {
+            earlier.cells.append(&mut later.cells);
+        }
+        same
+    });
+    for row in rows {
+        row.cells.sort_by_key(|(column, _)| *column);
+        if let Some(pair) = row.cells.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            let reason = format!("expected one cell a column, got two in column {}", pair[0].0 + 1);
+            return Err(format!("row {}: {reason}", row.number));
+        }
+    }
+    Ok(())
 }
 
 /// A cell's value: numbers, booleans, texts; dates as texts in ISO 8601; errors as the sheet shows them.

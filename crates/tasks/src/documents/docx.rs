@@ -116,6 +116,8 @@ impl Place<'_> {
             _ if UNSEEN.contains(&name) => self.unseen_at = Some(self.depth),
             "t" => self.texts += 1,
             "tab" if !is_definition(element) => self.layout.verbatim("\t"),
+            // Within a table a line is a part of a cell.
+            "br" | "cr" if self.tables > 0 => self.layout.space(),
             "br" | "cr" => self.layout.line(),
             "noBreakHyphen" => self.layout.verbatim("\u{2011}"),
             // A paragraph of a list has the list's number among its properties.

@@ -13,8 +13,11 @@ pub fn parse(bytes: &[u8]) -> Result<Text, String> {
     let mut text = String::new();
     let mut warnings = Vec::new();
     for sheet in workbook.sheets() {
-        let rows = match workbook.rows(&sheet) {
-            Ok(rows) => rows,
+        let rows = match workbook.read(&sheet) {
+            Ok(read) => {
+                warnings.extend(read.warning(&sheet));
+                read.rows
+            }
             // A sheet that is a chart has no cells; whatever else it is, the other sheets are worth having.
             Err(reason) => {
                 warnings.push(format!("left out: {reason}"));

@@ -3,7 +3,7 @@
 use super::{NO_ROWS, Opened, Parsed, check_columns, data};
 use crate::TaskError;
 use base64::Engine;
-use parquet::basic::{ConvertedType, LogicalType, TimeUnit, Type as Physical};
+use parquet::basic::{Compression, ConvertedType, LogicalType, TimeUnit, Type as Physical};
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader, SerializedFileReader};
 use parquet::record::Field;
@@ -46,6 +46,13 @@ fn read<F: ChunkReader + 'static>(file: F, path: &Path) -> Result<Opened, TaskEr
     if count == 0 {
         return Err(data(path, NO_ROWS));
     }
+    let chunks = metadata.row_groups().iter().flat_map(|group| group.columns());
+    if let Some(codec) =
+        chunks.map(|chunk| chunk.compression()).find(|codec| matches!(codec, Compression::BROTLI(_) | Compression::LZO))
+    {
+        let hint = "write the file anew with another compression, such as zstd";
+        return Err(data(path, &format!("expected a compression that is known, got {codec}\nhint: {hint}")));
+    }
     let kinds = fields.iter().map(|field| Kind::of(field)).collect();
     let warnings = fields.iter().filter_map(|field| warning(field)).collect();
     let rows = RowIter::from_file_into(Box::new(reader));
@@ -54,19 +61,32 @@ fn read<F: ChunkReader + 'static>(file: F, path: &Path) -> Result<Opened, TaskEr
 }
 
 /// What the library that assembles rows does not tell of a column.
-#[derive(Debug, Clone, Copy, PartialEq)]
-enum Kind {
-    Usual,
-    /// Times that are counted in billionths of a second since 1970, which it gives as plain numbers.
-    Nanoseconds,
+#[derive(Debug, Clone, Copy, Default)]
+struct Kind {
+    /// Times are counted in billionths of a second since 1970, which it gives as plain numbers.
+    nanoseconds: bool,
+    /// Times are those of a clock on some wall, which it gives as if they were those of Greenwich.
+    local: bool,
 }
 
 impl Kind {
     fn of(field: &Type) -> Kind {
         match field.get_basic_info().logical_type_ref() {
-            Some(LogicalType::Timestamp(time)) if time.unit == TimeUnit::NANOS => Kind::Nanoseconds,
-            _ => Kind::Usual,
+            Some(LogicalType::Timestamp(time)) => {
+                Kind { nanoseconds: time.unit == TimeUnit::NANOS, local: !time.is_adjusted_to_u_t_c }
+            }
+            _ => Kind::default(),
         }
+    }
+
+    /// A time as a text.
+    fn time(self, field: &Field) -> Value {
+        let text = match field {
+            Field::Long(value) => nanoseconds(*value),
+            other => other.to_string(),
+        };
+        let zone = if self.local { " +00:00" } else { "" };
+        Value::String(text.strip_suffix(zone).unwrap_or(&text).to_owned())
     }
 }
 
@@ -125,7 +145,7 @@ fn json(field: &Field, kind: Kind) -> Value {
         Field::Byte(value) => Value::from(*value),
         Field::Short(value) => Value::from(*value),
         Field::Int(value) => Value::from(*value),
-        Field::Long(value) if kind == Kind::Nanoseconds => nanoseconds(*value),
+        Field::Long(_) if kind.nanoseconds => kind.time(field),
         Field::Long(value) => Value::from(*value),
         Field::UByte(value) => Value::from(*value),
         Field::UShort(value) => Value::from(*value),
@@ -145,17 +165,17 @@ fn json(field: &Field, kind: Kind) -> Value {
         | Field::TimeMillis(_)
         | Field::TimeMicros(_)
         | Field::TimestampMillis(_)
-        | Field::TimestampMicros(_) => Value::String(field.to_string()),
+        | Field::TimestampMicros(_) => kind.time(field),
         Field::Group(row) => {
-            row.get_column_iter().map(|(name, field)| (name.clone(), json(field, Kind::Usual))).collect()
+            row.get_column_iter().map(|(name, field)| (name.clone(), json(field, Kind::default()))).collect()
         }
-        Field::ListInternal(list) => list.elements().iter().map(|field| json(field, Kind::Usual)).collect(),
+        Field::ListInternal(list) => list.elements().iter().map(|field| json(field, Kind::default())).collect(),
         Field::MapInternal(map) => {
-            let name = |key: &Field| match json(key, Kind::Usual) {
+            let name = |key: &Field| match json(key, Kind::default()) {
                 Value::String(name) => name,
                 other => other.to_string(),
             };
-            map.entries().iter().map(|(key, value)| (name(key), json(value, Kind::Usual))).collect()
+            map.entries().iter().map(|(key, value)| (name(key), json(value, Kind::default()))).collect()
         }
     }
 }
@@ -166,13 +186,13 @@ fn float(value: f64) -> Value {
 }
 
 /// As microseconds are written, with three more digits.
-fn nanoseconds(value: i64) -> Value {
+fn nanoseconds(value: i64) -> String {
     let text = Field::TimestampMicros(value.div_euclid(1000)).to_string();
     let digits = format!("{:03}", value.rem_euclid(1000));
     let Some(end) = text.find('.').map(|point| point + 7).filter(|&end| end <= text.len() && digits != "000") else {
-        return Value::String(text);
+        return text;
     };
-    Value::String(format!("{}{digits}{}", &text[..end], &text[end..]))
+    format!("{}{digits}{}", &text[..end], &text[end..])
 }
 
 /// The rows of bytes that are in memory.

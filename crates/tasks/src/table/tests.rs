@@ -72,9 +72,9 @@ fn a_row_longer_than_any_honest_one_ends_the_table() {
     let mut text = String::from("a,b\n1,\"");
     text.push_str(&"x\n".repeat(usize::try_from(LONGEST_ROW_BYTES).unwrap() / 2 + (1 << 20)));
     let error = read("a.csv", &text).unwrap_err();
-    assert!(error.starts_with("a.csv: expected rows of at most 67108864 bytes, got a longer one\nhint: "), "{error}");
+    assert!(error.starts_with("a.csv: expected rows of at most 33554432 bytes, got a longer one\nhint: "), "{error}");
     let line = format!("{{\"a\": \"{}\"}}\n", "x".repeat(usize::try_from(LONGEST_ROW_BYTES).unwrap()));
-    check_refused("a.jsonl", line, "a.jsonl: line 1: expected at most 67108864 bytes, got more");
+    check_refused("a.jsonl", line, "a.jsonl: line 1: expected at most 33554432 bytes, got more");
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn tables_without_sound_columns_or_rows_are_refused() {
         "a.csv",
         "a,b,a\n1,2,3\n",
         "a.csv: expected a name of its own for each column, got \"a\" twice\n\
-         hint: rename one of them, so that a task can tell which it means",
+         hint: rename one of them, or add a first row with the names of the columns if there is none",
     );
     check_refused(
         "a.csv",
@@ -180,6 +180,63 @@ fn a_workbook_with_cells_outside_its_columns_or_far_away_takes_no_memory_for_wha
     check_refused("a.xlsx", xlsx(&[("S", "")]), "a.xlsx: sheet \"S\": expected rows, got an empty sheet");
     let error = read("a.xlsx", "no archive").unwrap_err();
     assert!(error.starts_with("a.xlsx: expected a zip archive, got none: "), "{error}");
+}
+
+#[test]
+fn formulas_that_nobody_computed_are_told() {
+    let rows = row(1, &["a", "b"]) + r#"<row r="2"><c r="A2"><f>1+1</f><v>2</v></c><c r="B2"><f>1+2</f></c></row>"#;
+    let (_folder, path) = file("a.xlsx", xlsx(&[("S", &rows)]));
+    let mut table = Table::open(&path).unwrap();
+    assert_eq!(table.warnings(), ["sheet \"S\": 1 cells have formulas without a computed value and are read as empty"]);
+    assert_eq!(Value::Object(table.next().unwrap().unwrap().fields), json!({"a": 2, "b": null}));
+}
+
+#[test]
+fn types_of_parquet_become_what_json_has() {
+    use ::parquet::data_type::{ByteArray, ByteArrayType, FloatType, Int32Type, Int64Type};
+    use ::parquet::file::writer::SerializedFileWriter;
+    use ::parquet::schema::parser::parse_message_type;
+    let message = "message rows {
+        required int64 local (TIMESTAMP(NANOS, false));
+        required int64 utc (TIMESTAMP(MICROS, true));
+        required int32 day (DATE);
+        required int32 price (DECIMAL(5, 2));
+        required float x;
+        required binary raw;
+        required group tags (LIST) { repeated group list { required int64 element; } }
+    }";
+    let schema = std::sync::Arc::new(parse_message_type(message).unwrap());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, Default::default()).unwrap();
+    let mut group = writer.next_row_group().unwrap();
+    macro_rules! column {
+        ($kind:ty, $values:expr, $definition:expr, $repetition:expr) => {
+            let mut column = group.next_column().unwrap().unwrap();
+            column.typed::<$kind>().write_batch(&$values, $definition, $repetition).unwrap();
+            column.close().unwrap();
+        };
+    }
+    column!(Int64Type, [1_700_000_000_123_456_789, -1], None, None);
+    column!(Int64Type, [0, 1], None, None);
+    column!(Int32Type, [0, 19_000], None, None);
+    column!(Int32Type, [12_345, -5], None, None);
+    column!(FloatType, [0.1, f32::INFINITY], None, None);
+    column!(ByteArrayType, [ByteArray::from("ü"), ByteArray::from(vec![0xff, 0])], None, None);
+    column!(Int64Type, [1, 2], Some(&[1, 1, 0]), Some(&[0, 1, 0]));
+    group.close().unwrap();
+    let bytes = writer.into_inner().unwrap();
+    let (_folder, path) = file("a.parquet", &bytes);
+    let warning = "column \"raw\" holds bytes: they are given as text where they are UTF-8, else in base64";
+    assert_eq!(Table::open(&path).unwrap().warnings(), [warning]);
+    check(
+        "a.parquet",
+        &bytes,
+        &json!([
+            {"local": "2023-11-14 22:13:20.123456789", "utc": "1970-01-01 00:00:00.000000 +00:00", "day": "1970-01-01",
+             "price": "123.45", "x": 0.1, "raw": "ü", "tags": [1, 2]},
+            {"local": "1969-12-31 23:59:59.999999999", "utc": "1970-01-01 00:00:00.000001 +00:00", "day": "2022-01-08",
+             "price": "-0.05", "x": "inf", "raw": "/wA=", "tags": []},
+        ]),
+    );
 }
 
 #[test]

@@ -23,17 +23,23 @@ pub fn open(path: &Path, sheet: Option<&str>) -> Result<Opened, TaskError> {
         let hint = "save the sheet as csv, which is read as a stream";
         return Err(data(path, &format!("expected a workbook of at most {MOST_BYTES} bytes, got more\nhint: {hint}")));
     }
-    read(&bytes, sheet).map_err(|reason| data(path, &reason)).map(|(columns, rows)| {
-        let path = path.to_path_buf();
-        let names = columns.clone();
-        let count = Some(rows.len() as u64);
-        let rows = rows.into_iter().map(move |row| fields(&names, row).map_err(|reason| data(&path, &reason)));
-        Opened { columns, count, warnings: Vec::new(), rows: Box::new(rows) }
-    })
+    let Body { columns, rows, warnings } = read(&bytes, sheet).map_err(|reason| data(path, &reason))?;
+    let path = path.to_path_buf();
+    let names = columns.clone();
+    let count = Some(rows.len() as u64);
+    let rows = rows.into_iter().map(move |row| fields(&names, row).map_err(|reason| data(&path, &reason)));
+    Ok(Opened { columns, count, warnings, rows: Box::new(rows) })
 }
 
-/// The names of the columns with the rows below them.
-fn read(bytes: &[u8], sheet: Option<&str>) -> Result<(Vec<String>, Vec<SheetRow>), String> {
+/// A sheet as a table.
+struct Body {
+    columns: Vec<String>,
+    /// Those below the names of the columns.
+    rows: Vec<SheetRow>,
+    warnings: Vec<String>,
+}
+
+fn read(bytes: &[u8], sheet: Option<&str>) -> Result<Body, String> {
     let mut workbook = Workbook::open(std::io::Cursor::new(bytes))?;
     let sheets = workbook.sheets();
     let sheet = match sheet {
@@ -43,7 +49,9 @@ fn read(bytes: &[u8], sheet: Option<&str>) -> Result<(Vec<String>, Vec<SheetRow>
         })?,
         None => sheets.first().ok_or("expected a workbook with a sheet, got none")?,
     };
-    let mut rows = workbook.rows(sheet)?.into_iter();
+    let cells = workbook.read(sheet)?;
+    let warnings = cells.warning(sheet).into_iter().collect();
+    let mut rows = cells.rows.into_iter();
     let header = rows.next().ok_or_else(|| format!("sheet {sheet:?}: expected rows, got an empty sheet"))?;
     let mut columns = Vec::new();
     for (column, value) in &header.cells {
@@ -61,7 +69,7 @@ fn read(bytes: &[u8], sheet: Option<&str>) -> Result<(Vec<String>, Vec<SheetRow>
     if rows.is_empty() {
         return Err(format!("sheet {sheet:?}: {NO_ROWS}"));
     }
-    Ok((columns, rows))
+    Ok(Body { columns, rows, warnings })
 }
 
 /// A row's fields; cells that are empty are null.
@@ -84,6 +92,6 @@ fn fields(columns: &[String], row: SheetRow) -> Result<Map<String, Value>, Strin
 /// The rows of the first sheet of bytes that are in memory.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, TaskError> {
     let wrong = |reason: String| data(Path::new("bytes.xlsx"), &reason);
-    let (columns, rows) = read(bytes, None).map_err(wrong)?;
+    let Body { columns, rows, .. } = read(bytes, None).map_err(wrong)?;
     Ok(rows.into_iter().map(|row| fields(&columns, row).map_err(wrong)).collect())
 }
