@@ -96,20 +96,50 @@ pub fn child_main() -> ExitCode {
 fn read(format: &Format, input_bytes: u64) -> Answer {
     let mut bytes = Vec::new();
     match std::io::stdin().lock().take(input_bytes + 1).read_to_end(&mut bytes) {
-        Err(error) => return Answer::Refused(format!("cannot be read: {error}")),
+        Err(error) => Answer::Refused(format!("cannot be read: {error}")),
         Ok(_) if bytes.len() as u64 > input_bytes => {
-            return Answer::Refused(format!("expected a file of at most {input_bytes} bytes, got more"));
+            Answer::Refused(format!("expected a file of at most {input_bytes} bytes, got more"))
         }
-        Ok(_) => {}
+        Ok(_) => parse(format, &bytes),
     }
+}
+
+/// Parses, and tells of a panic as of any other outcome.
+fn parse(format: &Format, bytes: &[u8]) -> Answer {
     let place = Arc::new(Mutex::new(String::new()));
     let seen = Arc::clone(&place);
     std::panic::set_hook(Box::new(move |panic| {
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = panic.to_string().replace('\n', " ");
     }));
-    match catch_unwind(AssertUnwindSafe(|| format.parse(&bytes))) {
+    match catch_unwind(AssertUnwindSafe(|| format.parse(bytes))) {
         Ok(Ok(text)) => Answer::Text(text),
         Ok(Err(reason)) => Answer::Refused(reason),
         Err(_) => Answer::Panicked(place.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parser_that_panics_is_an_answer_with_the_place() {
+        let parse_badly = |_: &[u8]| panic!("a table of no columns");
+        let format = Format { name: "bad", extensions: &[], magic: b"", parse: parse_badly, confined: true };
+        let answer = parse(&format, b"");
+        // The usual way of telling panics, for the tests that run beside this one.
+        drop(std::panic::take_hook());
+        let Answer::Panicked(place) = answer else { panic!("{answer:?}") };
+        assert!(place.contains("child.rs:") && place.ends_with("a table of no columns"), "{place}");
+    }
+
+    #[test]
+    fn an_order_is_what_its_arguments_say() {
+        let bounds = Bounds { memory_bytes: 1 << 30, seconds: 7 };
+        let order = Order { format: "pdf".into(), bounds, input_bytes: 9, confinement: Confinement::Waived };
+        let arguments = order.arguments();
+        assert_eq!(arguments, ["__read-document", "pdf", "1073741824", "7", "9", "waived"]);
+        assert_eq!(Order::of_arguments(&arguments).unwrap().arguments(), arguments);
+        assert!(Order::of_arguments(&arguments[..5]).is_none());
     }
 }

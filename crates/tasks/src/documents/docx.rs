@@ -171,7 +171,7 @@ fn is_definition(element: &BytesStart<'_>) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{archive, docx};
+    use super::super::samples::{Random, archive, docx};
     use super::*;
 
     #[test]
@@ -209,5 +209,18 @@ mod tests {
             refused("<w:p><w:t>&bomb;</w:t></w:p>"),
             "word/document.xml: expected one of the five entities of XML, got &bomb;"
         );
+    }
+
+    #[test]
+    fn damaged_xml_ends_in_a_text_or_an_error_of_its_part() {
+        let body = "<w:p><w:r><w:t>One &amp; two&#33;</w:t><w:tab/></w:r></w:p><w:tbl><w:tr><w:tc/></w:tr></w:tbl>";
+        let mut random = Random(5);
+        let read = (0..500).filter(|_| {
+            let damaged = random.damage(body.as_bytes());
+            let outcome = parse(&docx(&String::from_utf8_lossy(&damaged)));
+            outcome.map_err(|reason| assert!(reason.starts_with("word/document.xml: "), "{reason}")).is_ok()
+        });
+        let count = read.count();
+        assert!(count > 20 && count < 480, "{count} of 500 were read");
     }
 }

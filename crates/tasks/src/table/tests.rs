@@ -305,5 +305,13 @@ fn damaged_tables_end_in_errors_and_never_in_a_panic() {
             }
         }
     }
+    // Damage within the archive, which its checksums would find.
+    for _ in 0..300 {
+        let damaged = random.damage(sheet.as_bytes());
+        let book = xlsx(&[("S", &String::from_utf8_lossy(&damaged))]);
+        if let Err(error) = parse("xlsx", &book).unwrap() {
+            assert!(error.to_string().starts_with("bytes.xlsx: "), "{error}");
+        }
+    }
     assert!(parse("doc", b"").is_none());
 }
