@@ -121,7 +121,7 @@ impl Place<'_> {
             "br" | "cr" => self.layout.line(),
             "noBreakHyphen" => self.layout.verbatim("\u{2011}"),
             // A paragraph of a list has the list's number among its properties.
-            "numPr" => self.layout.verbatim("- "),
+            "numPr" => self.layout.item(),
             "tbl" => {
                 self.layout.paragraph();
                 self.tables += 1;

@@ -9,59 +9,16 @@ use html5gum::emitters::default::DefaultEmitter;
 use html5gum::{HtmlString, StartTag, Token, Tokenizer};
 
 /// Elements whose content nobody sees.
-const UNSEEN: &[&[u8]] = &[b"head", b"script", b"style", b"template", b"title", b"datalist", b"object", b"iframe"];
+const UNSEEN: &str = "head script style template title datalist object iframe";
 /// Elements that begin and end a paragraph.
-const PARAGRAPHS: &[&[u8]] = &[
-    b"p",
-    b"h1",
-    b"h2",
-    b"h3",
-    b"h4",
-    b"h5",
-    b"h6",
-    b"table",
-    b"ul",
-    b"ol",
-    b"dl",
-    b"blockquote",
-    b"pre",
-    b"article",
-    b"section",
-    b"header",
-    b"footer",
-    b"main",
-    b"nav",
-    b"aside",
-    b"figure",
-    b"form",
-    b"fieldset",
-    b"details",
-    b"hr",
-];
+const PARAGRAPHS: &str = "p h1 h2 h3 h4 h5 h6 table blockquote pre article section header footer main nav aside figure form \
+    fieldset details hr";
 /// Elements that begin and end a line.
-const LINES: &[&[u8]] = &[
-    b"div",
-    b"li",
-    b"dt",
-    b"dd",
-    b"br",
-    b"figcaption",
-    b"caption",
-    b"summary",
-    b"address",
-    b"option",
-    b"legend",
-    b"thead",
-    b"tbody",
-    b"tfoot",
-];
+const LINES: &str = "ul ol dl div li dt dd br figcaption caption summary address option legend thead tbody tfoot";
 /// Elements that may be left open: nobody can tell where one that is hidden ends.
-const LEFT_OPEN: &[&[u8]] =
-    &[b"p", b"li", b"dt", b"dd", b"td", b"th", b"tr", b"option", b"thead", b"tbody", b"tfoot", b"html", b"body"];
+const LEFT_OPEN: &str = "p li dt dd td th tr option thead tbody tfoot html body";
 /// Elements without content.
-const VOID: &[&[u8]] = &[
-    b"br", b"hr", b"img", b"input", b"meta", b"link", b"wbr", b"source", b"track", b"area", b"base", b"col", b"embed",
-];
+const VOID: &str = "br hr img input meta link wbr source track area base col embed";
 
 /// So much of a file is looked through for the name of its encoding, as browsers do.
 const PRESCAN_BYTES: usize = 1024;
@@ -153,14 +110,14 @@ impl Page {
             }
             None => {}
         }
-        let may_hide = !VOID.contains(&name) && !tag.self_closing;
-        if may_hide && (UNSEEN.contains(&name) || (is_hidden(tag) && !LEFT_OPEN.contains(&name))) {
+        let may_hide = !is_among(VOID, name) && !tag.self_closing;
+        if may_hide && (is_among(UNSEEN, name) || (is_hidden(tag) && !is_among(LEFT_OPEN, name))) {
             self.unseen = Some((name.to_vec(), 1));
             return;
         }
         self.gap(name);
         match name {
-            b"li" => self.layout.verbatim("- "),
+            b"li" => self.layout.item(),
             b"tr" => self.layout.row(),
             b"td" | b"th" => self.layout.cell(),
             b"pre" | b"textarea" => self.preformatted += 1,
@@ -191,12 +148,16 @@ impl Page {
     }
 
     fn gap(&mut self, name: &[u8]) {
-        if PARAGRAPHS.contains(&name) {
+        if is_among(PARAGRAPHS, name) {
             self.layout.paragraph();
-        } else if LINES.contains(&name) {
+        } else if is_among(LINES, name) {
             self.layout.line();
         }
     }
+}
+
+fn is_among(names: &str, name: &[u8]) -> bool {
+    names.split(' ').any(|other| other.as_bytes() == name)
 }
 
 fn is_hidden(tag: &StartTag<()>) -> bool {

@@ -22,21 +22,14 @@ pub struct Layout {
     separators: usize,
     /// Whether the row has text already.
     row_has_text: bool,
-    /// Whether the cell has none yet: then no line is broken in it.
-    cell_is_empty: bool,
+    /// Whether a cell or an item of a list has none yet: then no line is broken before it.
+    holds_line: bool,
 }
 
 impl Layout {
     /// An empty text.
     pub fn new() -> Layout {
-        Layout {
-            text: String::new(),
-            gap: Gap::None,
-            cells: 0,
-            separators: 0,
-            row_has_text: false,
-            cell_is_empty: false,
-        }
+        Layout { text: String::new(), gap: Gap::None, cells: 0, separators: 0, row_has_text: false, holds_line: false }
     }
 
     /// Text whose white space is a gap between words.
@@ -60,7 +53,7 @@ impl Layout {
             let gap = if self.text.is_empty() { Gap::None } else { self.gap };
             self.text.push_str(match gap {
                 Gap::None => "",
-                Gap::Space if self.separators > 0 => "",
+                Gap::Space if self.separators > 0 || self.text.ends_with([' ', '\t']) => "",
                 Gap::Space => " ",
                 Gap::Line => "\n",
                 Gap::Paragraph => "\n\n",
@@ -75,8 +68,15 @@ impl Layout {
         self.separators = 0;
         self.gap = Gap::None;
         self.row_has_text = true;
-        self.cell_is_empty = false;
+        self.holds_line = false;
         self.text.push_str(text);
+    }
+
+    /// What follows is an item of a list.
+    pub fn item(&mut self) {
+        self.line();
+        self.verbatim("- ");
+        self.holds_line = true;
     }
 
     /// A gap between words.
@@ -111,7 +111,7 @@ impl Layout {
             self.widen(Gap::Line);
         }
         self.cells += 1;
-        self.cell_is_empty = true;
+        self.holds_line = true;
     }
 
     /// The row is over, with the empty cells at its end.
@@ -119,7 +119,7 @@ impl Layout {
         if self.row_has_text {
             self.text.push_str(&" |".repeat(self.separators));
         }
-        (self.cells, self.separators, self.row_has_text, self.cell_is_empty) = (0, 0, false, false);
+        (self.cells, self.separators, self.row_has_text, self.holds_line) = (0, 0, false, false);
     }
 
     /// Bytes so far.
@@ -134,7 +134,7 @@ impl Layout {
     }
 
     fn widen(&mut self, gap: Gap) {
-        if gap <= Gap::Space || !self.cell_is_empty {
+        if gap <= Gap::Space || !self.holds_line {
             self.gap = self.gap.max(gap);
         }
     }
@@ -155,6 +155,18 @@ mod tests {
         layout.words("c ");
         layout.line();
         assert_eq!(layout.finish(), "a b\n\nc");
+    }
+
+    #[test]
+    fn an_item_of_a_list_begins_beside_its_mark() {
+        let mut layout = Layout::new();
+        for item in ["a", " b"] {
+            layout.item();
+            layout.paragraph();
+            layout.words(item);
+            layout.line();
+        }
+        assert_eq!(layout.finish(), "- a\n- b");
     }
 
     #[test]

@@ -60,8 +60,15 @@ impl Writer {
             };
             return Err(TaskError::File(format!("{}: {reason}\nhint: {hint}", path.display())));
         };
-        let spool = Spool::new(path).map_err(failed(path))?;
-        Ok(Writer { path: path.to_path_buf(), format, spool, disk: |file| Box::new(file) })
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            let reason = "expected the name of a file, or of none yet, got that of a folder or a device";
+            let hint = "name a file, whose place the results can take";
+            return Err(TaskError::File(format!("{}: {reason}\nhint: {hint}", path.display())));
+        }
+        // A link stays one: what it leads to is replaced.
+        let path = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let spool = Spool::new(&path).map_err(failed(&path))?;
+        Ok(Writer { path, format, spool, disk: |file| Box::new(file) })
     }
 
     /// Adds a row. Its names become columns in the order of their first appearance.

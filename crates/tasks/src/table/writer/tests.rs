@@ -75,6 +75,30 @@ fn rows_without_fields_are_refused_where_the_format_has_no_place_for_them() {
     }
 }
 
+#[test]
+fn what_is_no_file_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.csv");
+    std::fs::create_dir(&path).unwrap();
+    let error = Writer::create(&path).unwrap_err().to_string();
+    let reason = "expected the name of a file, or of none yet, got that of a folder or a device";
+    assert_eq!(error, format!("{}: {reason}\nhint: name a file, whose place the results can take", path.display()));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_stays_one_and_what_it_leads_to_is_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, link) = (folder.path().join("file.jsonl"), folder.path().join("link.jsonl"));
+    std::fs::write(&file, "old").unwrap();
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let mut writer = Writer::create(&link).unwrap();
+    writer.write(json!({"x": 0.30000000000000004}).as_object().unwrap()).unwrap();
+    writer.finish().unwrap();
+    assert!(std::fs::symlink_metadata(&link).unwrap().is_symlink());
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "{\"x\":0.30000000000000004}\n");
+}
+
 #[cfg(unix)]
 #[test]
 fn a_file_that_is_replaced_keeps_its_rights() {
