@@ -1,12 +1,12 @@
 //! Documents: files of many formats to text.
 //!
 //! ```text
-//! Reader::read(path) -> Format::of(name, first bytes) -> plain text: parsed here
-//!                                                     -> all else: a child process without rights (`child`, `confine`) -> Document
+//! Reader::read(path) -> Format::of(name, first bytes) -> plain text: parsed here                       -> Document
+//!                                                     -> all else: in a child without rights (`child`) -> Document
 //! ```
 //!
-//! A parser turns bytes into a text and knows neither files nor processes; a format is a file in `documents/` and a line in
-//! [`FORMATS`]. It knows nothing of tasks and models. Read next: `documents/reader.rs`.
+//! A parser turns bytes into a text and knows neither files nor processes; a format is a file in `documents/` and a
+//! line in [`FORMATS`]. It knows nothing of tasks and models. Read next: `documents/reader.rs`.
 
 pub(crate) mod archive;
 pub(crate) mod cells;

@@ -1,7 +1,7 @@
 //! Bytes to text, whatever encoding they are in: marks at the beginning, then UTF-8, then UTF-16, then a guess.
 //!
-//! A guess is told, never made in silence, and bytes that are no text in any encoding are refused. It knows nothing of files
-//! and formats. Read next: `documents.rs` and `table/source.rs`, which name the file.
+//! A guess is told, never made in silence, and bytes that are no text in any encoding are refused. It knows nothing
+//! of files and formats. Read next: `documents.rs` and `table/source.rs`, which name the file.
 
 use chardetng::{EncodingDetector, Iso2022JpDetection, Utf8Detection};
 use encoding_rs::{Decoder, DecoderResult, Encoding, UTF_8, UTF_16BE, UTF_16LE};
@@ -25,8 +25,8 @@ pub struct Detected {
 }
 
 impl Detected {
-    /// Finds the encoding of all that a reader has. The reader is asked for once more, from its beginning, where the text is not
-    /// UTF-8; so a text may be longer than the memory.
+    /// Finds the encoding of all that a reader has. The reader is asked for once more, from its beginning, where the
+    /// text is not UTF-8; so a text may be longer than the memory.
     ///
     /// # Errors
     /// The outer is the reader's; the inner says why the bytes are no text.
@@ -88,7 +88,8 @@ pub fn decode(bytes: &[u8]) -> Result<(String, Option<String>), String> {
     Ok((text, detected.warning()))
 }
 
-/// The text of bytes whose encoding somebody names by a label of the web, such as `latin1`; none where no encoding has the label.
+/// The text of bytes whose encoding somebody names by a label of the web, such as `latin1`; none where no encoding
+/// has the label.
 ///
 /// # Errors
 /// The bytes are not in that encoding.

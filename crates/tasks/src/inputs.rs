@@ -1,7 +1,8 @@
-//! What a command line names as inputs: tables, documents, folders of documents, a text. One after another, whatever becomes of each.
+//! What a command line names as inputs: tables, documents, folders of documents, a text. One after another, whatever
+//! becomes of each.
 //!
-//! A row or a document that cannot be read is an item with an error, so that a job goes on and its results say what is missing.
-//! What a folder has besides documents is told. Read next: `table.rs`, `documents.rs`.
+//! A row or a document that cannot be read is an item with an error, so that a job goes on and its results say what
+//! is missing. What a folder has besides documents is told. Read next: `table.rs`, `documents.rs`.
 
 use crate::documents::{Format, Reader};
 use crate::table::{Row, Table};
@@ -80,8 +81,8 @@ enum Source {
 }
 
 impl Inputs {
-    /// Opens what was named: a table by its ending (`rows.csv`, `book.xlsx#Sheet`), a folder with all that is in it, else a document.
-    /// A table within a folder is read as a document.
+    /// Opens what was named: a table by its ending (`rows.csv`, `book.xlsx#Sheet`), a folder with all that is in it,
+    /// else a document. A table within a folder is read as a document.
     ///
     /// # Errors
     /// [`TaskError::Data`] where a name is of nothing, a table cannot be opened, or nothing is left to read.

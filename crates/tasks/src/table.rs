@@ -1,7 +1,8 @@
 //! Tables: rows of csv, tsv, jsonl, parquet and xlsx files, one at a time, and files of results.
 //!
-//! A table is read as a stream; only a sheet of a workbook is held in memory. Every row has a number, the ones that cannot be
-//! read too. It knows nothing of tasks and models. Read next: `table/delimited.rs`, the plainest format; `table/writer.rs`.
+//! A table is read as a stream; only a sheet of a workbook is held in memory. Every row has a number, the ones that
+//! cannot be read too. It knows nothing of tasks and models. Read next: `table/delimited.rs`, the plainest format;
+//! `table/writer.rs`.
 
 mod delimited;
 mod jsonl;
@@ -53,7 +54,8 @@ struct Opened {
     rows: Rows,
 }
 
-/// The fields of rows, or why a row has none. What follows an error is the next row, or nothing where there is no going on.
+/// The fields of rows, or why a row has none. What follows an error is the next row, or nothing where there is no
+/// going on.
 type Rows = Box<dyn Iterator<Item = Result<Map<String, Value>, TaskError>> + Send>;
 
 /// Rows that are in memory.
@@ -78,7 +80,8 @@ pub struct Row {
     pub fields: Map<String, Value>,
 }
 
-/// The rows of a file, as an iterator. Its errors name the file and the line or row; after most of them, the next row follows.
+/// The rows of a file, as an iterator. Its errors name the file and the line or row; after most of them, the next row
+/// follows.
 pub struct Table {
     path: PathBuf,
     columns: Vec<String>,
@@ -185,7 +188,8 @@ impl std::fmt::Debug for Table {
     }
 }
 
-/// Libraries that read columns and workbooks have panicked on damaged files: that is the file's fault, and ends the file alone.
+/// Libraries that read columns and workbooks have panicked on damaged files: that is the file's fault, and ends the
+/// file alone.
 fn guarded<T>(path: &Path, work: impl FnOnce() -> T) -> Result<T, TaskError> {
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| {
         let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
@@ -226,7 +230,8 @@ fn split_sheet(path: &Path) -> (PathBuf, Option<String>) {
     }
 }
 
-/// Refuses names that columns cannot have: none at all, no name, one name twice, more of them than any honest table has.
+/// Refuses names that columns cannot have: none at all, no name, one name twice, more of them than any honest table
+/// has.
 fn check_columns(columns: &[String]) -> Result<(), String> {
     if columns.len() > MOST_COLUMNS {
         return Err(format!("expected at most {MOST_COLUMNS} columns, got {}", columns.len()));

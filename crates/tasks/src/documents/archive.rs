@@ -1,7 +1,7 @@
 //! Zip archives, whose declared sizes nobody has to believe.
 //!
-//! docx and xlsx files are zip archives of XML. A few kilobytes can hold gigabytes: what an archive holds is counted while it is
-//! unpacked, before any of it is kept. It knows nothing of what is in the files.
+//! docx and xlsx files are zip archives of XML. A few kilobytes can hold gigabytes: what comes out
+//! of an archive is counted while it is unpacked, and stops at a bound. It knows nothing of what is in the files.
 
 use std::io::{Read, Seek, Write};
 use zip::ZipArchive;
@@ -35,7 +35,8 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Archive { zip, most_bytes, left: most_bytes })
     }
 
-    /// The names of all files, in the order of the archive. Names in no encoding that is known are no names that a reader asks for.
+    /// The names of all files, in the order of the archive. Names in no encoding that is known are no names that a
+    /// reader asks for.
     pub fn names(&self) -> Vec<String> {
         self.zip.file_names().flatten().map(|name| name.into_owned()).collect()
     }
@@ -55,7 +56,8 @@ impl<R: Read + Seek> Archive<R> {
         Ok(Some(bytes))
     }
 
-    /// Unpacks all files and keeps nothing, to know that it takes no more than it may. For readers that unpack without a bound.
+    /// Unpacks all files and keeps nothing, to know that it takes no more than it may. For readers that unpack
+    /// without a bound.
     ///
     /// # Errors
     /// As [`Archive::read`].

@@ -1,7 +1,7 @@
 //! The cells of a workbook, sheet by sheet and row by row.
 //!
-//! Both a workbook as a document and a sheet as a table are made of them. Cells come as a stream: a sheet may say that it has a
-//! million rows and hold one cell in the last of them.
+//! Both a workbook as a document and a sheet as a table are made of them. Cells come as a stream: a sheet may say
+//! that it has a million rows and hold one cell in the last of them.
 
 use super::archive::Archive;
 use calamine::{Data, DataRef, ExcelDateTime, Reader, Xlsx};
@@ -13,8 +13,8 @@ const MOST_UNPACKED_BYTES: u64 = 512 << 20;
 /// More cells than any honest sheet has; together with the bound on unpacked bytes a limit on memory.
 const MOST_CELLS: usize = 20_000_000;
 
-/// A row of a sheet: its number as the program that made it shows it, counted from 1, and the cells that are not empty, by column
-/// counted from 0.
+/// A row of a sheet: its number as the program that made it shows it, counted from 1, and the cells that are not
+/// empty, by column counted from 0.
 pub struct SheetRow {
     /// Counted from 1.
     pub number: u32,

@@ -1,8 +1,8 @@
 //! The process that reads one document: the program once more, with a hidden argument.
 //!
-//! It gets the file as its standard input, gives up its rights, and answers in JSON on its standard output. Whatever a hostile file
-//! makes of it, its parent has a document, a reason, or a process that ended badly. Read next: `documents/confine.rs`; the parent
-//! is `documents/reader.rs`.
+//! It gets the file as its standard input, gives up its rights, and answers in JSON on its standard output. Whatever
+//! a hostile file makes of it, its parent has a document, a reason, or a process that ended badly. Read next:
+//! `documents/confine.rs`; the parent is `documents/reader.rs`.
 
 use super::confine::{Bounds, confine};
 use super::{Confinement, Format, Text};

@@ -1,5 +1,5 @@
-//! Takes from this process what a reader of documents needs not: other files, the network, other programs, more memory and time than
-//! is its due.
+//! Takes from this process what a reader of documents needs not: other files, the network, other programs, more
+//! memory and time than is its due.
 //!
 //! What is set, and what holds where it cannot be:
 //!
@@ -9,7 +9,8 @@
 //! | system calls but those that compute, read and write what is open, and end | seccomp | refused, unless told otherwise |
 //! | the file system and the network once more | landlock | seccomp has taken both already |
 //!
-//! Other systems than Linux have none of these in a form that programs can rely on: there it is refused, unless told otherwise.
+//! Other systems than Linux have none of these in a form that programs can rely on: there it is refused, unless told
+//! otherwise.
 
 use super::Confinement;
 
@@ -100,7 +101,8 @@ fn restrict_files_and_network() {
     drop(restricted);
 }
 
-/// Allows what computing, reading standard input, answering and dying take; all else fails with "operation not permitted".
+/// Allows what computing, reading standard input, answering and dying take; all else fails with "operation not
+/// permitted".
 #[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 fn filter_system_calls() -> Result<(), String> {
     use seccompiler::{

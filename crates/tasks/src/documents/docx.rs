@@ -1,7 +1,7 @@
 //! docx: paragraphs and tables of the document, with its headers, footers and notes (ECMA-376, part 1, chapter 17).
 //!
-//! Elements are known by their names without prefixes: the transitional and the strict form differ in namespaces alone. Entities of a
-//! document's own are not expanded, so there are none that grow.
+//! Elements are known by their names without prefixes: the transitional and the strict form differ in namespaces
+//! alone. Entities of a document's own are not expanded, so there are none that grow.
 
 use super::archive::Archive;
 use super::layout::Layout;
@@ -21,8 +21,8 @@ const DEEPEST: usize = 2_000;
 /// Parts of a document in the order in which their text is given: what their names begin with.
 const PARTS: &[&str] = &["word/header", MAIN, "word/footnotes.xml", "word/endnotes.xml", "word/footer"];
 
-/// Elements whose text is not the document's: what was deleted or moved away, codes of fields, and a form of the same content for
-/// programs of old.
+/// Elements whose text is not the document's: what was deleted or moved away, codes of fields, and a form of the same
+/// content for programs of old.
 const UNSEEN: &[&str] = &["del", "moveFrom", "instrText", "delText", "Fallback"];
 
 /// Reads a document.

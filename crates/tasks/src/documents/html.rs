@@ -1,7 +1,7 @@
 //! html: the text that a browser shows, blocks as lines, rows of tables as rows.
 //!
-//! Tags are taken as they come, without a tree: a text needs to know where blocks begin and end, not what they are nested in. Scripts
-//! do not run and style sheets are not read, so what only those hide is text here.
+//! Tags are taken as they come, without a tree: a text needs to know where blocks begin and end, not what they are
+//! nested in. Scripts do not run and style sheets are not read, so what only those hide is text here.
 
 use super::{MOST_TEXT_BYTES, Text, layout::Layout, too_long};
 use crate::encoding;
@@ -11,8 +11,8 @@ use html5gum::{HtmlString, StartTag, Token, Tokenizer};
 /// Elements whose content nobody sees.
 const UNSEEN: &str = "head script style template title datalist object iframe";
 /// Elements that begin and end a paragraph.
-const PARAGRAPHS: &str = "p h1 h2 h3 h4 h5 h6 table blockquote pre article section header footer main nav aside figure form \
-    fieldset details hr";
+const PARAGRAPHS: &str = "p h1 h2 h3 h4 h5 h6 table blockquote pre article section header footer main nav aside \
+    figure form fieldset details hr";
 /// Elements that begin and end a line.
 const LINES: &str = "ul ol dl div li dt dd br figcaption caption summary address option legend thead tbody tfoot";
 /// Elements that may be left open: nobody can tell where one that is hidden ends.

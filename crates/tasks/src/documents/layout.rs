@@ -1,6 +1,7 @@
 //! Pieces of text with the gaps between them, as lines: paragraphs apart, the cells of a row on one line.
 //!
-//! Gaps are kept until text follows, so that however many elements end at a place, there is one gap, and none at the ends.
+//! Gaps are kept until text follows, so that however many elements end at a place, there is one gap, and none at the
+//! ends.
 
 /// What stands between two pieces, the larger one winning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,8 +1,8 @@
 //! pdf: the text layer, page by page.
 //!
-//! A page draws glyphs at places; words, lines and paragraphs are what the gaps between them say. Glyphs are taken in the order in which
-//! they are drawn, which keeps columns apart where the program that made the file did. It reads no pictures of text: a scan is told.
-//! Read next: `pdf/lines.rs`, from glyphs to lines.
+//! A page draws glyphs at places; words, lines and paragraphs are what the gaps between them say. Glyphs are taken in
+//! the order in which they are drawn, which keeps columns apart where the program that made the file did. It reads no
+//! pictures of text: a scan is told. Read next: `pdf/lines.rs`, from glyphs to lines.
 
 mod lines;
 

@@ -1,6 +1,7 @@
 //! Reads documents: plain text here, all else in a process that a hostile file may do its worst to.
 //!
-//! A file that hangs, takes all memory, crashes or talks nonsense ends in one error that names it. Read next: `documents/child.rs`.
+//! A file that hangs, takes all memory, crashes or talks nonsense ends in one error that names it. Read next:
+//! `documents/child.rs`.
 
 use super::child::{Answer, Order};
 use super::confine::Bounds;
@@ -136,7 +137,8 @@ impl Reader {
                 Err(format!("expected a sound {} file, got one that its reader stumbled over ({place})", format.name))
             }
             Answer::Unconfined(reason) => {
-                let hint = "such documents are read by a process without rights; convert it to text, or say that you trust your documents";
+                let hint =
+                    "convert it to text, or say that you trust your documents, which are then read without confinement";
                 Err(format!("{reason}\nhint: {hint}"))
             }
         }

@@ -1,6 +1,7 @@
 //! xlsx: every sheet under its name, a line for each row, tabulators between cells.
 //!
-//! Columns that are empty in all rows are left out, and so are empty rows, but for a blank line. White space in a cell becomes a space.
+//! Columns that are empty in all rows are left out, and so are empty rows, but for a blank line. White space in a
+//! cell becomes a space.
 
 use super::cells::{Workbook, shown};
 use super::{MOST_TEXT_BYTES, Text, too_long};

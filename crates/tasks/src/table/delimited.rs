@@ -17,8 +17,9 @@ const SEPARATORS: &[u8] = b",;\t|";
 const SAMPLE_BYTES: u64 = 64 << 10;
 const SAMPLE_ROWS: usize = 50;
 
-/// A row that is read behind the file. A quote that nobody closed swallows all that follows, of which the parser says nothing: then it
-/// swallows this too, and it comes back at the end of a field instead of as a row. No text has this character.
+/// A row that is read behind the file. A quote that nobody closed swallows all that follows, of which the parser says
+/// nothing: then it swallows this too, and it comes back at the end of a field instead of as a row. No text has this
+/// character.
 const END: &str = "\u{fdd0}end of the file";
 const END_ROW: &[u8] = "\n\u{fdd0}end of the file\n".as_bytes();
 

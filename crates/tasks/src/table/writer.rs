@@ -1,8 +1,9 @@
 //! Files of results: rows of JSON objects as jsonl, csv or parquet, which are there whole or not at all.
 //!
-//! A file is written beside its target under a hidden name, brought to the disk, and renamed. csv and parquet have a header, which
-//! can be written only when every row is known: so rows are kept in a scratch file of lines until the end, and only the names and
-//! types of columns in memory. Read next: `writer/columns.rs`, how the columns of rows are found.
+//! A file is written beside its target under a hidden name, brought to the disk, and renamed. csv and parquet have a
+//! header, which can be written only when every row is known: so rows are kept in a scratch file of lines until the
+//! end, and only the names and types of columns in memory. Read next: `writer/columns.rs`, how the columns of rows
+//! are found.
 
 mod columns;
 mod parquet;
@@ -110,8 +111,8 @@ fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// A file that is gone when it is dropped, on the file system of its target. What replaces a file keeps that file's rights;
-/// a new one has those that new files have.
+/// A file that is gone when it is dropped, on the file system of its target. What replaces a file keeps that file's
+/// rights; a new one has those that new files have.
 fn scratch_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix(".writing-");

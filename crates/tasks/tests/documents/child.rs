@@ -1,4 +1,5 @@
-//! The program that reads documents for the tests in `main.rs`. Under another name it is a reader that misbehaves, as the name says.
+//! The program that reads documents for the tests in `main.rs`. Under another name it is a reader that misbehaves, as
+//! the name says.
 #![forbid(unsafe_code)]
 
 use std::io::Write;

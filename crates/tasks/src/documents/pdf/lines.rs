@@ -3,7 +3,8 @@
 use super::super::MOST_TEXT_BYTES;
 use hayro_interpret::kurbo::{Point, Vec2};
 
-/// All measures are in sizes of the font. A gap so wide is a space between words; kerning is narrower, and spaces are a quarter.
+/// All measures are in sizes of the font. A gap so wide is a space between words; kerning is narrower, and spaces are
+/// a quarter.
 const WORD_GAP: f64 = 0.15;
 /// A gap so wide parts columns: justified lines have none.
 const COLUMN_GAP: f64 = 2.0;

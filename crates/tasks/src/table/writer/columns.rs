@@ -1,5 +1,5 @@
-//! The columns of rows: the union of their names in the order of their first appearance, each with the narrowest type that holds all
-//! its values.
+//! The columns of rows: the union of their names in the order of their first appearance, each with the narrowest type
+//! that holds all its values.
 
 use super::super::MOST_COLUMNS;
 use serde_json::{Map, Value};
