@@ -1,4 +1,6 @@
-//! Documents as they are read: by a child process, whatever the file does to it.
+//! Documents as they are read: by a child process, whatever the file does to it. Elsewhere than on these systems a
+//! child keeps its rights, and reading is refused.
+#![cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail like tests")]
 
@@ -35,7 +37,6 @@ fn read(name: &str, bytes: impl AsRef<[u8]>) -> Result<Document, String> {
 }
 
 /// The same program under a name that makes it misbehave. A link, because a program that was just written may be busy.
-#[cfg(unix)]
 fn called(folder: &Path, name: &str) -> Reader {
     let path = folder.join(name);
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_read-document"), &path).unwrap();
@@ -159,7 +160,6 @@ fn files_and_answers_over_their_limits_are_refused() {
     assert_eq!(error, "a.html: expected an answer of at most 100 bytes from its reader, got more");
 }
 
-#[cfg(unix)]
 #[test]
 fn however_a_reader_ends_the_document_fails_alone_and_says_why() {
     let folder = tempfile::tempdir().unwrap();
@@ -221,7 +221,6 @@ fn a_folder_of_documents_is_a_stream_of_inputs_with_pages() {
     assert_eq!(items.len(), 2);
 }
 
-#[cfg(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64")))]
 #[test]
 fn a_reader_of_documents_has_no_files_no_network_and_no_other_programs() {
     let folder = tempfile::tempdir().unwrap();
