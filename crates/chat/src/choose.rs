@@ -3,6 +3,7 @@
 use crate::{ChatRequest, Prompt};
 
 /// What comes before a choice.
+#[expect(clippy::large_enum_variant, reason = "one a request, made and taken apart at once")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum ChoiceContext {
     /// A conversation; a text chosen is the whole next message, end of turn included. Of the request only messages, thinking

@@ -9,9 +9,13 @@
 #![forbid(unsafe_code)]
 
 pub mod batch;
+pub mod documents;
+mod encoding;
 mod error;
 mod input;
+mod inputs;
 mod outcome;
+pub mod table;
 
 mod init;
 mod kinds;
@@ -35,6 +39,7 @@ mod testing;
 pub use error::TaskError;
 pub use init::{Draft, init};
 pub use input::Input;
+pub use inputs::{Inputs, Item, LeftOut};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
 };
