@@ -88,11 +88,10 @@ fn scores_are_those_of_the_definition_and_the_best_comes_first() {
             let best = choose(&model, ChooseRequest { all: false, ..request });
             assert_eq!(best.scores[0], all.scores[0], "the bits too: what is read before does not matter");
             assert!(best.scores.iter().all(|score| all.scores.contains(score)));
-            assert!(best.option_tokens <= all.option_tokens);
-            spared += all.option_tokens - best.option_tokens;
+            spared += all.scores.len() - best.scores.len();
         }
     }
-    assert!(spared > 100, "branches that cannot win are left out: {spared}");
+    assert!(spared > 50, "options that cannot win are left out: {spared}");
 }
 
 #[test]
@@ -158,5 +157,5 @@ fn what_is_no_choice_is_refused_with_its_reason() {
     let options = vec!["a".to_owned(), "b".to_owned()];
     let request = ChooseRequest { context: chat("a"), options, scoring: OptionScoring::Tree, all: false };
     let text = refusal(block_on(broken.choose(request)));
-    assert!(text.contains("not numbers") || text.contains("no number"), "{text}");
+    assert!(text.contains("is not a number"), "{text}");
 }
