@@ -14,7 +14,9 @@ pub(super) static HERMES: Format = Format {
     closes: Some("</tool_call>"),
     shape: Shape::Objects,
     takes_bare: true,
-    forced: "<tool_call>\n{\"name\": \"",
-    after_name: "\", \"arguments\":",
+    before_name: "\n{\"name\": \"",
+    after_name: "\", \"arguments\": ",
+    after_arguments: "}\n",
+    between: "\n",
     ids: Ids::Prefixed,
 };
