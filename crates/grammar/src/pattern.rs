@@ -118,7 +118,7 @@ impl Vocabulary {
                 let told = |(number, prepared): (usize, Prepared)| {
                     prepared.warnings.into_iter().map(move |warning| (number, warning))
                 };
-                Ok(grammar.with_tokens(&tokens).warning_of_objects(objects.into_iter().flat_map(told).collect()))
+                Ok(grammar.with_tokens(&tokens).with_object_warnings(objects.into_iter().flat_map(told).collect()))
             }
             Err(reason) => Err(self.blame_object(&objects, reason)),
         }

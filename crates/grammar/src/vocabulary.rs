@@ -67,7 +67,7 @@ impl Grammar {
         self
     }
 
-    pub(crate) fn warning_of_objects(self, warnings: Vec<(usize, String)>) -> Grammar {
+    pub(crate) fn with_object_warnings(self, warnings: Vec<(usize, String)>) -> Grammar {
         Grammar { object_warnings: warnings.into(), ..self }
     }
 }

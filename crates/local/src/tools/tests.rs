@@ -312,7 +312,45 @@ fn joined(said: Vec<Said>) -> Vec<Said> {
     all
 }
 
+/// What an answer becomes whose calls are held: after what opens a call comes the rest of one. With the number of calls.
+fn held_answer(format: &'static Format, words: &[&str]) -> (String, usize) {
+    let mut watch = HeldCalls::of(format, &strict()).unwrap().watch();
+    let (mut text, mut opened) = (String::new(), 0);
+    let whole = written(format, "add", "{}");
+    for word in words {
+        for letter in word.chars() {
+            text.push(letter);
+            let Some(opening) = watch.push(letter.encode_utf8(&mut [0; 4]).as_bytes()) else { continue };
+            text.push_str(&match format.opens.contains(&opening.as_str()) {
+                true => whole.strip_prefix(&opening).unwrap_or(&whole).to_owned(),
+                false => format!("{}{{}}{}", &format.after_name[1..], format.after_arguments.trim_end()),
+            });
+            watch.call_ended();
+            opened += 1;
+            break;
+        }
+    }
+    (text, opened)
+}
+
 proptest! {
+    #[test]
+    fn what_is_read_as_a_call_is_what_was_held(
+        words in proptest::collection::vec(proptest::sample::select(vec![
+            "<tool_call>", "<tool_", "call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<|tool_call|>",
+            "<TOOLCALL>", "</TOOLCALL>", "{", "{\"name\": \"add", "{\"name\": \"get_weather\"", "{\"type\": \"function\",",
+            "\"name\":", " \"add\"", "\"", ", \"arguments\": {}}", "\"parameters\": {}, \"name\": \"add\"}",
+            "[", "]", ",", ";", "}", "\n", " ", "<", "\u{8a9e}", "well",
+        ]), 0..12),
+    ) {
+        for format in FORMATS {
+            let (text, opened) = held_answer(format, &words);
+            let (said, error) = read_as(format, &strict(), &[&text]);
+            let calls = said.iter().filter(|one| matches!(one, Said::Call { .. })).count();
+            prop_assert_eq!((calls, error), (opened, None), "{:?}: {:?} {:?}", format, text, said);
+        }
+    }
+
     #[test]
     fn pieces_do_not_matter(
         words in proptest::collection::vec(proptest::sample::select(vec![

@@ -17,6 +17,8 @@ use tokenizer::Tokenizer;
 pub(crate) struct Borders {
     /// Those that hold an end of a mark, or of a name, and go on after it.
     crossing: Vec<(u32, Vec<u8>)>,
+    /// Those of them that hold a whole mark: they may come nowhere.
+    never: Vec<u32>,
 }
 
 impl Borders {
@@ -30,7 +32,16 @@ impl Borders {
             before.iter().any(is_end).then(|| (id, bytes.into_owned()))
         };
         let text = (0..tokenizer.vocabulary_len() as u32).filter(|&id| !tokenizer.is_special(id));
-        Borders { crossing: text.filter_map(token).collect() }
+        Borders::among(text.filter_map(token).collect(), format)
+    }
+
+    fn among(crossing: Vec<(u32, Vec<u8>)>, format: &Format) -> Borders {
+        let holds_mark = |bytes: &[u8]| {
+            let (_, before) = bytes.split_last().unwrap_or((&0, &[]));
+            format.opens.iter().any(|mark| before.windows(mark.len()).any(|window| window == mark.as_bytes()))
+        };
+        let never = crossing.iter().filter(|(_, bytes)| holds_mark(bytes)).map(|(id, _)| *id).collect();
+        Borders { crossing, never }
     }
 }
 
@@ -68,7 +79,8 @@ impl CallWatch {
         tokenizer.id_of(mark)
     }
 
-    fn push(&mut self, bytes: &[u8]) -> Option<String> {
+    /// The same of a token's text.
+    pub(super) fn push(&mut self, bytes: &[u8]) -> Option<String> {
         self.said.extend_from_slice(bytes);
         let opened = self.opened(&self.said);
         self.forget();
@@ -91,11 +103,14 @@ impl CallWatch {
     pub(crate) fn forbidden(&self, borders: &Borders) -> Vec<u32> {
         let mut said = self.said.clone();
         if !self.is_near(&said) {
-            return Vec::new();
+            return borders.never.clone();
         }
-        let opens_within = |token: &&(u32, Vec<u8>)| {
+        let opens_within = |(id, token): &&(u32, Vec<u8>)| {
+            if borders.never.contains(id) {
+                return true;
+            }
             said.truncate(self.said.len());
-            for &byte in &token.1[..token.1.len() - 1] {
+            for &byte in &token[..token.len() - 1] {
                 said.push(byte);
                 if self.opened(&said).is_some() {
                     return true;
@@ -275,21 +290,21 @@ mod tests {
 
     #[test]
     fn no_token_may_go_past_where_a_call_opens() {
-        let texts = ["\",", "\": ", "d\", \"", ">\n", "l>x", "\"\"", "d\"", ">"];
+        let texts = ["\",", "\": ", "d\", \"", ">\n", "l>x", "\"\"", "d\"", ">", "a<tool_call>b", "<tool_call>"];
         let crossing = texts.iter().zip(0..).map(|(text, id)| (id, text.as_bytes().to_vec())).collect();
-        let borders = Borders { crossing };
+        let borders = Borders::among(crossing, &HERMES);
         let forbidden = |said: &str| {
             let mut watch = watch(&HERMES);
             assert_eq!(watch.push(said.as_bytes()), None);
             watch.forbidden(&borders).into_iter().map(|id| texts[id as usize]).collect::<Vec<_>>()
         };
-        let nothing: [&str; 0] = [];
-        assert_eq!(forbidden("{\"name\": \"ad"), ["d\", \""]);
-        assert_eq!(forbidden("{\"name\": \"add"), ["\",", "\": ", "\"\""]);
-        assert_eq!(forbidden("{\"name\": \"bad"), nothing);
-        assert_eq!(forbidden("Text <tool_call"), [">\n"]);
-        assert_eq!(forbidden("Text <tool_cal"), ["l>x"]);
-        assert_eq!(forbidden("Text >"), nothing);
+        let always = "a<tool_call>b";
+        assert_eq!(forbidden("{\"name\": \"ad"), ["d\", \"", always]);
+        assert_eq!(forbidden("{\"name\": \"add"), ["\",", "\": ", "\"\"", always]);
+        assert_eq!(forbidden("{\"name\": \"bad"), [always]);
+        assert_eq!(forbidden("Text <tool_call"), [">\n", always]);
+        assert_eq!(forbidden("Text <tool_cal"), ["l>x", always]);
+        assert_eq!(forbidden("Text >"), [always]);
     }
 
     #[test]
