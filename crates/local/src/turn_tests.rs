@@ -200,6 +200,7 @@ fn a_required_call_is_opened_for_the_model_and_is_one_of_the_tools() {
     }
     let both = format!("{}\n{}", call("get"), call("add"));
     assert_eq!(stage.hear(&required, &both), "[get]{\"a\": 1}[add]{\"a\": 1} ToolCalls");
+    assert_eq!(stage.hear(&required, &format!("{}\n", call("get"))), "[get]{\"a\": 1} ToolCalls", "a line is no call");
     // What it wants to say is not allowed, outside of the arguments.
     let wrong = call("get").replace("get\"", "gxt'").replace("arguments", "parameter").replace("\n{", "{\n");
     assert_eq!(stage.hear(&required, &wrong), "[get]{\"a\": 1} ToolCalls");

@@ -134,10 +134,16 @@ impl Writing<'_> {
         Pattern::Row(vec![Pattern::text(before), Pattern::Choice(tools), Pattern::text(after)])
     }
 
-    /// Several of these.
+    /// Several of these. White space between two may also come after the last: a model that begins a new line has not said by
+    /// that whether another call follows.
     fn several(&self, one: Pattern) -> Pattern {
-        let next = Pattern::Row(vec![Pattern::text(self.format().between), one.clone()]);
-        Pattern::Row(vec![one, Pattern::Repeat(Box::new(next))])
+        let between = self.format().between;
+        let next = Pattern::Row(vec![Pattern::text(between), one.clone()]);
+        let mut row = vec![one, Pattern::Repeat(Box::new(next))];
+        if !between.is_empty() && between.trim().is_empty() {
+            row.push(Pattern::Choice(vec![Pattern::text(""), Pattern::text(between)]));
+        }
+        Pattern::Row(row)
     }
 
     /// From mark to mark: a call, or a list of several where there is one.
