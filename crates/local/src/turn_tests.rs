@@ -228,6 +228,8 @@ fn calls_of_strict_tools_are_held_from_where_the_model_opens_them() {
         // Without marks; a tool that is not strict is called with an object.
         let bare = "{\"name\": \"get\", \"arguments\": {\"unit\": \"bz\"}}";
         assert_eq!(stage.hear(&request, bare), format!("{held} ToolCalls"), "{controls:?}");
+        let block = format!("```json\n{bare}\n```\nSo.");
+        assert_eq!(stage.hear(&request, &block), format!("{held}So. ToolCalls"), "{controls:?}");
         assert_eq!(stage.hear(&request, CALL), "[add]{\"a\": [1, \"b\"]} ToolCalls", "{controls:?}");
         let list = CALL.replace("{\"a\": [1, \"b\"]}", "{}");
         assert_eq!(stage.hear(&request, &list.replace("{}", "[}")), "[add]{} ToolCalls", "{controls:?}");

@@ -11,7 +11,7 @@
 
 use super::call_object::{CallObject, ObjectPart};
 use super::json::{JsonScanner, Scanned, expected};
-use super::watch::{Bare, bare_call};
+use super::watch::{BLOCK, Bare, bare_call, in_block, may_become_block};
 use super::{CallIds, Extent, Format, Shape};
 use serde_json::{Map, Value};
 
@@ -79,6 +79,8 @@ pub(crate) struct CallParser {
     has_text: bool,
     /// The current call stands without marks.
     is_bare: bool,
+    /// It stands in a block of code.
+    is_in_block: bool,
     begun: usize,
     ended: usize,
     /// Of the current call: what is not out yet, and all.
@@ -101,6 +103,7 @@ impl CallParser {
             held: String::new(),
             has_text: false,
             is_bare: false,
+            is_in_block: false,
             begun: 0,
             ended: 0,
             arguments: String::new(),
@@ -226,11 +229,12 @@ impl CallParser {
             }
             Place::AfterItem => return self.take_after_item(next, said),
             Place::Closing(matched) => {
-                let mark = self.format.closes.unwrap_or_default();
+                let mark = if self.is_in_block { BLOCK } else { self.format.closes.unwrap_or_default() };
                 let rest = mark.get(*matched..).unwrap_or_default();
                 if rest.starts_with(next) {
                     *matched += next.len_utf8();
                     if rest.len() == next.len_utf8() {
+                        self.is_in_block = false;
                         self.place = Place::Text;
                     }
                 } else if *matched > 0 || !is_space {
@@ -266,7 +270,7 @@ impl CallParser {
             let before = self.held[..self.held.len() - mark.len()].trim_end().to_owned();
             self.held.clear();
             self.let_text_out(&before, said);
-            (self.has_text, self.is_bare) = (false, false);
+            (self.has_text, self.is_bare, self.is_in_block) = (false, false, false);
             self.place = match self.format.shape {
                 Shape::Objects | Shape::Bare => Place::Item,
                 Shape::List => Place::List,
@@ -274,7 +278,12 @@ impl CallParser {
             };
             return;
         }
-        if is_bare && !self.has_text && self.held.trim_start() == "{" {
+        let is_first = is_bare && !self.has_text && self.held.len() <= MOST_HELD_SPACE;
+        let block = in_block(&self.held);
+        if is_first && (may_become_block(&self.held) || block.is_some_and(|rest| rest.trim().is_empty())) {
+            return;
+        }
+        if is_bare && !self.has_text && block.unwrap_or(&self.held).trim_start() == "{" {
             let mut object = Box::new(CallObject::new());
             let mut parts = Vec::new();
             let begun = object.push(next, &mut |part| parts.push(part));
@@ -310,13 +319,14 @@ impl CallParser {
             let is_known = object.name_so_far().is_some_and(|name| self.names.iter().any(|known| known == name));
             let is_call = match self.extent {
                 Some(_) => matches!(bare_call(raw, &self.names), Bare::Named(..)),
-                None => is_known || self.format.shape == Shape::Bare,
+                None => is_known || self.format.shape == Shape::Bare && in_block(raw).is_none(),
             };
             if !is_call {
                 return self.give_up_probe(said);
             }
             let (object, parts) = (object.clone(), std::mem::take(parts));
             self.is_bare = true;
+            self.is_in_block |= in_block(raw).is_some();
             self.place = Place::Object(object);
             self.give(parts, said)?;
             return match outcome? {
@@ -358,7 +368,7 @@ impl CallParser {
     /// The closing mark does not come. Where one need not, what looked like it is text.
     fn take_instead_of_closing(&mut self, next: char, said: &mut Vec<Said>) -> Result<(), String> {
         let Place::Closing(matched) = std::mem::replace(&mut self.place, Place::Text) else { return Ok(()) };
-        let mark = self.format.closes.unwrap_or_default();
+        let mark = if self.is_in_block { BLOCK } else { self.format.closes.unwrap_or_default() };
         if !self.is_bare && self.format.shape != Shape::List {
             return Err(expected(&format!("{mark:?}"), next));
         }
@@ -366,7 +376,7 @@ impl CallParser {
     }
 
     fn after_calls(&self) -> Place {
-        if self.format.closes.is_some() { Place::Closing(0) } else { Place::Text }
+        if self.format.closes.is_some() || self.is_in_block { Place::Closing(0) } else { Place::Text }
     }
 
     /// A name or an id between marks.

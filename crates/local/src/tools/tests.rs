@@ -74,6 +74,21 @@ fn hermes_calls_are_read() {
     check("hermes", &format!("{bare}\n</tool_call>\nDone."), &format!("{whole}Done."));
     check("hermes", &format!("{bare} Done."), &format!("{whole}Done."));
     check("hermes", &format!("\n{bare}\n{add}"), &format!("{whole}[add]{ARGUMENTS}"));
+    // In a block of code, as Qwen 2.5 Coder has it.
+    check("hermes", &format!("```json\n{bare}\n```"), &whole);
+    check("hermes", &format!("\n```\n{bare}\n```\nDone."), &format!("{whole}Done."));
+    check("hermes", &format!("```json\n{bare}\n{add}"), &format!("{whole}[add]{ARGUMENTS}"));
+    check("hermes", &format!("```json\n{bare}\n{bare}\n```\n\n```json\n{bare}\n```"), &whole.repeat(3));
+    for text in [
+        "```json\n{\"name\": \"Ann\", \"arguments\": {}}\n```",
+        "```json\n",
+        "```js",
+        "```rust\n{",
+        "``` {}",
+        "```\n\n[",
+    ] {
+        check("hermes", text, text);
+    }
     for text in ["{\"name\": \"Ann\", \"arguments\": {}}", "{\"a\": 1}", "So: {\"name\": \"add\", \"arguments\": {}}"] {
         check("hermes", text, text);
     }
@@ -340,7 +355,8 @@ proptest! {
             "<tool_call>", "<tool_", "call>", "</tool_call>", "[TOOL_CALLS]", "[ARGS]", "<|python_tag|>", "<|tool_call|>",
             "<TOOLCALL>", "</TOOLCALL>", "{", "{\"name\": \"add", "{\"name\": \"get_weather\"", "{\"type\": \"function\",",
             "\"name\":", " \"add\"", "\"", ", \"arguments\": {}}", "\"parameters\": {}, \"name\": \"add\"}",
-            "[", "]", ",", ";", "}", "\n", " ", "<", "\u{8a9e}", "well",
+            "[", "]", ",", ";", "}", "\n", " ", "<", "\u{8a9e}", "well", "```json\n", "```", "```\n",
+            "```json\n{\"name\": \"add\"", "{\"name\": \"add\"",
         ]), 0..12),
     ) {
         for format in FORMATS {

@@ -55,11 +55,13 @@ pub(crate) struct CallWatch {
     /// Whether text came since the answer began or the last call ended: then no object is a call.
     has_text: bool,
     has_called: bool,
+    /// What may yet close the call that ended last, where it had no mark.
+    closing: Option<&'static str>,
 }
 
 impl CallWatch {
     pub(crate) fn new(format: &'static Format, names: Vec<String>) -> CallWatch {
-        CallWatch { format, names, said: Vec::new(), has_text: false, has_called: false }
+        CallWatch { format, names, said: Vec::new(), has_text: false, has_called: false, closing: None }
     }
 
     /// Takes a token. Where a call opens with it: how that is written in the grammar of calls.
@@ -83,6 +85,9 @@ impl CallWatch {
     pub(super) fn push(&mut self, bytes: &[u8]) -> Option<String> {
         self.said.extend_from_slice(bytes);
         let opened = self.opened(&self.said);
+        if let Some(opening) = &opened {
+            self.closing = self.closing_after(opening);
+        }
         self.forget();
         opened
     }
@@ -158,12 +163,28 @@ impl CallWatch {
         }
     }
 
+    /// What may close the call that has opened.
+    fn closing_after(&self, opening: &str) -> Option<&'static str> {
+        let said = std::str::from_utf8(&self.said).unwrap_or_default();
+        if self.format.opens.contains(&opening) {
+            None
+        } else if in_block(self.fresh(said)).is_some() || self.is_in_block(said) {
+            Some(BLOCK)
+        } else {
+            self.format.closes
+        }
+    }
+
+    /// Whether the block of code that the last call stood in has not been closed.
+    fn is_in_block(&self, said: &str) -> bool {
+        self.closing == Some(BLOCK) && !said.trim_ascii_start().starts_with(BLOCK)
+    }
+
     /// What follows white space and, after a call, what may stand between two.
     fn fresh<'t>(&self, text: &'t str) -> &'t str {
         let is_between = |letter: char| letter.is_whitespace() || self.has_called && letter == ';';
-        let text = text.trim_start_matches(is_between);
-        let closes = self.format.closes.filter(|_| self.has_called);
-        closes.and_then(|mark| text.strip_prefix(mark)).map_or(text, |text| text.trim_start_matches(is_between))
+        let closed = self.closing.and_then(|mark| text.trim_ascii_start().strip_prefix(mark));
+        closed.unwrap_or(text).trim_start_matches(is_between)
     }
 
     /// Keeps of what was said only what may matter.
@@ -181,9 +202,8 @@ impl CallWatch {
 
     /// Whether no text has come yet that is none of what stands before and between calls.
     fn may_become_fresh(&self, text: &str) -> bool {
-        let rest = self.fresh(text);
-        !self.has_text
-            && (rest.is_empty() || self.has_called && self.format.closes.is_some_and(|mark| mark.starts_with(rest)))
+        let may_close = self.closing.is_some_and(|mark| mark.starts_with(text.trim_ascii_start()));
+        !self.has_text && (self.fresh(text).is_empty() || may_close)
     }
 }
 
@@ -202,7 +222,10 @@ pub(super) enum Bare<'t> {
 /// held, since what comes before the name is not.
 pub(super) fn bare_call<'t>(text: &'t str, names: &[String]) -> Bare<'t> {
     let named = || -> Result<Bare<'t>, Bare<'t>> {
-        let mut rest = eat(text, "{")?;
+        if may_become_block(text) {
+            return Err(Bare::Begun);
+        }
+        let mut rest = eat(in_block(text).unwrap_or(text), "{")?;
         // As some models write it.
         match eat(rest, "\"type\"") {
             Ok(after) => rest = eat(eat(eat(after, ":")?, "\"function\"")?, ",")?,
@@ -218,6 +241,24 @@ pub(super) fn bare_call<'t>(text: &'t str, names: &[String]) -> Bare<'t> {
         })
     };
     named().unwrap_or_else(|other| other)
+}
+
+/// The mark around a block of code.
+pub(super) const BLOCK: &str = "```";
+
+/// How a block of code begins that an object may stand in, as models show JSON.
+const BLOCKS: [&str; 2] = ["```json\n", "```\n"];
+
+/// What follows the beginning of a block of code.
+pub(super) fn in_block(text: &str) -> Option<&str> {
+    let text = text.trim_start();
+    BLOCKS.iter().find_map(|block| text.strip_prefix(block))
+}
+
+/// Whether a text may be the beginning of a block of code, and is more than white space.
+pub(super) fn may_become_block(text: &str) -> bool {
+    let text = text.trim_start();
+    !text.is_empty() && BLOCKS.iter().any(|block| block.len() > text.len() && block.starts_with(text))
 }
 
 /// What follows a word, before which white space may stand.
@@ -263,6 +304,8 @@ mod tests {
             (&LLAMA, written),
             (&LLAMA, " \n{ \"name\" :\t\"add\""),
             (&LLAMA, "{\"type\": \"function\", \"name\": \"add\""),
+            (&HERMES, "\n```json\n{\n  \"name\": \"add\""),
+            (&HERMES, "```\n{\"name\": \"add\""),
         ] {
             assert_eq!(opens(&mut watch(format), text), Some((text.len(), written.to_owned())), "{text}");
         }
@@ -280,9 +323,11 @@ mod tests {
         let mut watch = watch(&HERMES);
         opens(&mut watch, "So. <tool_call>").unwrap();
         watch.call_ended();
-        assert!(opens(&mut watch, "\n</tool_call>\n{\"name\": \"add\"").is_some());
+        assert!(opens(&mut watch, "\n{\"name\": \"add\"").is_some());
         watch.call_ended();
-        assert!(opens(&mut watch, "; {\"name\": \"add\"").is_some());
+        assert!(opens(&mut watch, "\n</tool_call>\n```json\n{\"name\": \"add\"").is_some());
+        watch.call_ended();
+        assert!(opens(&mut watch, "\n```\n; {\"name\": \"add\"").is_some());
         watch.call_ended();
         assert!(opens(&mut watch, "Text. {\"name\": \"add\"").is_none());
         assert!(opens(&mut watch, "<tool_call>").is_some());
