@@ -25,6 +25,9 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
 
+/// So much of an answer that is not right is shown, in characters.
+const SHOWN: usize = 200;
+
 /// Most tokens of an answer.
 const MOST_TOKENS: usize = 512;
 
@@ -72,9 +75,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     for question in lines(&options.questions)?.into_iter().take(options.limit) {
         let (id, question) = by_id(question);
         let accepted = answers.get(&id).ok_or_else(|| format!("{id}: no answer of this id"))?;
-        let outcome = ask(&model, &question, accepted, options.choice)?;
+        let (outcome, said) = ask(&model, &question, accepted, options.choice)?;
         if outcome != Outcome::Right {
-            println!("{id}: {outcome:?}");
+            println!("{id}: {outcome:?}: {}", said.chars().take(SHOWN).collect::<String>().escape_debug());
         }
         *outcomes.entry(outcome).or_default() += 1;
     }
@@ -124,8 +127,13 @@ fn by_id(line: Value) -> (String, Value) {
     (line["id"].as_str().unwrap_or_default().to_owned(), line)
 }
 
-/// Asks a question and judges the answer.
-fn ask(model: &LocalModel, question: &Value, accepted: &Value, choice: Choice) -> Result<Outcome, Box<dyn Error>> {
+/// Asks a question and judges the answer; with what was said.
+fn ask(
+    model: &LocalModel,
+    question: &Value,
+    accepted: &Value,
+    choice: Choice,
+) -> Result<(Outcome, String), Box<dyn Error>> {
     let functions = question["function"].as_array().ok_or("expected a list of functions")?;
     let tool = |function: &Value| {
         let mut function = function.clone();
@@ -150,20 +158,28 @@ fn ask(model: &LocalModel, question: &Value, accepted: &Value, choice: Choice) -
     };
     let mut calls: Vec<(String, String)> = Vec::new();
     let mut stream = match block_on(model.chat(request)) {
-        Err(ChatError::ToolSchema { .. }) => return Ok(Outcome::Refused),
+        Err(error @ ChatError::ToolSchema { .. }) => return Ok((Outcome::Refused, error.to_string())),
         answered => answered?,
     };
+    let mut said = String::new();
     while let Some(event) = block_on(stream.next()) {
         match event {
-            Ok(ChatEvent::ToolCall { name, .. }) => calls.push((name, String::new())),
-            Ok(ChatEvent::ToolArguments { index, json, .. }) => calls[index].1.push_str(&json),
-            Ok(ChatEvent::Finished { reason: FinishReason::Length, .. }) => return Ok(Outcome::CutShort),
+            Ok(ChatEvent::Text { text, .. }) => said.push_str(&text),
+            Ok(ChatEvent::ToolCall { name, .. }) => {
+                said.push_str(&format!("[{name}]"));
+                calls.push((name, String::new()));
+            }
+            Ok(ChatEvent::ToolArguments { index, json, .. }) => {
+                said.push_str(&json);
+                calls[index].1.push_str(&json);
+            }
+            Ok(ChatEvent::Finished { reason: FinishReason::Length, .. }) => return Ok((Outcome::CutShort, said)),
             Ok(_) => {}
-            Err(ChatError::BadOutput(_)) => return Ok(Outcome::Malformed),
+            Err(ChatError::BadOutput(_)) => return Ok((Outcome::Malformed, said)),
             Err(other) => return Err(other.into()),
         }
     }
-    Ok(judge(&calls, functions, accepted))
+    Ok((judge(&calls, functions, accepted), said))
 }
 
 /// A function's parameters as a JSON Schema: the leaderboard has types of Python.

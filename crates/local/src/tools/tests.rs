@@ -338,7 +338,7 @@ fn held_answer(format: &'static Format, words: &[&str]) -> (String, usize) {
             let Some(opening) = watch.push(letter.encode_utf8(&mut [0; 4]).as_bytes()) else { continue };
             text.push_str(&match format.opens.contains(&opening.as_str()) {
                 true => whole.strip_prefix(&opening).unwrap_or(&whole).to_owned(),
-                false => format!("{}{{}}{}", &format.after_name[1..], format.after_arguments.trim_end()),
+                false => format!("{}{{}}{}", format.after_name, format.after_arguments.trim_end()),
             });
             watch.call_ended();
             opened += 1;

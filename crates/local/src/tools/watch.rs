@@ -1,8 +1,11 @@
 //! Where a model that may say anything opens a call, as its tokens come: the place from which on the call is held.
 //!
 //! ```text
-//! free text -> a mark, or {"name": "<a tool>" where the answer is an object -> held, until the call is complete -> free
+//! free text -> a mark, or {"name": "<a tool> where the answer is an object -> held, until the call is complete -> free
 //! ```
+//!
+//! An object is held from the end of the name on, before its quotation mark: models write that in one token with what follows,
+//! and would rather say something else than the mark alone.
 //!
 //! A call opens at the end of a token, never within one: tokens that would go past the place are not allowed there, so that
 //! nothing of a call is said before it is held. What `parser` takes for a call in a held answer and what this file does are
@@ -115,10 +118,12 @@ impl CallWatch {
                 return true;
             }
             said.truncate(self.said.len());
-            for &byte in &token[..token.len() - 1] {
+            for (index, &byte) in token[..token.len() - 1].iter().enumerate() {
                 said.push(byte);
                 if self.opened(&said).is_some() {
-                    return true;
+                    said.extend_from_slice(&token[index + 1..]);
+                    // A name, and with its last byte the quotation mark.
+                    return self.opened(&said).is_none();
                 }
                 if !self.is_near(&said) {
                     return false;
@@ -149,6 +154,7 @@ impl CallWatch {
             return Some((*mark).to_owned());
         }
         match self.bare(said) {
+            Bare::Name(name) => Some(format!("{}{name}", bare_before_name(self.format))),
             Bare::Named(name, "") => Some(format!("{}{name}\"", bare_before_name(self.format))),
             _ => None,
         }
@@ -214,6 +220,8 @@ pub(super) enum Bare<'t> {
     No,
     /// Perhaps one.
     Begun,
+    /// Up to the end of a tool's name; another name may go on from there.
+    Name(String),
     /// One of this tool; what follows the name's last quotation mark.
     Named(String, &'t str),
 }
@@ -236,6 +244,7 @@ pub(super) fn bare_call<'t>(text: &'t str, names: &[String]) -> Bare<'t> {
         let whole = names.iter().find_map(|name| Some((name, rest.strip_prefix(name.as_str())?.strip_prefix('"')?)));
         Ok(match whole {
             Some((name, after)) => Bare::Named(name.clone(), after),
+            None if names.iter().any(|name| name == rest) => Bare::Name(rest.to_owned()),
             None if names.iter().any(|name| name.starts_with(rest)) => Bare::Begun,
             None => Bare::No,
         })
@@ -288,7 +297,7 @@ mod tests {
     #[test]
     fn a_mark_opens_a_call_wherever_it_stands() {
         for (format, mark) in [(&HERMES, "<tool_call>"), (&MISTRAL, "[TOOL_CALLS]"), (&LLAMA, "<|python_tag|>")] {
-            for before in ["", "Well.\n", "<tool_", "[TOOL", "\u{8a9e}", "{\"name\": \"add"] {
+            for before in ["", "Well.\n", "<tool_", "[TOOL", "\u{8a9e}", "{\"name\": \"ad"] {
                 let text = format!("{before}{mark}");
                 assert_eq!(opens(&mut watch(format), &text), Some((text.len(), mark.to_owned())), "{text}");
                 assert_eq!(watch(format).push(text.as_bytes()), Some(mark.to_owned()), "at once: {text}");
@@ -298,18 +307,20 @@ mod tests {
 
     #[test]
     fn an_object_that_names_a_tool_opens_a_call_at_the_start_of_an_answer() {
-        let written = "{\"name\": \"add\"";
+        let written = "{\"name\": \"add";
         for (format, text) in [
             (&HERMES, written),
             (&LLAMA, written),
-            (&LLAMA, " \n{ \"name\" :\t\"add\""),
-            (&LLAMA, "{\"type\": \"function\", \"name\": \"add\""),
-            (&HERMES, "\n```json\n{\n  \"name\": \"add\""),
-            (&HERMES, "```\n{\"name\": \"add\""),
+            (&LLAMA, " \n{ \"name\" :\t\"add"),
+            (&LLAMA, "{\"type\": \"function\", \"name\": \"add"),
+            (&HERMES, "\n```json\n{\n  \"name\": \"add"),
+            (&HERMES, "```\n{\"name\": \"add"),
         ] {
             assert_eq!(opens(&mut watch(format), text), Some((text.len(), written.to_owned())), "{text}");
         }
-        assert_eq!(opens(&mut watch(&LLAMA), "{\"name\": \"add_all\"").unwrap().1, "{\"name\": \"add_all\"");
+        for longer in ["{\"name\": \"add_all", "{\"name\": \"add\""] {
+            assert_eq!(watch(&LLAMA).push(longer.as_bytes()).as_deref(), Some(longer), "in one token");
+        }
         for text in
             ["So: {\"name\": \"add\"", "{\"name\": \"ad\"", "{\"id\": 1, \"name\": \"add\"", "[{\"name\": \"add\""]
         {
@@ -345,7 +356,6 @@ mod tests {
         };
         let always = "a<tool_call>b";
         assert_eq!(forbidden("{\"name\": \"ad"), ["d\", \"", always]);
-        assert_eq!(forbidden("{\"name\": \"add"), ["\",", "\": ", "\"\"", always]);
         assert_eq!(forbidden("{\"name\": \"bad"), [always]);
         assert_eq!(forbidden("Text <tool_call"), [">\n", always]);
         assert_eq!(forbidden("Text <tool_cal"), ["l>x", always]);
