@@ -1,11 +1,23 @@
 //! Why a request could not be answered: one variant for each thing that a caller may do about it.
 
+/// What to do where calls of a tool cannot be held to its schema.
+pub const FREE_CALLS_HINT: &str =
+    "hint: leave it out of the schema, or let the model call freely: tool_choice auto, and strict false";
+
 /// An error of a [`crate::ChatModel`] or [`crate::ModelHost`].
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ChatError {
     /// The request itself is wrong; sending it again changes nothing.
     #[error("{0}")]
     InvalidRequest(String),
+    /// Calls of a tool cannot be held to its `parameters`.
+    #[error("tools[{tool}].function.parameters{reason}\n{FREE_CALLS_HINT}")]
+    ToolSchema {
+        /// The tool's place among those of the request.
+        tool: usize,
+        /// The place within the schema, as a URI fragment (`#/properties/a`), and what is wrong there.
+        reason: String,
+    },
     /// The prompt does not fit the context that the model was loaded with.
     #[error(
         "the prompt has {prompt_tokens} tokens, the context holds {context}\nhint: shorten it{}",

@@ -18,7 +18,7 @@ mod score;
 
 pub use choose::{ChoiceContext, ChooseRequest, ChooseResponse, OptionScore, OptionScoring};
 pub use embed::{EmbedRequest, EmbedResponse, RelevanceRequest, RelevanceResponse};
-pub use error::ChatError;
+pub use error::{ChatError, FREE_CALLS_HINT};
 pub use event::{ChatEvent, ChatStream, FinishReason, PromptToken, TokenLogprob, Usage};
 pub use host::{
     CreateRequest, HostFuture, KeepAlive, ModelDetails, ModelHost, ModelSummary, PullProgress, RunningModel,
@@ -26,5 +26,6 @@ pub use host::{
 pub use model::{Activity, Capabilities, ChatFuture, ChatModel, ModelInfo};
 pub use request::{
     AnswerFormat, ChatRequest, CompletionRequest, GenerationOptions, Message, Prompt, Role, Tool, ToolCall, ToolChoice,
+    ToolWarning,
 };
 pub use score::{RankRequest, RankResponse, ScoreRequest, ScoreResponse, ScoredToken};

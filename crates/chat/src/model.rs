@@ -3,6 +3,7 @@
 use crate::{
     AnswerFormat, ChatError, ChatRequest, ChatStream, ChooseRequest, ChooseResponse, CompletionRequest, EmbedRequest,
     EmbedResponse, RankRequest, RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse,
+    ToolWarning,
 };
 use futures::future::BoxFuture;
 use serde::Serialize;
@@ -129,6 +130,18 @@ pub trait ChatModel: Send + Sync {
     fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
         let _ = format;
         decline(self.info(), "answers held to a format")
+    }
+
+    /// Makes ready to hold calls to the schemas of their tools, where the request has it so, and tells what of them has no
+    /// effect. Whoever asks for an answer need not call it before.
+    ///
+    /// # Errors
+    /// [`crate::ChatError::ToolSchema`] for what cannot be held to; `Unsupported` where the model declines.
+    fn prepare_tools<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, Vec<ToolWarning>> {
+        if request.tools.iter().any(|tool| tool.strict) {
+            return decline(self.info(), "calls that are held to the schemas of their tools");
+        }
+        Box::pin(std::future::ready(Ok(Vec::new())))
     }
 
     /// Log-probabilities of a given text.

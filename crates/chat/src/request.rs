@@ -69,6 +69,18 @@ pub struct Tool {
     pub name: String,
     /// The whole definition as templates read it: OpenAI's JSON shape, `{"type": "function", "function": {"name", ..}}`.
     pub definition: serde_json::Value,
+    /// Whether what it is called with is valid against its `parameters` also where the model decides to call it. Where calls
+    /// are required it always is.
+    pub strict: bool,
+}
+
+/// What of a tool's `parameters` has no effect where its calls are held to them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ToolWarning {
+    /// The tool's place among those of the request.
+    pub tool: usize,
+    /// The place within the schema, as a URI fragment (`#/properties/a`), and what is there.
+    pub text: String,
 }
 
 /// Whether tools are to be called.

@@ -11,6 +11,14 @@ pub enum GrammarError {
         /// What was found, and what is possible.
         reason: String,
     },
+    /// An object of a [`crate::Pattern`] cannot be held to its schema.
+    #[error("{error}")]
+    Object {
+        /// The object's number.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<GrammarError>,
+    },
     /// A grammar, an expression or a list is not as it must be.
     #[error("{0}")]
     Text(String),
@@ -22,5 +30,9 @@ pub enum GrammarError {
 impl GrammarError {
     pub(crate) fn schema(pointer: impl Into<String>, reason: impl Into<String>) -> GrammarError {
         GrammarError::Schema { pointer: pointer.into(), reason: reason.into() }
+    }
+
+    pub(crate) fn of_object(self, number: usize) -> GrammarError {
+        GrammarError::Object { number, error: Box::new(self) }
     }
 }

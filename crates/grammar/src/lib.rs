@@ -4,6 +4,7 @@
 //! JSON Schema --schema--> the part of it that can be held to ----+
 //! GBNF --gbnf--> Lark -------------------------------------------+--vocabulary--> Grammar --> Matcher: mask, accept,
 //! regular expression, choices, Lark, any JSON object ------------+                            forced tokens
+//! words, tokens and JSON objects in a row --pattern--------------+
 //! ```
 //!
 //! What cannot be held to is refused before a token is made, with the place where it stands: nothing is left out in
@@ -17,6 +18,7 @@
 mod error;
 mod gbnf;
 mod matcher;
+mod pattern;
 mod schema;
 #[cfg(test)]
 mod testing;
@@ -24,4 +26,5 @@ mod vocabulary;
 
 pub use error::GrammarError;
 pub use matcher::{Allowed, Matcher};
+pub use pattern::Pattern;
 pub use vocabulary::{Grammar, Vocabulary};

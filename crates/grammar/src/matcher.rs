@@ -56,6 +56,15 @@ impl Matcher {
         self.inner.consume_token(token).map_err(gave_up)
     }
 
+    /// Takes text that came, in whatever tokens.
+    ///
+    /// # Errors
+    /// Text that may not come here.
+    pub fn accept_text(&mut self, text: &str) -> Result<(), GrammarError> {
+        let environment = self.inner.tok_env().map_err(gave_up)?;
+        environment.tokenize_bytes(text.as_bytes()).into_iter().try_for_each(|token| self.accept(token))
+    }
+
     /// The tokens that must come next, whatever a model says: the only text that goes on from here, as a tokenizer would
     /// write it. Empty where there is a choice.
     pub fn forced(&mut self) -> Vec<u32> {

@@ -163,6 +163,32 @@ pub(crate) fn prepare(root: &Value) -> Result<Prepared, GrammarError> {
     Ok(Prepared { schema, definitions, warnings, places })
 }
 
+/// Prepares a schema of which only objects are wanted.
+///
+/// # Errors
+/// As [`prepare`]; a schema against which no object is valid by its type.
+pub(crate) fn prepare_object(root: &Value) -> Result<Prepared, GrammarError> {
+    let mut keywords = match root {
+        Value::Object(keywords) => keywords.clone(),
+        Value::Bool(true) => Map::new(),
+        other => return prepare(other),
+    };
+    let is_object = |kind: &Value| kind == "object";
+    match keywords.get("type") {
+        Some(Value::Array(kinds)) if kinds.iter().any(is_object) => {}
+        Some(kind) if !is_object(kind) => {
+            return Err(GrammarError::schema("#/type", format!("expected \"object\", got {kind}")));
+        }
+        _ => {}
+    }
+    keywords.insert("type".to_owned(), Value::from("object"));
+    if keywords.contains_key("$ref") {
+        // Until draft 7 the type beside it would not count.
+        keywords.shift_remove("$schema");
+    }
+    prepare(&Value::Object(keywords))
+}
+
 /// Whether a definition points at another one, and that at another, without an end.
 fn is_a_circle(definition: &Value, definitions: &Map<String, Value>) -> bool {
     let follow = |definition: &&Value| definitions.get(definition.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?);

@@ -16,7 +16,10 @@ fn letter(byte: u8) -> char {
     }
 }
 
-/// All bytes, a few longer tokens, and an end.
+/// A special token that ends no text.
+pub(crate) const MARK: u32 = 265;
+
+/// All bytes, a few longer tokens, an end and a mark.
 pub(crate) fn tokenizer() -> Arc<Tokenizer> {
     static TOKENIZER: OnceLock<Arc<Tokenizer>> = OnceLock::new();
     Arc::clone(TOKENIZER.get_or_init(|| {
@@ -31,9 +34,13 @@ pub(crate) fn tokenizer() -> Arc<Tokenizer> {
             merges.push(format!("{left} {right}"));
         }
         let end = 256 + pairs.len();
+        assert_eq!(end + 1, MARK as usize);
+        let special = |id: usize, content: &str| {
+            json!({"id": id, "content": content, "special": true, "single_word": false, "lstrip": false,
+                "rstrip": false, "normalized": false})
+        };
         let file = json!({
-            "added_tokens": [{"id": end, "content": "<end>", "special": true, "single_word": false, "lstrip": false,
-                "rstrip": false, "normalized": false}],
+            "added_tokens": [special(end, "<end>"), special(end + 1, "<mark>")],
             "normalizer": null,
             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},
             "decoder": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false},

@@ -39,6 +39,7 @@ pub struct Grammar {
     start: Arc<llguidance::Matcher>,
     text: Arc<SimpleVob>,
     warnings: Arc<[String]>,
+    object_warnings: Arc<[(usize, String)]>,
 }
 
 impl Grammar {
@@ -50,6 +51,24 @@ impl Grammar {
     /// What was asked for and has no effect, each with its place.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// The same of the objects of a [`crate::Pattern`], each with its object's number.
+    pub fn object_warnings(&self) -> &[(usize, String)] {
+        &self.object_warnings
+    }
+
+    /// The same, where these tokens may come too.
+    pub(crate) fn with_tokens(mut self, tokens: &[u32]) -> Grammar {
+        if !tokens.is_empty() {
+            let text = Arc::make_mut(&mut self.text);
+            tokens.iter().for_each(|&token| text.allow_token(token));
+        }
+        self
+    }
+
+    pub(crate) fn with_object_warnings(self, warnings: Vec<(usize, String)>) -> Grammar {
+        Grammar { object_warnings: warnings.into(), ..self }
     }
 }
 
@@ -150,13 +169,18 @@ impl Vocabulary {
         self.compiled_lark(&lark)
     }
 
-    fn compile(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
+    pub(crate) fn compile(&self, grammar: TopLevelGrammar) -> Result<Grammar, String> {
         let start = llguidance::Matcher::new(self.factory.create_parser(grammar));
         match start.get_error() {
             // It says so where it meets a bound of its own.
             Some(error) if error.contains("panic") => Err("it is too large".to_owned()),
             Some(error) => Err(first_line(&error)),
-            None => Ok(Grammar { start: Arc::new(start), text: Arc::clone(&self.text), warnings: Arc::default() }),
+            None => Ok(Grammar {
+                start: Arc::new(start),
+                text: Arc::clone(&self.text),
+                warnings: Arc::default(),
+                object_warnings: Arc::default(),
+            }),
         }
     }
 }

@@ -1,17 +1,21 @@
-//! Answers that are held to a format: the grammar of the format, kept for the next request, and the constraint on a sequence.
+//! Answers that are held to a format, or to calls of tools: their grammars, kept for the next request, and the constraint on a
+//! sequence.
 //!
 //! ```text
 //! a thought, if the model has one (script) -> the answer, token by token as the grammar lets it (matcher)
 //! ```
 //!
-//! Making a grammar may take a while, so it is done on a thread of its own. Read next: the crate `grammar`.
+//! Making a grammar may take a while, so it is done on a thread of its own. Read next: the crate `grammar`; `watched` for
+//! answers of which only the calls are held.
 
 use crate::script::Script;
+use crate::tools::{Borders, Format, HeldCalls};
 use chat::{AnswerFormat, ChatError};
 use engine::{Constraint, ConstraintError, TokenMask};
 use futures::channel::oneshot;
 use grammar::{Grammar, GrammarError, Matcher, Vocabulary};
 use hub::Sha256;
+use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -29,10 +33,21 @@ const MOST_KEPT: usize = 64;
 /// Stack of the thread that makes a grammar: the compiler goes as deep as a schema is nested.
 const STACK_BYTES: usize = 64 << 20;
 
+/// What an answer is held to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) enum Wanted {
+    /// All of it, to this.
+    Format(AnswerFormat),
+    /// Its calls, to their tools.
+    Calls(HeldCalls),
+}
+
 /// The grammars over one model's tokens.
 pub(crate) struct Grammars {
     tokenizer: Arc<Tokenizer>,
     vocabulary: OnceLock<Result<Vocabulary, GrammarError>>,
+    /// Of the one format of calls that the model's template teaches.
+    borders: OnceLock<Arc<Borders>>,
     /// By the hash of what was asked for as JSON; asked for last, last.
     kept: Mutex<VecDeque<(Sha256, Grammar)>>,
     /// Held by whoever makes one: others compute meanwhile.
@@ -54,20 +69,30 @@ impl Grammars {
         Grammars {
             tokenizer,
             vocabulary: OnceLock::new(),
+            borders: OnceLock::new(),
             kept: Mutex::default(),
             making: Mutex::default(),
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// The grammar of a format.
+    /// The tokens that a call could open in the middle of. A model has one format of calls.
+    pub(crate) fn borders(&self, format: &Format) -> Arc<Borders> {
+        Arc::clone(self.borders.get_or_init(|| Arc::new(Borders::of(&self.tokenizer, format))))
+    }
+
+    /// The grammar of what is wanted.
     ///
     /// # Errors
     /// What cannot be held to, with its place.
-    pub(crate) async fn of(self: &Arc<Grammars>, format: &AnswerFormat) -> Result<Grammar, ChatError> {
-        let key = serde_json::to_string(format).map_err(|error| ChatError::Internal(error.to_string()))?;
+    pub(crate) async fn of(self: &Arc<Grammars>, wanted: &Wanted) -> Result<Grammar, ChatError> {
+        let key = serde_json::to_string(wanted).map_err(|error| ChatError::Internal(error.to_string()))?;
         if key.len() > LONGEST_FORMAT {
-            let text = format!("the format has {} bytes, expected at most {LONGEST_FORMAT}", key.len());
+            let what = match wanted {
+                Wanted::Format(_) => "the format has",
+                Wanted::Calls(_) => "the tools have",
+            };
+            let text = format!("{what} {} bytes, expected at most {LONGEST_FORMAT}", key.len());
             return Err(ChatError::InvalidRequest(text));
         }
         let key = Sha256::of(key.as_bytes());
@@ -76,16 +101,22 @@ impl Grammars {
         }
         let place = self.place()?;
         let (told, made) = oneshot::channel();
-        let (own, format) = (Arc::clone(self), format.clone());
+        let (own, making) = (Arc::clone(self), wanted.clone());
         // Whoever waited may have gone.
         let work = move || {
             let _place = place;
-            drop(told.send(own.make(key, &format)));
+            drop(told.send(own.make(key, &making)));
         };
         let thread = std::thread::Builder::new().name("grammar".to_owned()).stack_size(STACK_BYTES).spawn(work);
         thread.map_err(|error| ChatError::Unavailable(format!("cannot start a thread for a grammar: {error}")))?;
         let made = made.await.map_err(|_| ChatError::Internal("making the grammar broke off".to_owned()))?;
-        made.map_err(|error| ChatError::InvalidRequest(error.to_string()))
+        made.map_err(|error| match error {
+            GrammarError::Object { number, error } => ChatError::ToolSchema { tool: number, reason: error.to_string() },
+            GrammarError::Text(reason) if matches!(wanted, Wanted::Calls(_)) => ChatError::InvalidRequest(format!(
+                "tools: {reason}\nhint: offer fewer tools, or tools of simpler schemas"
+            )),
+            other => ChatError::InvalidRequest(other.to_string()),
+        })
     }
 
     fn place(self: &Arc<Grammars>) -> Result<Place, ChatError> {
@@ -100,20 +131,24 @@ impl Grammars {
     }
 
     /// Makes a grammar, one at a time, and keeps it.
-    fn make(&self, key: Sha256, format: &AnswerFormat) -> Result<Grammar, GrammarError> {
+    fn make(&self, key: Sha256, wanted: &Wanted) -> Result<Grammar, GrammarError> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         // Somebody before may have asked for the same.
         if let Some(grammar) = self.find(&key) {
             return Ok(grammar);
         }
-        let grammar = self.compile(format)?;
+        let grammar = self.compile(wanted)?;
         self.keep(key, &grammar);
         Ok(grammar)
     }
 
-    fn compile(&self, format: &AnswerFormat) -> Result<Grammar, GrammarError> {
+    fn compile(&self, wanted: &Wanted) -> Result<Grammar, GrammarError> {
         let vocabulary = self.vocabulary.get_or_init(|| Vocabulary::new(&self.tokenizer));
         let vocabulary = vocabulary.as_ref().map_err(Clone::clone)?;
+        let format = match wanted {
+            Wanted::Format(format) => format,
+            Wanted::Calls(calls) => return vocabulary.pattern(&calls.pattern(&self.tokenizer)),
+        };
         match format {
             AnswerFormat::JsonObject => vocabulary.json_object(),
             AnswerFormat::JsonSchema(schema) => vocabulary.json_schema(schema),
@@ -172,7 +207,7 @@ impl Held {
     }
 }
 
-fn gave_up(error: GrammarError) -> ConstraintError {
+pub(crate) fn gave_up(error: GrammarError) -> ConstraintError {
     ConstraintError(error.to_string())
 }
 

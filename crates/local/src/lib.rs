@@ -50,6 +50,7 @@ mod tiny;
 mod tools;
 #[cfg(test)]
 mod turn_tests;
+mod watched;
 mod worker;
 
 pub use bench::{BenchRequest, BenchSample, TokenCost};

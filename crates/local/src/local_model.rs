@@ -5,7 +5,7 @@
 use crate::adapters::{Adaptations, InUse};
 use crate::answer::{Answer, Filters};
 use crate::choose::Tries;
-use crate::format::{Grammars, Held};
+use crate::format::{Grammars, Held, Wanted};
 use crate::generation::{or_else, random_seed, sampling};
 use crate::insert::InsertTokens;
 use crate::loading::{ModelSource, Parts, Template};
@@ -16,14 +16,15 @@ use crate::prepared::{self, Prepared};
 use crate::prompt_report::PromptReport;
 use crate::requests::{Counted, Requests};
 use crate::scoring::{ScoreProgress, Scoring};
-use crate::script::{Beginning, Script, trusted_ids};
+use crate::script::{Beginning, Script};
 use crate::thought::{CLOSE, OPEN, ThoughtSplitter};
-use crate::tools::{Calls, Format, calls_of, names_of};
+use crate::tools::{CallParser, Calls, Extent, Format, HeldCalls, calls_of, names_of};
+use crate::watched::Watched;
 use crate::worker::{Command, Decoder, Exclusive, Listener, ModelDecoder, SharedActivity, Worker};
 use chat::{
     Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ChooseRequest,
     ChooseResponse, CompletionRequest, GenerationOptions, Message, ModelInfo, Prompt, RankRequest, RankResponse, Role,
-    ScoreRequest, ScoreResponse, ScoredToken, ToolCall, ToolChoice,
+    ScoreRequest, ScoreResponse, ScoredToken, ToolCall, ToolChoice, ToolWarning,
 };
 use engine::{Constraint, Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequest};
 use futures::StreamExt;
@@ -246,8 +247,7 @@ impl LocalModel {
         Ok((turn.prompt.text().into_owned(), turn.ids))
     }
 
-    /// A request as the model reads it, and how its answer is to be read. What a call that is required opens with stands at
-    /// the end of the prompt, unless a thought may come before it.
+    /// A request as the model reads it, and how its answer is to be read.
     fn turn(&self, request: &ChatRequest) -> Result<Turn, ChatError> {
         let names = self.tools_of(request)?;
         if names.is_some() && request.format.is_some() {
@@ -266,25 +266,15 @@ impl LocalModel {
         let mut beginning = self.beginning(&prompt, request.think);
         let ids = self.tokenizer.encode_prompt(&prompt);
         let seed = request.options.seed.or(self.recommended.seed).unwrap_or_else(random_seed);
-        let mut calls = names.zip(self.tool_format).map(|(names, format)| calls_of(format, names, request, seed, &ids));
-        let forced = calls.as_ref().and_then(|calls| calls.forced.as_ref());
-        let is_held = forced.is_some() || request.format.is_some();
+        let calls = names.zip(self.tool_format).map(|(names, format)| calls_of(format, names, request, seed, &ids));
+        let (calls, held) = calls.map_or((None, None), |Calls { parser, held }| (Some(parser), held));
+        let wanted = request.format.clone().map(Wanted::Format).or(held.map(Wanted::Calls));
+        let is_held = wanted.as_ref().is_some_and(|wanted| !may_say_anything(wanted));
         if is_held && beginning == Beginning::MayThink && self.tokenizer.id_of(OPEN).is_none() {
             // Nothing could be masked until the mark is whole.
             beginning = Beginning::Answer;
         }
-        let script = Script::new(&self.tokenizer, beginning, request.thought_tokens, forced);
-        let opening = forced.filter(|_| beginning == Beginning::Answer).map(|forced| forced.opening.clone());
-        let (prompt, ids) = match (opening, &mut calls) {
-            (Some(opening), Some(calls)) => {
-                calls.parser.prime(&opening);
-                let prompt = prompt.followed_by(&opening);
-                let ids = self.tokenizer.encode_prompt(&prompt);
-                (prompt, ids)
-            }
-            _ => (prompt, ids),
-        };
-        Ok(Turn { prompt, ids, beginning, calls, script })
+        Ok(Turn { prompt, ids, beginning, calls, wanted })
     }
 
     /// The ids of a conversation up to where its answer begins, without tools; a thought comes first only where the template
@@ -293,12 +283,12 @@ impl LocalModel {
         let can_leave_it = self.template.thinks() && self.template.has_thinking_switch();
         let think = request.think.or(can_leave_it.then_some(false));
         let prompt = self.prompt(&ChatRequest { think, ..request.clone() }, false)?;
-        let mut ids = self.tokenizer.encode_prompt(&prompt);
-        if self.beginning(&prompt, think) == Beginning::Thinking {
+        let prompt = match self.beginning(&prompt, think) {
             // The prompt opened a thought: it stays empty.
-            ids.extend(trusted_ids(&self.tokenizer, &format!("{CLOSE}\n\n")));
-        }
-        Ok(ids)
+            Beginning::Thinking => prompt.followed_by(&format!("{CLOSE}\n\n")),
+            Beginning::Answer | Beginning::MayThink => prompt,
+        };
+        Ok(self.tokenizer.encode_prompt(&prompt))
     }
 
     /// The names of the tools that the prompt is to hold; none where there are none or none may be called.
@@ -368,15 +358,27 @@ impl LocalModel {
         Ok(prompt)
     }
 
-    /// The constraint that holds an answer to a format.
+    /// The constraint that holds an answer to what is wanted.
     async fn hold(
         &self,
-        format: &AnswerFormat,
+        wanted: &Wanted,
         beginning: Beginning,
         thought_tokens: Option<usize>,
     ) -> Result<Box<dyn Constraint>, ChatError> {
-        let grammar = self.grammars.of(format).await?;
+        let grammar = self.grammars.of(wanted).await?;
         let script = Script::until_answer(&self.tokenizer, beginning, thought_tokens);
+        if let Wanted::Calls(calls) = wanted
+            && may_say_anything(wanted)
+        {
+            return Ok(Box::new(Watched {
+                tokenizer: Arc::clone(&self.tokenizer),
+                script,
+                watch: calls.watch(),
+                borders: self.grammars.borders(calls.format()),
+                grammar,
+                call: None,
+            }));
+        }
         let ends = self.tokenizer.stop_ids().to_vec();
         Ok(Box::new(Held::new(script, self.tokenizer.id_of(OPEN), &grammar, ends)))
     }
@@ -554,8 +556,14 @@ struct Turn {
     prompt: TemplatePrompt,
     ids: Vec<u32>,
     beginning: Beginning,
-    calls: Option<Calls>,
-    script: Option<Script>,
+    calls: Option<CallParser>,
+    /// What it is held to; none where it is free.
+    wanted: Option<Wanted>,
+}
+
+/// Whether an answer is free outside of its calls.
+fn may_say_anything(wanted: &Wanted) -> bool {
+    matches!(wanted, Wanted::Calls(calls) if calls.extent() == Extent::Opened)
 }
 
 /// Refuses texts that would end an answer before its format does.
@@ -618,19 +626,19 @@ impl ChatModel for LocalModel {
 
     fn chat(&self, request: ChatRequest) -> ChatFuture<'_, ChatStream> {
         Box::pin(async move {
-            let Turn { ids, beginning, calls, script, .. } = self.turn(&request)?;
-            let constraint: Option<Box<dyn Constraint>> = match &request.format {
-                Some(format) => {
-                    check_no_stop(&request.options)?;
-                    Some(self.hold(format, beginning, request.thought_tokens).await?)
-                }
-                None => script.map(|script| -> Box<dyn Constraint> { Box::new(script) }),
+            let Turn { ids, beginning, calls, wanted, .. } = self.turn(&request)?;
+            if request.format.is_some() {
+                check_no_stop(&request.options)?;
+            }
+            let thought_tokens = request.thought_tokens;
+            let constraint: Option<Box<dyn Constraint>> = match &wanted {
+                Some(wanted) => Some(self.hold(wanted, beginning, thought_tokens).await?),
+                None => Script::new(&self.tokenizer, beginning, thought_tokens)
+                    .map(|script| -> Box<dyn Constraint> { Box::new(script) }),
             };
-            // A call that the prompt opened has no thought before it.
-            let is_in_call = calls.as_ref().is_some_and(|calls| calls.parser.is_primed());
-            let thinks = self.template.thinks() && !is_in_call;
+            let thinks = self.template.thinks();
             let thoughts = thinks.then(|| ThoughtSplitter::on(beginning == Beginning::Thinking));
-            let filters = Filters { thoughts, calls: calls.map(|calls| calls.parser), ..Filters::default() };
+            let filters = Filters { thoughts, calls, ..Filters::default() };
             self.answer(
                 ids,
                 request.options,
@@ -651,7 +659,8 @@ impl ChatModel for LocalModel {
                 }
                 Some(format) => {
                     check_no_stop(&request.options)?;
-                    let constraint = Some(self.hold(format, Beginning::Answer, None).await?);
+                    let wanted = Wanted::Format(format.clone());
+                    let constraint = Some(self.hold(&wanted, Beginning::Answer, None).await?);
                     Way { constraint, is_held: true, ..way }
                 }
                 None => way,
@@ -669,7 +678,21 @@ impl ChatModel for LocalModel {
     }
 
     fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
-        Box::pin(async move { Ok(self.grammars.of(format).await?.warnings().to_vec()) })
+        Box::pin(async move {
+            let grammar = self.grammars.of(&Wanted::Format(format.clone())).await?;
+            Ok(grammar.warnings().to_vec())
+        })
+    }
+
+    fn prepare_tools<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, Vec<ToolWarning>> {
+        Box::pin(async move {
+            let names = self.tools_of(request)?;
+            let held = names.and(self.tool_format).and_then(|format| HeldCalls::of(format, request));
+            let Some(held) = held else { return Ok(Vec::new()) };
+            let grammar = self.grammars.of(&Wanted::Calls(held)).await?;
+            let warning = |(tool, text): &(usize, String)| ToolWarning { tool: *tool, text: text.clone() };
+            Ok(grammar.object_warnings().iter().map(warning).collect())
+        })
     }
 
     fn choose(&self, request: ChooseRequest) -> ChatFuture<'_, ChooseResponse> {

@@ -13,6 +13,7 @@ use std::path::Path;
 use std::sync::Arc;
 use tempfile::TempDir;
 
+mod calls;
 mod choose;
 mod format;
 mod serving;
@@ -483,7 +484,7 @@ fn what_cannot_be_is_refused_with_its_reason() {
     assert_eq!(chat(ChatRequest { think: Some(true), ..conversation("a") }), "tiny does not support thinking");
     let options = GenerationOptions { top_p: Some(2.0), ..greedy(1) };
     assert_eq!(chat(ChatRequest { options, ..conversation("a") }), "top_p is 2, expected a number above 0, at most 1");
-    let tools = vec![Tool { name: "f".to_owned(), definition: serde_json::json!({}) }];
+    let tools = vec![Tool { name: "f".to_owned(), definition: serde_json::json!({}), strict: false }];
     assert_eq!(chat(ChatRequest { tools, ..conversation("a") }), "tiny does not support tools");
     assert!(chat(conversation(&"a".repeat(400))).starts_with("the prompt has 4"));
 }

@@ -3,10 +3,11 @@
 //! A format is a file under `tools/` and a line in [`FORMATS`]. It is chosen by what the chat template says and writes,
 //! never by a model's name; a template that takes tools in a format that is not here has requests with tools refused, as
 //! guessing would lose calls in silence. This file knows no tokens. Read next: `tools/parser`, which reads an answer, and
-//! `script`, which makes a model call.
+//! `tools/held`, which says what a call may be where it is held to its tool.
 
 mod call_object;
 mod granite;
+mod held;
 mod hermes;
 mod json;
 mod llama;
@@ -16,8 +17,11 @@ mod nemotron;
 mod parser;
 #[cfg(test)]
 mod tests;
+mod watch;
 
+pub(crate) use held::{Extent, HeldCalls};
 pub(crate) use parser::{CallParser, Said};
+pub(crate) use watch::{Borders, CallWatch};
 
 use chat::{ChatError, ChatRequest, ToolChoice};
 use std::collections::BTreeSet;
@@ -50,10 +54,14 @@ pub(crate) struct Format {
     shape: Shape,
     /// Whether an answer that begins with a call's object, without a mark, is a call too.
     takes_bare: bool,
-    /// What stands before the name of the first call,
-    forced: &'static str,
-    /// and between the name and the arguments' object.
+    /// How a held call is written: what stands before the name, after a mark or the bracket of a list,
+    before_name: &'static str,
+    /// between the name and the arguments' object,
     after_name: &'static str,
+    /// after the arguments, before the closing mark,
+    after_arguments: &'static str,
+    /// and between two calls.
+    between: &'static str,
     ids: Ids,
 }
 
@@ -116,21 +124,11 @@ impl Format {
     }
 }
 
-/// The beginning of a call that a request demands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Forced {
-    /// Text that the answer begins with: up to the name of the tool, or past it where it can be one tool only.
-    pub(crate) opening: String,
-    /// The tools of which one must follow; none if it is in the opening.
-    pub(crate) names: Vec<String>,
-    /// What must follow the name.
-    pub(crate) after_name: &'static str,
-}
-
 /// What tools mean for one answer.
 pub(crate) struct Calls {
     pub(crate) parser: CallParser,
-    pub(crate) forced: Option<Forced>,
+    /// What its calls are held to; none where they are free.
+    pub(crate) held: Option<HeldCalls>,
 }
 
 /// What a request says of tools: the names, after they were checked.
@@ -180,20 +178,12 @@ pub(crate) fn calls_of(
         ToolChoice::Named(name) => vec![name.clone()],
         ToolChoice::Auto | ToolChoice::None | ToolChoice::Required => names,
     };
-    let is_named = matches!(request.tool_choice, ToolChoice::Named(_));
-    let must_call = is_named || request.tool_choice == ToolChoice::Required;
-    let forced = must_call.then(|| match names.as_slice() {
-        [name] => Forced {
-            opening: format!("{}{name}{}", format.forced, format.after_name),
-            names: Vec::new(),
-            after_name: format.after_name,
-        },
-        _ => Forced { opening: format.forced.to_owned(), names: names.clone(), after_name: format.after_name },
-    });
+    let held = HeldCalls::of(format, request);
+    let is_one = request.one_tool_call || matches!(request.tool_choice, ToolChoice::Named(_));
     // The turns of a conversation have different prompts, so that their calls have different ids under one seed too.
     let ids = CallIds::new(format.ids, seed ^ hash(prompt.iter().copied().map(u64::from)));
-    let parser = CallParser::new(format, names, ids).one_call(request.one_tool_call || is_named).must_call(must_call);
-    Calls { parser, forced }
+    let parser = CallParser::new(format, names, ids).one_call(is_one).holding(held.as_ref().map(HeldCalls::extent));
+    Calls { parser, held }
 }
 
 /// Makes ids of calls.

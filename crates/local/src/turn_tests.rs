@@ -127,6 +127,7 @@ fn asking(tool_choice: ToolChoice) -> ChatRequest {
     let tool = |name: &str| Tool {
         name: name.to_owned(),
         definition: json!({"type": "function", "function": {"name": name, "parameters": {}}}),
+        strict: false,
     };
     ChatRequest {
         messages: vec![Message::new(Role::User, "ab")],
@@ -188,25 +189,54 @@ fn arguments_come_in_pieces_and_ids_are_told_apart() {
 }
 
 #[test]
-fn a_required_call_is_opened_for_the_model_and_its_name_is_one_of_the_tools() {
+fn a_required_call_is_opened_for_the_model_and_is_one_of_the_tools() {
     let stage = Stage::new(TOOLS, ["<tool_call>", "</tool_call>", "<|odd|>"]);
     let named = asking(ToolChoice::Named("add_all".to_owned()));
-    assert!(stage.model.render(&named).unwrap().0.ends_with("<tool_call>\n{\"name\": \"add_all\", \"arguments\":"));
-    let mark = stage.model.tokenizer().id_of("<tool_call>").unwrap();
-    assert!(stage.model.render(&named).unwrap().1.contains(&mark), "as the token");
-    assert_eq!(stage.hear(&named, " {\"a\": 1}}\n</tool_call> more"), "[add_all]{\"a\": 1} ToolCalls");
+    let call = |name: &str| format!("<tool_call>\n{{\"name\": \"{name}\", \"arguments\": {{\"a\": 1}}}}\n</tool_call>");
+    assert_eq!(stage.hear(&named, &format!("{} more", call("add_all"))), "[add_all]{\"a\": 1} ToolCalls");
     let required = asking(ToolChoice::Required);
-    assert!(stage.model.render(&required).unwrap().0.ends_with("<tool_call>\n{\"name\": \""));
-    let rest = |name: &str| format!("{name}\", \"arguments\": {{}}}}\n</tool_call>");
     for name in ["add", "add_all", "get"] {
-        assert_eq!(stage.hear(&required, &rest(name)), format!("[{name}]{{}} ToolCalls"));
+        assert_eq!(stage.hear(&required, &call(name)), format!("[{name}]{{\"a\": 1}} ToolCalls"));
     }
-    // What it wants to say is not allowed, up to the arguments.
-    assert_eq!(stage.hear(&required, "gxt', 'parameter': {}}"), "[get]{} ToolCalls");
-    assert_eq!(
-        stage.hear(&required, "get\", \"arguments\": 4}"),
-        "[get] BAD expected the arguments to be an object, got '4'"
-    );
+    let both = format!("{}\n{}", call("get"), call("add"));
+    assert_eq!(stage.hear(&required, &both), "[get]{\"a\": 1}[add]{\"a\": 1} ToolCalls");
+    assert_eq!(stage.hear(&required, &format!("{}\n", call("get"))), "[get]{\"a\": 1} ToolCalls", "a line is no call");
+    // What it wants to say is not allowed, outside of the arguments.
+    let wrong = call("get").replace("get\"", "gxt'").replace("arguments", "parameter").replace("\n{", "{\n");
+    assert_eq!(stage.hear(&required, &wrong), "[get]{\"a\": 1} ToolCalls");
+    assert_eq!(stage.hear(&required, &call("get").replace("}\n", "]]")), "[get]{\"a\": 1} ToolCalls");
+}
+
+#[test]
+fn calls_of_strict_tools_are_held_from_where_the_model_opens_them() {
+    let schema = json!({"type": "object", "properties": {"unit": {"enum": ["aa", "bb"]}}, "required": ["unit"],
+        "additionalProperties": false});
+    let mut request = asking(ToolChoice::Auto);
+    request.tools[2].definition["function"]["parameters"] = schema;
+    request.tools[2].strict = true;
+    for controls in [["<tool_call>", "</tool_call>", "<|odd|>"], ["<|a|>", "<|b|>", "<|c|>"]] {
+        let stage = Stage::new(TOOLS, controls);
+        assert_eq!(stage.hear(&request, "It is 4 <tool>."), "It is 4 <tool>. Stop", "{controls:?}");
+        let get = "<tool_call>\n{\"name\": \"get\", \"arguments\": {\"unit\": \"bb\"}}\n</tool_call>";
+        let held = "[get]{\"unit\": \"bb\"}";
+        assert_eq!(stage.hear(&request, &format!("So. {get} Then {get}")), format!("So.{held}Then{held} ToolCalls"));
+        // A name, a field, a value and an end that are none.
+        for (right, wrong) in [("get\"", "gxt'"), ("unit", "size"), ("bb\"", "bz'"), ("}}\n", "]]x"), ("\n{", "{\n")] {
+            let told = stage.hear(&request, &format!("So. {}", get.replace(right, wrong)));
+            assert_eq!(told, format!("So.{held} ToolCalls"), "{controls:?}: {wrong}");
+        }
+        // Without marks; a tool that is not strict is called with an object.
+        let bare = "{\"name\": \"get\", \"arguments\": {\"unit\": \"bz\"}}";
+        assert_eq!(stage.hear(&request, bare), format!("{held} ToolCalls"), "{controls:?}");
+        let block = format!("```json\n{bare}\n```\nSo.");
+        assert_eq!(stage.hear(&request, &block), format!("{held}So. ToolCalls"), "{controls:?}");
+        assert_eq!(stage.hear(&request, CALL), "[add]{\"a\": [1, \"b\"]} ToolCalls", "{controls:?}");
+        let list = CALL.replace("{\"a\": [1, \"b\"]}", "{}");
+        assert_eq!(stage.hear(&request, &list.replace("{}", "[}")), "[add]{} ToolCalls", "{controls:?}");
+        // What names a tool in another way is no call.
+        let other = "{\"arguments\": {}, \"name\": \"get\"}";
+        assert_eq!(stage.hear(&request, other), format!("{other} Stop"), "{controls:?}");
+    }
 }
 
 #[test]
@@ -297,23 +327,33 @@ fn a_thought_that_is_long_enough_is_closed() {
 }
 
 #[test]
-fn a_required_call_comes_after_the_thought() {
+fn a_held_call_comes_after_the_thought() {
     let stage = Stage::new(
         "{% if enable_thinking %}{% endif %}{{ tools | tojson }}<tool_call>\n{\"name\": 1}</tool_call>{{ messages[0].content }}",
         ["<think>", "</think>", "<|odd|>"],
     );
-    let rest = "\", \"arguments\": {}}</tool_call>";
-    let blank = "b".repeat(stage.ids("\n\n<tool_call>\n{\"name\": \"").len());
-    let required = asking(ToolChoice::Required);
-    assert_eq!(stage.hear(&required, &format!("<think>aa</think>{blank}get{rest}")), "(a)(a)[get]{} ToolCalls");
-    // Without a thought: the call opens at once.
-    let opening = "<tool_call>\n{\"name\": \"";
-    assert_eq!(stage.hear(&required, &format!("{opening}add{rest}")), "[add]{} ToolCalls");
-    // A thought that has to end first.
-    let bounded = ChatRequest { thought_tokens: Some(1), ..required.clone() };
-    assert_eq!(stage.hear(&bounded, &format!("<think>aa{blank}get{rest}")), "(a)[get]{} ToolCalls");
-    let never = ChatRequest { think: Some(false), ..required };
-    assert_eq!(stage.hear(&never, &format!("get{rest}")), "[get]{} ToolCalls");
+    let call = "<tool_call>\n{\"name\": \"get\", \"arguments\": {}}\n</tool_call>";
+    // What comes between a thought and a call is not what the model wants.
+    let blank = "b".repeat(stage.ids("\n\n").len());
+    let mut strict = asking(ToolChoice::Auto);
+    strict.tools[2].strict = true;
+    for request in [asking(ToolChoice::Required), strict.clone()] {
+        let thinks = format!("<think>a{call}</think>{blank}{call}");
+        let told = stage.hear(&request, &thinks).replace(")(", "");
+        assert_eq!(told, format!("(a{call})[get]{{}} ToolCalls"), "a call in a thought is none");
+        // Without a thought: the call opens at once.
+        assert_eq!(stage.hear(&request, call), "[get]{} ToolCalls");
+        // A thought that has to end first.
+        let bounded = ChatRequest { thought_tokens: Some(1), ..request.clone() };
+        assert_eq!(stage.hear(&bounded, &format!("<think>aa{blank}{call}")), "(a)[get]{} ToolCalls");
+        let never = ChatRequest { think: Some(false), ..request };
+        assert_eq!(stage.hear(&never, call), "[get]{} ToolCalls");
+    }
+    // The marks of the thought spelled out.
+    let stage = Stage::new(THINKS, ["<|a|>", "<|b|>", "<|c|>"]);
+    let bounded = ChatRequest { thought_tokens: Some(1), ..strict };
+    let close = "b".repeat(stage.ids("</think>\n\n").len());
+    assert_eq!(stage.hear(&bounded, &format!("<think>a{close}{call}")), "(a)[get]{} ToolCalls");
 }
 
 #[test]

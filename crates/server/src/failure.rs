@@ -104,6 +104,7 @@ impl From<ChatError> for Failure {
             ChatError::InvalidRequest(_) | ChatError::Unsupported { .. } | ChatError::Unloadable(_) => {
                 Failure::new(FailureKind::Invalid, message)
             }
+            ChatError::ToolSchema { .. } => Failure::field("tools", message),
             ChatError::ContextTooLong { .. } => {
                 Failure { code: Some("context_length_exceeded"), ..Failure::new(FailureKind::Invalid, message) }
             }

@@ -9,7 +9,9 @@ pub(super) static GRANITE: Format = Format {
     closes: None,
     shape: Shape::List,
     takes_bare: false,
-    forced: "<|tool_call|>[{\"name\": \"",
-    after_name: "\", \"arguments\":",
+    before_name: "{\"name\": \"",
+    after_name: "\", \"arguments\": ",
+    after_arguments: "}",
+    between: ", ",
     ids: Ids::Prefixed,
 };

@@ -10,7 +10,9 @@ pub(super) static LLAMA: Format = Format {
     closes: None,
     shape: Shape::Bare,
     takes_bare: true,
-    forced: "{\"name\": \"",
-    after_name: "\", \"parameters\":",
+    before_name: "{\"name\": \"",
+    after_name: "\", \"parameters\": ",
+    after_arguments: "}",
+    between: "; ",
     ids: Ids::Prefixed,
 };

@@ -11,7 +11,9 @@ pub(super) static MISTRAL: Format = Format {
     closes: None,
     shape: Shape::List,
     takes_bare: false,
-    forced: "[TOOL_CALLS][{\"name\": \"",
-    after_name: "\", \"arguments\":",
+    before_name: "{\"name\": \"",
+    after_name: "\", \"arguments\": ",
+    after_arguments: "}",
+    between: ", ",
     ids: Ids::Nine,
 };

@@ -10,7 +10,9 @@ pub(super) static MISTRAL_ARGS: Format = Format {
     closes: None,
     shape: Shape::Named { id_mark: "[CALL_ID]", arguments_mark: "[ARGS]" },
     takes_bare: false,
-    forced: "[TOOL_CALLS]",
+    before_name: "",
     after_name: "[ARGS]",
+    after_arguments: "",
+    between: "",
     ids: Ids::Nine,
 };

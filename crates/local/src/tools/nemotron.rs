@@ -9,7 +9,9 @@ pub(super) static NEMOTRON: Format = Format {
     closes: Some("</TOOLCALL>"),
     shape: Shape::List,
     takes_bare: false,
-    forced: "<TOOLCALL>[{\"name\": \"",
-    after_name: "\", \"arguments\":",
+    before_name: "{\"name\": \"",
+    after_name: "\", \"arguments\": ",
+    after_arguments: "}",
+    between: ", ",
     ids: Ids::Prefixed,
 };

@@ -11,7 +11,8 @@
 
 use super::call_object::{CallObject, ObjectPart};
 use super::json::{JsonScanner, Scanned, expected};
-use super::{CallIds, Format, Shape};
+use super::watch::{BLOCK, Bare, bare_call, in_block, may_become_block};
+use super::{CallIds, Extent, Format, Shape};
 use serde_json::{Map, Value};
 
 /// Bytes of white space before a mark that are left out of the text; more is text.
@@ -70,15 +71,16 @@ pub(crate) struct CallParser {
     names: Vec<String>,
     ids: CallIds,
     one_call: bool,
-    must_call: bool,
-    /// What the prompt ended in and belongs to the answer.
-    primed: String,
+    /// How far the answer is held to what its tools take: then calls are right, or cut short.
+    extent: Option<Extent>,
     place: Place,
     /// Text that may turn out to stand before a mark.
     held: String,
     has_text: bool,
     /// The current call stands without marks.
     is_bare: bool,
+    /// It stands in a block of code.
+    is_in_block: bool,
     begun: usize,
     ended: usize,
     /// Of the current call: what is not out yet, and all.
@@ -96,12 +98,12 @@ impl CallParser {
             names,
             ids,
             one_call: false,
-            must_call: false,
-            primed: String::new(),
+            extent: None,
             place: Place::Text,
             held: String::new(),
             has_text: false,
             is_bare: false,
+            is_in_block: false,
             begun: 0,
             ended: 0,
             arguments: String::new(),
@@ -117,20 +119,15 @@ impl CallParser {
         self
     }
 
-    /// An answer without a call is an error.
-    pub(super) fn must_call(mut self, must_call: bool) -> CallParser {
-        self.must_call = must_call;
+    /// Reads an answer that is held to what its tools take.
+    pub(super) fn holding(mut self, extent: Option<Extent>) -> CallParser {
+        self.extent = extent;
         self
     }
 
-    /// The prompt ended in this text, which is the beginning of the answer.
-    pub(crate) fn prime(&mut self, text: &str) {
-        self.primed.push_str(text);
-    }
-
-    /// Whether the prompt ended within the answer.
-    pub(crate) fn is_primed(&self) -> bool {
-        !self.primed.is_empty()
+    /// Whether the answer is nothing but calls.
+    fn is_calls(&self) -> bool {
+        matches!(self.extent, Some(Extent::One | Extent::All))
     }
 
     /// Tokens that the decoder may leave out and that mean something here.
@@ -153,9 +150,8 @@ impl CallParser {
     /// # Errors
     /// What is wrong with a call, in words. Nothing may follow.
     pub(crate) fn push(&mut self, piece: &str, said: &mut Vec<Said>) -> Result<(), String> {
-        let primed = std::mem::take(&mut self.primed);
         let mut outcome = Ok(());
-        for next in primed.chars().chain(piece.chars()) {
+        for next in piece.chars() {
             if self.is_done() || outcome.is_err() {
                 break;
             }
@@ -166,41 +162,49 @@ impl CallParser {
         outcome.map_err(|why| self.failure(&why))
     }
 
-    /// The answer has ended: what was held back is text.
+    /// The answer has ended: what was held back is text. A held call that has not ended was cut short, which the reason of the
+    /// end tells.
     ///
     /// # Errors
-    /// When it ended within a call, or without a call that was asked for.
+    /// When it ended within a call that is free.
     pub(crate) fn finish(&mut self, said: &mut Vec<Said>) -> Result<(), String> {
         if self.has_failed {
             return Ok(());
         }
-        if !self.primed.is_empty() {
-            self.push("", said)?;
-        }
-        if let Place::Probe { object, .. } = &self.place {
-            let may_be = |name: &str| self.names.iter().any(|known| known.starts_with(name));
-            if self.must_call || object.name_so_far().is_some_and(may_be) {
-                return Err(self.failure("the answer ends in the middle of a call"));
-            }
-            let outcome = self.give_up_probe(said);
+        if matches!(self.place, Place::Probe { .. }) {
+            let outcome = self.finish_probe(said);
             self.let_arguments_out(said);
             outcome.map_err(|why| self.failure(&why))?;
         }
         match std::mem::replace(&mut self.place, Place::Text) {
-            Place::Text => {}
+            Place::Text | Place::Closing(_) => {}
             Place::AfterItem if !matches!(self.format.shape, Shape::List) => {}
-            Place::Closing(_) => {}
-            _ if self.is_done() => {}
+            _ if self.is_done() || self.extent.is_some() => {}
             _ => return Err(self.failure("the answer ends in the middle of a call")),
         }
         let held = std::mem::take(&mut self.held);
-        if self.begun == 0 || !held.trim().is_empty() {
+        // Of an answer that is calls, the beginning of a mark is no text.
+        if !self.is_calls() && (self.begun == 0 || !held.trim().is_empty()) {
             self.let_text_out(&held, said);
         }
-        if self.must_call && self.begun == 0 {
-            return Err(self.failure("the answer calls no tool, and a call was required"));
-        }
         Ok(())
+    }
+
+    /// The answer ends in an object that began it and is no call yet.
+    fn finish_probe(&mut self, said: &mut Vec<Said>) -> Result<(), String> {
+        let Place::Probe { raw, object, parts } = &mut self.place else { return Ok(()) };
+        let may_be = |name: &str| self.names.iter().any(|known| known.starts_with(name));
+        match self.extent {
+            Some(_) if matches!(bare_call(raw, &self.names), Bare::Named(..)) => {
+                let parts = std::mem::take(parts);
+                self.give(parts, said)
+            }
+            Some(Extent::One | Extent::All) => Ok(()),
+            None if object.name_so_far().is_some_and(may_be) => {
+                Err("the answer ends in the middle of a call".to_owned())
+            }
+            None | Some(Extent::Opened) => self.give_up_probe(said),
+        }
     }
 
     fn take(&mut self, next: char, said: &mut Vec<Said>) -> Result<(), String> {
@@ -225,11 +229,12 @@ impl CallParser {
             }
             Place::AfterItem => return self.take_after_item(next, said),
             Place::Closing(matched) => {
-                let mark = self.format.closes.unwrap_or_default();
+                let mark = if self.is_in_block { BLOCK } else { self.format.closes.unwrap_or_default() };
                 let rest = mark.get(*matched..).unwrap_or_default();
                 if rest.starts_with(next) {
                     *matched += next.len_utf8();
                     if rest.len() == next.len_utf8() {
+                        self.is_in_block = false;
                         self.place = Place::Text;
                     }
                 } else if *matched > 0 || !is_space {
@@ -265,7 +270,7 @@ impl CallParser {
             let before = self.held[..self.held.len() - mark.len()].trim_end().to_owned();
             self.held.clear();
             self.let_text_out(&before, said);
-            (self.has_text, self.is_bare) = (false, false);
+            (self.has_text, self.is_bare, self.is_in_block) = (false, false, false);
             self.place = match self.format.shape {
                 Shape::Objects | Shape::Bare => Place::Item,
                 Shape::List => Place::List,
@@ -273,7 +278,12 @@ impl CallParser {
             };
             return;
         }
-        if is_bare && !self.has_text && self.held.trim_start() == "{" {
+        let is_first = is_bare && !self.has_text && self.held.len() <= MOST_HELD_SPACE;
+        let block = in_block(&self.held);
+        if is_first && (may_become_block(&self.held) || block.is_some_and(|rest| rest.trim().is_empty())) {
+            return;
+        }
+        if is_bare && !self.has_text && block.unwrap_or(&self.held).trim_start() == "{" {
             let mut object = Box::new(CallObject::new());
             let mut parts = Vec::new();
             let begun = object.push(next, &mut |part| parts.push(part));
@@ -304,13 +314,19 @@ impl CallParser {
         raw.push(next);
         let outcome = object.push(next, &mut |part| parts.push(part));
         if object.is_certain() {
-            // Where a call has marks, an object without them that names no tool is an answer like any other.
+            // Where a call has marks, an object without them that names no tool is an answer like any other; so is one that
+            // was not held, where calls are.
             let is_known = object.name_so_far().is_some_and(|name| self.names.iter().any(|known| known == name));
-            if !is_known && self.format.shape != Shape::Bare {
+            let is_call = match self.extent {
+                Some(_) => matches!(bare_call(raw, &self.names), Bare::Named(..)),
+                None => is_known || self.format.shape == Shape::Bare && in_block(raw).is_none(),
+            };
+            if !is_call {
                 return self.give_up_probe(said);
             }
             let (object, parts) = (object.clone(), std::mem::take(parts));
             self.is_bare = true;
+            self.is_in_block |= in_block(raw).is_some();
             self.place = Place::Object(object);
             self.give(parts, said)?;
             return match outcome? {
@@ -319,7 +335,7 @@ impl CallParser {
             };
         }
         match outcome {
-            Err(why) if self.must_call || object.is_meant_for(&self.names) => Err(why),
+            Err(why) if self.extent.is_none() && object.is_meant_for(&self.names) => Err(why),
             Ok(false) if raw.len() <= LONGEST_PROBE => Ok(()),
             _ => self.give_up_probe(said),
         }
@@ -352,7 +368,7 @@ impl CallParser {
     /// The closing mark does not come. Where one need not, what looked like it is text.
     fn take_instead_of_closing(&mut self, next: char, said: &mut Vec<Said>) -> Result<(), String> {
         let Place::Closing(matched) = std::mem::replace(&mut self.place, Place::Text) else { return Ok(()) };
-        let mark = self.format.closes.unwrap_or_default();
+        let mark = if self.is_in_block { BLOCK } else { self.format.closes.unwrap_or_default() };
         if !self.is_bare && self.format.shape != Shape::List {
             return Err(expected(&format!("{mark:?}"), next));
         }
@@ -360,7 +376,7 @@ impl CallParser {
     }
 
     fn after_calls(&self) -> Place {
-        if self.format.closes.is_some() { Place::Closing(0) } else { Place::Text }
+        if self.format.closes.is_some() || self.is_in_block { Place::Closing(0) } else { Place::Text }
     }
 
     /// A name or an id between marks.

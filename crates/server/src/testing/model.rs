@@ -5,7 +5,8 @@
 use chat::{
     AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream,
     CompletionRequest, EmbedRequest, EmbedResponse, FinishReason, ModelInfo, Prompt, PromptToken, RankRequest,
-    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse, ScoredToken, TokenLogprob, Usage,
+    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse, ScoredToken, TokenLogprob,
+    ToolWarning, Usage,
 };
 use futures::stream::unfold;
 use std::collections::VecDeque;
@@ -328,6 +329,22 @@ impl ChatModel for ScriptedModel {
             _ => Ok(Vec::new()),
         };
         Box::pin(std::future::ready(outcome))
+    }
+
+    /// Refuses a schema with `not`; one with `x-warn` has something without effect. Only strict tools are held.
+    fn prepare_tools<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, Vec<ToolWarning>> {
+        let mut warnings = Vec::new();
+        for (tool, given) in request.tools.iter().enumerate().filter(|(_, tool)| tool.strict) {
+            let has = |key: &str| given.definition["function"]["parameters"].get(key).is_some();
+            if has("not") {
+                let reason = "#/not: cannot be held to".to_owned();
+                return Box::pin(std::future::ready(Err(ChatError::ToolSchema { tool, reason })));
+            }
+            if has("x-warn") {
+                warnings.push(ToolWarning { tool, text: "#/x-warn: the keyword has no effect".to_owned() });
+            }
+        }
+        Box::pin(std::future::ready(Ok(warnings)))
     }
 
     fn score(&self, request: ScoreRequest) -> ChatFuture<'_, ScoreResponse> {

@@ -8,7 +8,7 @@ mod response;
 use super::Anthropic;
 use crate::admit::Context;
 use crate::answering::{Answering, within};
-use crate::api::format::prepare;
+use crate::api::format::{prepare, prepare_tools};
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -41,6 +41,8 @@ async fn answer(
     let mut asked = Asked::of(request)?;
     let model = within(&context, app.model(&asked.model, None)).await??;
     asked.warnings.extend(prepare(&context, model.as_ref(), asked.format.as_ref()).await?);
+    let of_tool = |index: usize| format!("tools[{index}].input_schema");
+    asked.warnings.extend(prepare_tools(&context, model.as_ref(), &asked.request, of_tool).await?);
     let stop_sequences = asked.request.options.stop.clone();
     let answering = Answering::chat(&app, &context, &model, asked.request).await?;
     let head = Head::new(asked.model, stop_sequences, asked.warnings);

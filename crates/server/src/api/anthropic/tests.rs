@@ -257,6 +257,28 @@ async fn tokens_are_counted() {
 }
 
 /// Each of these requests is refused with a message that begins so, and no model is asked.
+#[tokio::test]
+async fn a_call_that_was_cut_short_is_left_out_and_told() {
+    let server = Running::start().await;
+    server.model.will(Reply::events(vec![
+        Ok(started(9)),
+        Ok(ChatEvent::ToolCall { index: 0, id: "c0".to_owned(), name: "now".to_owned(), tokens: 1 }),
+        Ok(ChatEvent::ToolArguments { index: 0, json: "{}".to_owned(), tokens: 1 }),
+        Ok(ChatEvent::ToolCall { index: 1, id: "c1".to_owned(), name: "add".to_owned(), tokens: 1 }),
+        Ok(ChatEvent::ToolArguments { index: 1, json: "{\"a\": ".to_owned(), tokens: 1 }),
+        Ok(finished(FinishReason::Length, 9, 4)),
+    ]));
+    let tools = json!([{"name": "add", "input_schema": {}, "strict": true}, {"name": "now", "input_schema": {}}]);
+    let answer = server.post("/v1/messages", body(json!({"tools": tools}))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let answer = answer.json();
+    assert_eq!(answer["stop_reason"], "max_tokens");
+    assert_eq!(answer["content"], json!([{"type": "tool_use", "id": "c0", "name": "now", "input": {}}]));
+    assert_eq!(answer["warnings"], json!(["the answer was cut short in a call of add, which is left out"]));
+    let [Asked::Chat(request)] = &server.model.asked()[..] else { panic!() };
+    assert_eq!([request.tools[0].strict, request.tools[1].strict], [true, false]);
+}
+
 async fn all_refused(server: &Running, wrong: impl IntoIterator<Item = (Value, &str)>) {
     for (more, expected) in wrong {
         let (status, kind, message) = refused(server, "/v1/messages", body(more)).await;
@@ -332,7 +354,10 @@ async fn other_wrong_fields_are_refused_by_name() {
             "tools[0].type: expected custom, got \"bash_20250124\"",
         ),
         (json!({"tools": [{"name": "a"}]}), "tools[0].input_schema: expected a JSON Schema, got none"),
-        (json!({"tools": [{"name": "a", "input_schema": {}, "strict": true}]}), "tools[0].strict: expected false"),
+        (
+            json!({"tools": [{"name": "a", "input_schema": {}}, {"name": "b", "input_schema": {"not": {}}, "strict": true}]}),
+            "tools[1].input_schema#/not: cannot be held to\nhint: leave it out of the schema",
+        ),
         (json!({"tool_choice": {"type": "tool"}}), "tool_choice.name: expected the name of a tool, got none"),
         (
             json!({"tool_choice": {"type": "auto", "name": "a"}}),

@@ -20,7 +20,7 @@ pub(super) struct ToolField {
     description: Option<String>,
     /// A JSON Schema.
     input_schema: Option<Map<String, Value>>,
-    /// Only false: what a tool is called with is checked to be JSON, not to keep to the schema.
+    /// Whether input is held to the schema also where the model decides to call; where a call is required it always is.
     strict: Option<bool>,
     #[schema(value_type = Option<Value>)]
     #[serde(default)]
@@ -64,9 +64,6 @@ pub(super) fn tools(fields: Vec<ToolField>, warnings: &mut Warnings) -> Result<V
         if let Some(kind) = field.r#type.filter(|kind| kind != "custom") {
             return refuse("type", format!("expected custom, got {kind:?}: tools run where the client runs"));
         }
-        if field.strict == Some(true) {
-            return refuse("strict", "expected false; input held to its schema is not supported yet".to_owned());
-        }
         if field.name.is_empty() || tools.iter().any(|tool| tool.name == field.name) {
             return refuse("name", format!("expected a name of its own, got {:?}", field.name));
         }
@@ -80,7 +77,8 @@ pub(super) fn tools(fields: Vec<ToolField>, warnings: &mut Warnings) -> Result<V
             function["description"] = Value::String(description);
         }
         function["parameters"] = Value::Object(schema);
-        tools.push(Tool { name: field.name, definition: json!({"type": "function", "function": function}) });
+        let definition = json!({"type": "function", "function": function});
+        tools.push(Tool { name: field.name, definition, strict: field.strict.unwrap_or(false) });
     }
     Ok(tools)
 }

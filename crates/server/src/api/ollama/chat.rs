@@ -153,7 +153,7 @@ fn tools(fields: Vec<ToolField>) -> Result<Vec<Tool>, Failure> {
             return Err(Failure::field(path, message));
         }
         let name = function.name.clone();
-        tools.push(Tool { name, definition: json!({"type": "function", "function": function}) });
+        tools.push(Tool { name, definition: json!({"type": "function", "function": function}), strict: false });
     }
     Ok(tools)
 }

@@ -11,7 +11,7 @@ mod tests;
 use super::OpenAi;
 use crate::admit::Context;
 use crate::answering::{Answering, Whole, within};
-use crate::api::format::prepare;
+use crate::api::format::{prepare, prepare_tools};
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -47,6 +47,8 @@ async fn answer(
     let unheld = prepare(&context, model.as_ref(), asked.format.as_ref()).await?;
     let Asked { choices, stream, include_usage, logprobs, mut warnings, request, .. } = asked;
     warnings.extend(unheld);
+    let of_tool = |index: usize| format!("tools[{index}].function.parameters");
+    warnings.extend(prepare_tools(&context, model.as_ref(), &request, of_tool).await?);
     // All are asked for at once: they share the prompt, which is computed once.
     let asked = each_choice(request, choices).map(|request| Answering::chat(&app, &context, &model, request));
     let answers = try_join_all(asked).await?;

@@ -14,7 +14,7 @@ mod tests;
 use super::OpenAi;
 use crate::admit::Context;
 use crate::answering::{Answering, within};
-use crate::api::format::prepare;
+use crate::api::format::{prepare, prepare_tools};
 use crate::api::{Endpoint, Reject, Scope};
 use crate::app::App;
 use crate::body::JsonBody;
@@ -49,6 +49,8 @@ async fn answer(
     let Asked { model, keep_alive, stream, format, request, mut response } = Asked::of(request)?;
     let model = within(&context, app.model(&model, keep_alive)).await??;
     response.warn(prepare(&context, model.as_ref(), format.as_ref()).await?);
+    let of_tool = |index: usize| format!("tools[{index}].parameters");
+    response.warn(prepare_tools(&context, model.as_ref(), &request, of_tool).await?);
     let mut response = response.of_model(&model.info().name);
     let logprobs = request.options.top_logprobs.is_some();
     let mut answer = Answering::chat(&app, &context, &model, request).await?;

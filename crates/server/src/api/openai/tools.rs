@@ -26,7 +26,8 @@ pub(super) struct FunctionField {
     /// A JSON Schema.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parameters: Option<Value>,
-    /// Only false: arguments are checked to be JSON, not to keep to the schema.
+    /// Whether arguments are held to the schema also where the model decides to call; where a call is required they always
+    /// are.
     #[serde(skip_serializing)]
     pub(super) strict: Option<bool>,
 }
@@ -69,18 +70,13 @@ pub(super) fn tools(fields: impl Iterator<Item = (String, FunctionField)>) -> Re
     let mut tools: Vec<Tool> = Vec::new();
     for (path, function) in fields {
         check_tool_count(tools.len() + 1)?;
-        if function.strict == Some(true) {
-            let field = format!("{path}.strict");
-            let message = format!("{field}: expected false; arguments held to their schema are not supported yet");
-            return Err(Failure::field(field, message));
-        }
         if function.name.is_empty() || tools.iter().any(|tool| tool.name == function.name) {
             let field = format!("{path}.name");
             let message = format!("{field}: expected a name of its own, got {:?}", function.name);
             return Err(Failure::field(field, message));
         }
-        let name = function.name.clone();
-        tools.push(Tool { name, definition: json!({"type": "function", "function": function}) });
+        let (name, strict) = (function.name.clone(), function.strict.unwrap_or(false));
+        tools.push(Tool { name, definition: json!({"type": "function", "function": function}), strict });
     }
     Ok(tools)
 }

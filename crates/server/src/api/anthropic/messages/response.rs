@@ -135,12 +135,22 @@ impl MessageObject {
         if !answer.text.is_empty() {
             message.content.push(BlockObject::Text { text: answer.text });
         }
-        for call in answer.calls {
-            let input = serde_json::from_str(&call.arguments).map_err(|error| {
-                let message = format!("the model called {} with what is no JSON object: {error}", call.name);
-                Failure::new(FailureKind::BadOutput, message)
-            })?;
-            message.content.push(BlockObject::ToolUse { id: call.id, name: call.name, input });
+        let is_cut = !matches!(answer.reason, Some(FinishReason::Stop | FinishReason::ToolCalls));
+        let last = answer.calls.len().wrapping_sub(1);
+        for (index, call) in answer.calls.into_iter().enumerate() {
+            match serde_json::from_str(&call.arguments) {
+                Ok(input) => message.content.push(BlockObject::ToolUse { id: call.id, name: call.name, input }),
+                // Half an object has no shape here.
+                Err(_) if is_cut && index == last => {
+                    message
+                        .warnings
+                        .push(format!("the answer was cut short in a call of {}, which is left out", call.name));
+                }
+                Err(error) => {
+                    let message = format!("the model called {} with what is no JSON object: {error}", call.name);
+                    return Err(Failure::new(FailureKind::BadOutput, message));
+                }
+            }
         }
         message.stop_reason = Some(stop_reason(answer.reason, stop_sequence.as_ref()));
         message.stop_sequence = stop_sequence;

@@ -224,6 +224,37 @@ async fn calls_of_tools_come_whole_and_in_pieces() {
 }
 
 #[tokio::test]
+async fn strict_tools_are_held_or_refused_by_the_place_of_their_schema() {
+    let server = Running::start().await;
+    let tools = |schema: Value, strict: Value| {
+        let function = json!({"name": "f", "parameters": schema, "strict": strict});
+        body(json!({"tools": [tools()[0], {"type": "function", "function": function}]}))
+    };
+    let answer = server.post(PATH, tools(json!({"x-warn": 1}), json!(true))).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let warning = "tools[1].function.parameters#/x-warn: the keyword has no effect";
+    assert_eq!(answer.json()["warnings"], json!([warning]));
+    let Some(Asked::Chat(request)) = server.model.asked().pop() else { panic!("it is a conversation") };
+    assert_eq!([request.tools[0].strict, request.tools[1].strict], [false, true]);
+    let definition = json!({"type": "function", "function": {"name": "f", "parameters": {"x-warn": 1}}});
+    assert_eq!(request.tools[1].definition, definition, "templates read no strict");
+
+    let refused = server.post(PATH, tools(json!({"not": {}}), json!(true))).await;
+    let error = &refused.json()["error"];
+    let place = "tools[1].function.parameters";
+    assert_eq!((refused.status, &error["param"]), (400, &json!(place)), "{error}");
+    let said = format!(
+        "{place}#/not: cannot be held to\n\
+         hint: leave it out of the schema, or let the model call freely: tool_choice auto, and strict false"
+    );
+    assert_eq!(error["message"], said);
+    assert!(server.model.asked().is_empty(), "nothing was asked");
+    for strict in [json!(false), Value::Null] {
+        assert_eq!(server.post(PATH, tools(json!({"not": {}}), strict)).await.status, 200);
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_done_is_refused_by_its_path() {
     let server = Running::start().await;
     let message = |value: Value| json!([{"role": "user", "content": "a"}, value]);

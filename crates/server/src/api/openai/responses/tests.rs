@@ -240,9 +240,9 @@ async fn what_cannot_be_done_is_refused_by_name() {
         ),
         (
             "tools",
-            json!([{"type": "function", "name": "x", "strict": true}]),
-            "tools[0].strict",
-            "tools[0].strict: expected false",
+            json!([{"type": "function", "name": "x", "parameters": {"not": {}}, "strict": true}]),
+            "tools[0].parameters",
+            "tools[0].parameters#/not: cannot be held to\nhint: leave it out of the schema",
         ),
         ("tools", json!([{"type": "web_search"}]), "tools[0].type", "tools[0].type: unknown variant `web_search`"),
         ("input", json!(7), "input", "input: invalid type: integer `7`, expected a text or a list of items"),
