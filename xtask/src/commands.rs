@@ -1,10 +1,13 @@
 //! The table of commands. Each is a file here, and one line in the enum.
 
 mod bench;
+mod infill;
 mod loadtest;
 mod readme;
+mod receipts;
 mod synth;
 mod tidy;
+mod triage;
 mod verify;
 
 use std::io::Write;
@@ -25,6 +28,12 @@ pub(crate) enum Command {
     Bench(bench::Args),
     /// Measures Bantam under many clients against another server, and writes the table of loads in README.md.
     Loadtest(loadtest::Args),
+    /// Classifies the rows of a table with Bantam and with another server that is asked for the label as text.
+    Triage(triage::Args),
+    /// Extracts the fields of receipts and compares them with what people wrote.
+    Receipts(receipts::Args),
+    /// Fills lines into programs, and times completions.
+    Infill(infill::Args),
     /// Writes a GGUF file with the published shapes of a model and random weights, to measure speed with.
     Synth(synth::Args),
     /// Runs the proofs that are too heavy for every run: all real models, and other engines asked live.
@@ -38,6 +47,9 @@ impl Command {
             Command::Readme => readme::run(&root()),
             Command::Bench(args) => bench::run(&root(), &args),
             Command::Loadtest(args) => loadtest::run(&root(), &args),
+            Command::Triage(args) => triage::run(&root(), &args),
+            Command::Receipts(args) => receipts::run(&root(), &args),
+            Command::Infill(args) => infill::run(&root(), &args),
             Command::Synth(args) => synth::run(&args),
             Command::Verify(args) => verify::run(&root(), &args),
         }

@@ -13,6 +13,7 @@ mod results;
 use anyhow::{Context, bail};
 use futures::future::join_all;
 use std::cell::Cell;
+use std::ffi::OsStr;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, ExitCode, Stdio};
@@ -74,7 +75,11 @@ pub(crate) struct Args {
 /// A server that cannot be started or reached, or a file that cannot be written.
 pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let bantam = Bantam::build(root)?;
-    let server = Server::start(&bantam, args)?;
+    let mut flags = vec![args.model.clone()];
+    if let Some(threads) = args.threads {
+        flags.extend(["--threads".to_owned(), threads.to_string()]);
+    }
+    let server = Server::start(&bantam, &flags)?;
     let peer = args.peer.trim_end_matches('/').to_owned();
     let peer_version = client::version(&peer).unwrap_or_else(|| "unknown version".to_owned());
     let ours = Asking::of(&server.url, &args.model, args.generate)?;
@@ -118,20 +123,18 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
 }
 
 /// Bantam, serving until it is dropped.
-struct Server {
+pub(super) struct Server {
     child: Child,
     url: String,
 }
 
 impl Server {
-    fn start(bantam: &Bantam, args: &Args) -> anyhow::Result<Server> {
+    /// Starts `bantam serve` with these arguments, and waits until it answers.
+    pub(super) fn start(bantam: &Bantam, arguments: &[impl AsRef<OsStr>]) -> anyhow::Result<Server> {
         // A port that was free a moment ago: nobody else on this machine is about to take it.
         let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let mut command = Command::new(bantam.path());
-        command.args(["serve", &args.model, "--host", &address.to_string(), "--log-level", "warn"]);
-        if let Some(threads) = args.threads {
-            command.args(["--threads", &threads.to_string()]);
-        }
+        command.args(["serve", "--host", &address.to_string(), "--log-level", "warn"]).args(arguments);
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().context("cannot start bantam serve")?;
         let mut server = Server { child, url: format!("http://{address}") };
         let began = Instant::now();
@@ -145,6 +148,13 @@ impl Server {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(server)
+    }
+}
+
+impl Server {
+    /// Its address, as clients write it.
+    pub(super) fn url(&self) -> &str {
+        &self.url
     }
 }
 

@@ -103,6 +103,12 @@ impl Classify {
         &self.labels
     }
 
+    /// What a model with a template is asked about a text, as a message of the user, where no examples are shown.
+    pub fn question(&self, instructions: Option<&str>, text: &str) -> String {
+        let mut messages = Frame::new(self.head(instructions), "Text", "Label").chat(text).messages;
+        messages.pop().map(|message| message.content).unwrap_or_default()
+    }
+
     /// What of the settings contradicts each other; a task file says so with its place before it comes to this.
     fn check(&self) -> Result<(), TaskError> {
         let wrong = |what: &str| Err(TaskError::File(format!("{what}\nhint: leave one of them out")));

@@ -127,7 +127,8 @@ impl Bantam {
         &self.version
     }
 
-    fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+    /// What a command prints with `--json`.
+    pub(in super::super) fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
         let text = output_of(Command::new(&self.binary).args(arguments).arg("--json"))?;
         serde_json::from_str(&text).with_context(|| format!("bantam {}: expected JSON", arguments.join(" ")))
     }
