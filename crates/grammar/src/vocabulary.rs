@@ -48,6 +48,20 @@ impl Grammar {
         Matcher::new(self.start.deep_clone(), Arc::clone(&self.text))
     }
 
+    /// Tokens that every text has at least, as far as that can be known without looking at all of them: what it must begin with,
+    /// and one more where that is not yet a whole text.
+    ///
+    /// # Errors
+    /// A grammar that is too complex to begin with.
+    pub fn least_tokens(&self) -> Result<usize, GrammarError> {
+        let mut matcher = self.matcher();
+        let forced = matcher.forced();
+        for &token in &forced {
+            matcher.accept(token)?;
+        }
+        Ok(forced.len() + usize::from(!matcher.may_end()?))
+    }
+
     /// What was asked for and has no effect, each with its place.
     pub fn warnings(&self) -> &[String] {
         &self.warnings

@@ -29,6 +29,7 @@ use chat::{
 use engine::{Constraint, Engine, EngineConfig, PromptScores, Refused, Sampling, SequenceRequest};
 use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
+use grammar::Grammar;
 use kernels::{KvArena, PAGE_LEN, Runtime};
 use model::{AdapterId, Adapters, PassCost, Workspace};
 use serde_json::{Map, Value, json};
@@ -364,6 +365,7 @@ impl LocalModel {
         wanted: &Wanted,
         beginning: Beginning,
         thought_tokens: Option<usize>,
+        max_tokens: Option<usize>,
     ) -> Result<Box<dyn Constraint>, ChatError> {
         let grammar = self.grammars.of(wanted).await?;
         let script = Script::until_answer(&self.tokenizer, beginning, thought_tokens);
@@ -379,6 +381,7 @@ impl LocalModel {
                 call: None,
             }));
         }
+        check_limit(&grammar, max_tokens)?;
         let ends = self.tokenizer.stop_ids().to_vec();
         Ok(Box::new(Held::new(script, self.tokenizer.id_of(OPEN), &grammar, ends)))
     }
@@ -566,6 +569,19 @@ fn may_say_anything(wanted: &Wanted) -> bool {
     matches!(wanted, Wanted::Calls(calls) if calls.extent() == Extent::Opened)
 }
 
+/// Refuses a limit that no answer can keep that is what was asked for.
+fn check_limit(grammar: &Grammar, max_tokens: Option<usize>) -> Result<(), ChatError> {
+    let Some(limit) = max_tokens else { return Ok(()) };
+    // A grammar that gives up here will do so when it is followed, and is told of then.
+    match grammar.least_tokens() {
+        Ok(least) if least > limit => Err(ChatError::InvalidRequest(format!(
+            "at most {limit} tokens are allowed, what the answer must be takes {least} at least\n\
+             hint: allow more (max_tokens, --max-tokens)"
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// Refuses texts that would end an answer before its format does.
 fn check_no_stop(options: &GenerationOptions) -> Result<(), ChatError> {
     if options.stop.is_empty() {
@@ -632,7 +648,7 @@ impl ChatModel for LocalModel {
             }
             let thought_tokens = request.thought_tokens;
             let constraint: Option<Box<dyn Constraint>> = match &wanted {
-                Some(wanted) => Some(self.hold(wanted, beginning, thought_tokens).await?),
+                Some(wanted) => Some(self.hold(wanted, beginning, thought_tokens, request.options.max_tokens).await?),
                 None => Script::new(&self.tokenizer, beginning, thought_tokens)
                     .map(|script| -> Box<dyn Constraint> { Box::new(script) }),
             };
@@ -660,7 +676,8 @@ impl ChatModel for LocalModel {
                 Some(format) => {
                     check_no_stop(&request.options)?;
                     let wanted = Wanted::Format(format.clone());
-                    let constraint = Some(self.hold(&wanted, Beginning::Answer, None).await?);
+                    let constraint =
+                        Some(self.hold(&wanted, Beginning::Answer, None, request.options.max_tokens).await?);
                     Way { constraint, is_held: true, ..way }
                 }
                 None => way,

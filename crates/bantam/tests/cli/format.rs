@@ -61,7 +61,10 @@ fn what_is_cut_short_or_cannot_be_held_to_is_said() {
     let file = path.to_str().unwrap();
     let ask = |args: &[&str]| run(bantam(&home).args(["run", CHAT, "Tell me."]).args(args));
     std::fs::write(&path, schema().to_string()).unwrap();
-    let (code, out, err) = ask(&["--schema", file, "--max-tokens", "4"]);
+    let (code, out, err) = ask(&["--schema", file, "--max-tokens", "2"]);
+    assert_eq!((code, out.as_str()), (1, ""), "no answer can be so short");
+    assert!(err.contains("at most 2 tokens are allowed"), "{err}");
+    let (code, out, err) = ask(&["--schema", file, "--max-tokens", "8"]);
     assert_eq!(code, 1, "{err}");
     assert!(out.starts_with("{\"name\"") && err.contains("the answer is incomplete"), "{out} {err}");
     std::fs::write(&path, json!({"properties": {"a": {"not": {}}}}).to_string()).unwrap();

@@ -64,7 +64,7 @@ fn what_is_forced_is_the_same_token_by_token_and_spares_passes() {
 fn an_answer_without_room_is_the_beginning_of_one() {
     let (_folder, model) = load(&Tiny::default());
     let whole = answer(&model, held("ab", person(), greedy(100))).0;
-    for max_tokens in 1..12 {
+    for max_tokens in 11..18 {
         let (text, reason, usage) = answer(&model, held("ab", person(), greedy(max_tokens)));
         assert_eq!((reason, usage.completion_tokens), (FinishReason::Length, max_tokens));
         assert!(whole.starts_with(&text) && text.len() < whole.len(), "{text:?}");
@@ -136,4 +136,19 @@ fn held_and_free_answers_share_a_batch_and_are_what_they_are_alone() {
         async { text_of(&listen(asked.await.unwrap()).await) }
     })));
     assert_eq!(alone, together);
+}
+
+#[test]
+fn a_limit_that_no_answer_can_keep_is_refused_before_any_token() {
+    let (_folder, model) = load(&Tiny::default());
+    let schema = AnswerFormat::JsonSchema(json!({"type": "object", "properties": {"a": {"const": "abababab"}},
+        "required": ["a"], "additionalProperties": false}));
+    let steps = model.activity().steps;
+    let text = refusal(block_on(model.chat(held("a", schema.clone(), greedy(3)))));
+    assert!(text.starts_with("at most 3 tokens are allowed, what the answer must be takes "), "{text}");
+    assert!(text.ends_with(" at least\nhint: allow more (max_tokens, --max-tokens)"), "{text}");
+    assert_eq!(model.activity().steps, steps);
+    let needed: usize = text.split("takes ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let (text, reason, _) = answer(&model, held("a", schema, greedy(needed)));
+    assert_eq!((text.as_str(), reason), ("{\"a\": \"abababab\"}", FinishReason::Stop));
 }
