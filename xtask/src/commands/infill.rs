@@ -96,7 +96,7 @@ fn fill(bantam: &Bantam, args: &Args, holes: &[Hole]) -> anyhow::Result<()> {
         "{}: {} lines, exact {:.1} %, edit similarity {:.1} %, {:.1} a second",
         args.model,
         holes.len(),
-        100.0 * f64::from(exact) / count,
+        100.0 * exact as f64 / count,
         100.0 * similarity / count,
         count / seconds
     ));
