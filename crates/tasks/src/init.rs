@@ -192,7 +192,7 @@ fn task_file(row: &KindRow, sample: &Sample<'_>, guess: &Guess, train: &str, tes
         several => several.iter().map(|name| format!("{name}: {{{name}}}")).collect::<Vec<_>>().join("\n"),
     };
     let mut file = format!(
-        "# {}: {}.\nkind = {}\n\n# The model, where the command line names none.\n# model = \"smollm2:360m\"\n\n\
+        "# {}: {}.\nkind = {}\n\n# The model, where the command line names none.\n# model = \"NAME\"   (`bantam list --available`)\n\n\
          # What the model should know, in your words.\n# instructions = \"\"\"\n# \"\"\"\n\n\
          # The text of an input; {{name}} is a column of the data. Its columns: {}.\ninput = {}\n\n[data]\n\
          # What to learn from, and what to judge by, which nobody learns from.\ntrain = {}\n",

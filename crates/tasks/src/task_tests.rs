@@ -4,7 +4,7 @@ use super::*;
 use crate::seeded::rank;
 
 const TRIAGE: &str = r#"kind = "classify"
-model = "smollm2:360m"
+model = "small:1b"
 instructions = """
 Tickets of a shop.
 """
@@ -44,7 +44,7 @@ fn row(value: Value) -> Input {
 #[test]
 fn a_file_says_all_that_is_asked() {
     let task = parse(TRIAGE).unwrap();
-    assert_eq!((task.name.as_str(), task.kind(), task.model.as_deref()), ("triage", "classify", Some("smollm2:360m")));
+    assert_eq!((task.name.as_str(), task.kind(), task.model.as_deref()), ("triage", "classify", Some("small:1b")));
     assert_eq!(task.instructions.as_deref(), Some("Tickets of a shop."));
     assert_eq!(task.data.train.as_deref(), Some(Path::new("jobs/tickets/train.csv")));
     assert_eq!(task.fields(), ["subject", "body"]);
@@ -56,7 +56,7 @@ fn a_fingerprint_changes_with_what_is_asked_and_with_nothing_else() {
     let fingerprint = |text: &str| parse(text).unwrap().fingerprint();
     let before = fingerprint(TRIAGE);
     assert_eq!(before.len(), 64);
-    assert_eq!(before, fingerprint(&TRIAGE.replace("smollm2:360m", "qwen3:0.6b").replace("train.csv", "other.csv")));
+    assert_eq!(before, fingerprint(&TRIAGE.replace("small:1b", "other:1b").replace("train.csv", "other.csv")));
     for (old, new) in [("refunds", "payments"), ("a shop", "two shops"), ("seed = 7", "seed = 8"), ("{body}", "{text}")]
     {
         assert_ne!(before, fingerprint(&TRIAGE.replace(old, new)), "{old} -> {new}");

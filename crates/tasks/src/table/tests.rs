@@ -1,3 +1,5 @@
+//! Tables of every format: what their rows are, and what is said of those that are none.
+
 use super::*;
 use crate::documents::samples::{Random, row, xlsx};
 use serde_json::json;

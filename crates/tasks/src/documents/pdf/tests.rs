@@ -1,3 +1,5 @@
+//! PDF files made by the tests themselves, whole and damaged, as text with pages.
+
 use super::super::samples::{Random, pdf, pdf_of_objects};
 use super::*;
 

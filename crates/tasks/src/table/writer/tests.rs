@@ -1,3 +1,5 @@
+//! Tables written and read again, and writing that cannot end.
+
 use super::*;
 use serde_json::json;
 
