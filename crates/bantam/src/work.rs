@@ -54,7 +54,9 @@ pub struct View {
 pub fn open(file: &Path, kind: &str) -> anyhow::Result<Task> {
     if !file.exists() {
         let name = file.display();
-        anyhow::bail!("{name}: no such file\nhint: a name that ends in .toml is that of a task file; `bantam init` makes one");
+        anyhow::bail!(
+            "{name}: no such file\nhint: a name that ends in .toml is that of a task file; `bantam init` makes one"
+        );
     }
     let task = Task::open(file)?;
     if task.kind() != kind {
@@ -68,7 +70,13 @@ pub fn open(file: &Path, kind: &str) -> anyhow::Result<Task> {
 ///
 /// # Errors
 /// Whatever stands between the inputs and their outcomes, or a row that failed.
-pub fn execute(mut task: Task, given: Option<Given>, args: &WorkArgs, view: View, session: &Session) -> anyhow::Result<()> {
+pub fn execute(
+    mut task: Task,
+    given: Option<Given>,
+    args: &WorkArgs,
+    view: View,
+    session: &Session,
+) -> anyhow::Result<()> {
     args.adjust(&mut task)?;
     let given = Given::choose(given, args, &task, session)?;
     if args.out.is_some() {

@@ -61,10 +61,7 @@ mod tests {
         assert_eq!((shown.len(), shown[1].expected.as_str()), (2, Some("b")));
         std::fs::write(&path, "text,label\nx,a\ny,c\n").unwrap();
         let error = task(folder.path(), "shots = 1").shown_examples().unwrap_err().to_string();
-        assert!(
-            error.ends_with("train.csv, row 2: column \"label\": \"c\" is not one of the labels: a, b"),
-            "{error}"
-        );
+        assert!(error.ends_with("train.csv, row 2: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         std::fs::write(&path, "text,topic\nx,a\n").unwrap();
         let error = task(folder.path(), "shots = 1").shown_examples().unwrap_err().to_string();
         assert!(error.contains("train.csv has no column \"label\", which the task reads\nhint: "), "{error}");

@@ -54,7 +54,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         Some(extension @ ("csv" | "jsonl" | "parquet")) => extension,
         _ => "jsonl",
     };
-    let (train, test) = (path(&args.name, &format!("-train.{extension}"))?, path(&args.name, &format!("-test.{extension}"))?);
+    let (train, test) =
+        (path(&args.name, &format!("-train.{extension}"))?, path(&args.name, &format!("-test.{extension}"))?);
     let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let draft = tasks::init(&args.kind, &rows, &named(&train), &named(&test), args.seed)?;
     let has_test = !draft.test.is_empty();
@@ -67,7 +68,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     if has_test {
         write(&test, &rows, &draft.test)?;
     }
-    std::fs::write(&file, &draft.file).map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", file.display()))?;
+    std::fs::write(&file, &draft.file)
+        .map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", file.display()))?;
     for warning in &warnings {
         session.terminal.warn(warning);
     }
@@ -118,7 +120,8 @@ fn read(data: &Path) -> anyhow::Result<(Vec<NumberedRow>, Vec<String>)> {
         }
     }
     if !wrong.is_empty() {
-        let first: Vec<_> = wrong.iter().take(MOST_NAMED).map(|text| format!("\n  {}", text.replace('\n', "\n  "))).collect();
+        let first: Vec<_> =
+            wrong.iter().take(MOST_NAMED).map(|text| format!("\n  {}", text.replace('\n', "\n  "))).collect();
         anyhow::bail!(
             "{}: {} rows cannot be read:{}\nhint: mend them, or take them out",
             data.display(),

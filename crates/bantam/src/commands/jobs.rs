@@ -197,7 +197,11 @@ fn show(ledger: &Ledger, id: JobId, all: bool, json: bool, session: &Session) ->
         session.terminal.data(&format!("row {number} ({name}): {}\n", reason.replace('\n', "\n  ")))?;
     }
     if (rows.len() as u64) < job.failed {
-        session.terminal.note(&format!("the first {} of {} rows that failed; --all shows the others", rows.len(), job.failed));
+        session.terminal.note(&format!(
+            "the first {} of {} rows that failed; --all shows the others",
+            rows.len(),
+            job.failed
+        ));
     }
     Ok(())
 }

@@ -50,5 +50,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
 fn show(_: &Task, outcome: &Outcome) -> Shown {
     let text = outcome.fields.get("summary").and_then(Value::as_str).unwrap_or_default();
     let parts = outcome.fields.get("parts").and_then(Value::as_u64).filter(|&parts| parts > 1);
-    Shown { text: format!("{text}\n"), asides: parts.map(|parts| format!("read in {parts} parts")).into_iter().collect() }
+    Shown {
+        text: format!("{text}\n"),
+        asides: parts.map(|parts| format!("read in {parts} parts")).into_iter().collect(),
+    }
 }

@@ -45,12 +45,7 @@ impl Given {
     }
 
     /// What was given: by the command, else by `--in`, else by standard input.
-    pub fn choose(
-        given: Option<Given>,
-        args: &WorkArgs,
-        task: &Task,
-        session: &Session,
-    ) -> anyhow::Result<Given> {
+    pub fn choose(given: Option<Given>, args: &WorkArgs, task: &Task, session: &Session) -> anyhow::Result<Given> {
         let given = match (given, args.inputs.as_slice()) {
             (Some(_), [_, ..]) => {
                 let text = "expected a text or --in, got both\nhint: leave one of them out";
@@ -89,7 +84,8 @@ pub fn reader(args: &WorkArgs) -> anyhow::Result<Reader> {
 pub fn open(paths: &[PathBuf], args: &WorkArgs, task: &Task, session: &Session) -> anyhow::Result<Inputs> {
     let inputs = Inputs::open(paths, reader(args)?)?;
     if inputs.has_tables() && inputs.has_texts() {
-        let text = "--in: expected tables or documents, got both\nhint: their results have other columns; give a command each";
+        let text =
+            "--in: expected tables or documents, got both\nhint: their results have other columns; give a command each";
         return Err(UsedWrongly(text.to_owned()).into());
     }
     if inputs.has_tables() {
@@ -121,7 +117,10 @@ fn first(mut inputs: Inputs, task: &Task) -> anyhow::Result<Given> {
 
 fn standard_input(args: &WorkArgs, task: &Task, session: &Session) -> anyhow::Result<Given> {
     if session.terminal.stdin {
-        let text = format!("expected a text, got none\nhint: bantam {} .. \"TEXT\", --in FILE, or pipe a text in", task.kind());
+        let text = format!(
+            "expected a text, got none\nhint: bantam {} .. \"TEXT\", --in FILE, or pipe a text in",
+            task.kind()
+        );
         return Err(UsedWrongly(text).into());
     }
     let mut bytes = Vec::new();

@@ -59,7 +59,8 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let inputs = open(&paths, args, task, session)?;
     let field = if inputs.has_tables() { tasks::TEXT } else { task.text_field()? }.to_owned();
     let shape = RowShape::new(task, inputs.has_tables(), !is_lines(out));
-    let source = FileSource { paths, reader: reader(args)?, field, limit: args.limit, total: count(inputs, args.limit) };
+    let source =
+        FileSource { paths, reader: reader(args)?, field, limit: args.limit, total: count(inputs, args.limit) };
     // What cannot be written is known before anything is done; the file itself appears at the end.
     let sink = FileSink { writer: Some(Writer::create(out)?), shape };
     let host = host(args, session)?;
@@ -107,7 +108,9 @@ fn work(
 
 /// A failed job says how it goes on.
 fn going_on(error: &TaskError, job: JobId) -> anyhow::Error {
-    anyhow::anyhow!("{error}\nhint: what is done stays done; once this is mended, the same command goes on with job {job}")
+    anyhow::anyhow!(
+        "{error}\nhint: what is done stays done; once this is mended, the same command goes on with job {job}"
+    )
 }
 
 fn tell(summary: &Summary, out: &Path, is_begun: bool, args: &WorkArgs, session: &Session) -> anyhow::Result<()> {
@@ -222,7 +225,10 @@ fn goes_on(job: &Job, out: &Path, args: &WorkArgs) -> anyhow::Result<bool> {
 }
 
 fn taken(out: &Path, further: &str) -> anyhow::Error {
-    anyhow::anyhow!("{}: there is such a file already{further}\nhint: --overwrite replaces it, or name another file", out.display())
+    anyhow::anyhow!(
+        "{}: there is such a file already{further}\nhint: --overwrite replaces it, or name another file",
+        out.display()
+    )
 }
 
 fn titled(task: &Task, out: &Path) -> String {

@@ -160,7 +160,9 @@ mod tests {
         assert_eq!(named(&["triage.toml"]).unwrap(), some(Some("triage.toml"), None));
         assert_eq!(named(&["triage.TOML", "a"]).unwrap(), some(Some("triage.TOML"), Some("a")));
         for words in [vec!["not", "quoted"], vec!["triage.toml", "not", "quoted"]] {
-            assert!(named(&words).unwrap_err().0.starts_with("expected a task file and a text, got more words\nhint: "));
+            assert!(
+                named(&words).unwrap_err().0.starts_with("expected a task file and a text, got more words\nhint: ")
+            );
         }
     }
 
@@ -168,7 +170,10 @@ mod tests {
     fn what_a_file_says_already_is_refused() {
         let flags = [("--labels", false), ("--several", true)];
         let error = refuse_beside(Path::new("a.toml"), &flags).unwrap_err().0;
-        assert!(error.starts_with("--several: expected the task file a.toml or this option, got both\nhint: "), "{error}");
+        assert!(
+            error.starts_with("--several: expected the task file a.toml or this option, got both\nhint: "),
+            "{error}"
+        );
         assert!(refuse_beside(Path::new("a.toml"), &flags[..1]).is_ok());
     }
 }

@@ -35,7 +35,8 @@ impl RowShape {
         let outcome = task.outcome_fields();
         let properties = task.settings::<Extract>().and_then(|extract| extract.schema().get("properties")?.as_object());
         let names: Vec<String> = properties.map(|names| names.keys().cloned().collect()).unwrap_or_default();
-        let is_ours = |name: &String| outcome.contains(&name.as_str()) || [SOURCE, ERROR, WARNINGS].contains(&name.as_str());
+        let is_ours =
+            |name: &String| outcome.contains(&name.as_str()) || [SOURCE, ERROR, WARNINGS].contains(&name.as_str());
         let spread = if is_table && !names.iter().any(is_ours) { names } else { Vec::new() };
         let labels = task.settings::<Classify>().map(Classify::labels).unwrap_or_default();
         let joins_labels = is_table && !labels.iter().any(|label| label.name.contains(BETWEEN_LABELS));
@@ -150,7 +151,10 @@ mod tests {
         let fields = object(json!({"value": {"company": "A", "total": null}, "fields": {}}));
         let outcome = Outcome { fields, ..Outcome::default() };
         let row = |is_table| text(RowShape::new(&task, false, is_table).row("a.pdf", None, &Ok(outcome.clone())));
-        assert_eq!(row(true), r#"{"source":"a.pdf","company":"A","total":null,"fields":{},"error":null,"warnings":null}"#);
+        assert_eq!(
+            row(true),
+            r#"{"source":"a.pdf","company":"A","total":null,"fields":{},"error":null,"warnings":null}"#
+        );
         assert_eq!(
             row(false),
             r#"{"source":"a.pdf","value":{"company":"A","total":null},"fields":{},"error":null,"warnings":[]}"#
@@ -165,7 +169,8 @@ mod tests {
     fn several_labels_are_one_cell_of_a_table() {
         let task = Task::new("t", Classify { several: true, ..classify() });
         let outcome = Outcome { fields: object(json!({"labels": ["a", "b"], "scores": []})), ..Outcome::default() };
-        let labels = |is_table| RowShape::new(&task, false, is_table).row("", None, &Ok(outcome.clone()))["labels"].clone();
+        let labels =
+            |is_table| RowShape::new(&task, false, is_table).row("", None, &Ok(outcome.clone()))["labels"].clone();
         assert_eq!((labels(true), labels(false)), (json!("a;b"), json!(["a", "b"])));
     }
 }

@@ -137,7 +137,8 @@ fn to_json(input: Result<Input, TaskError>, warnings: Vec<String>) -> Value {
 }
 
 fn of_json(name: String, mut stored: Value) -> SourceRow {
-    let warnings = stored.get_mut("warnings").map_or(Ok(Vec::new()), |warnings| serde_json::from_value(warnings.take()));
+    let warnings =
+        stored.get_mut("warnings").map_or(Ok(Vec::new()), |warnings| serde_json::from_value(warnings.take()));
     match warnings {
         Ok(warnings) => SourceRow { name, input: input_of(stored), warnings },
         Err(_) => SourceRow { name, input: input_of(Value::Null), warnings: Vec::new() },
