@@ -23,7 +23,6 @@ pub use options::{Named, WorkArgs, refuse_beside};
 use crate::session::{Session, load_options};
 use local::LocalHost;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 use tasks::{Outcome, Ready, Task};
 
@@ -121,7 +120,7 @@ fn prepare(
     let started = std::time::Instant::now();
     let model = host.load_local(&name, &progress)?;
     let load_time = started.elapsed();
-    let ready = futures::executor::block_on(task.ready(Arc::clone(&model) as Arc<dyn chat::ChatModel>, &examples))?;
+    let ready = futures::executor::block_on(task.ready(model, &examples))?;
     for warning in ready.warnings() {
         session.terminal.warn(warning);
     }

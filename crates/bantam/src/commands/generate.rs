@@ -17,9 +17,9 @@ use tasks::{Generate, Outcome, Task};
 `bantam run` is for one question, streamed, and for a chat; this is the same work for rows and documents.")]
 pub struct Args {
     #[command(flatten)]
-    format: FormatArgs,
-    #[command(flatten)]
     work: WorkArgs,
+    #[command(flatten)]
+    format: FormatArgs,
 }
 
 const VIEW: View = View { show, is_line: false, concurrency: 16 };

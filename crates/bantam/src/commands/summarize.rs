@@ -18,7 +18,7 @@ pub struct Args {
     /// About how many words; the default is 100, or what the task file says
     #[arg(long, value_name = "N")]
     words: Option<usize>,
-    /// How it is written, in words: \"three bullet points\", \"for a reader without background\"
+    /// How it is written, in words: "three bullet points", "for a reader without background"
     #[arg(long, value_name = "TEXT")]
     style: Option<String>,
     #[command(flatten)]

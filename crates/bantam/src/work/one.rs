@@ -55,8 +55,7 @@ pub fn execute(
     let prepared = prepare(task, args, &host, 1, session)?;
     let mut interrupts = session.interrupts.listen();
     let started = Instant::now();
-    let asked = block_on(select(pin!(interrupts.next()), prepared.ready.ask(&input)));
-    let mut outcome = match asked {
+    let mut outcome = match block_on(select(pin!(interrupts.next()), prepared.ready.ask(&input))) {
         Either::Left(_) => return Err(Interrupted.into()),
         Either::Right((outcome, _)) => outcome?,
     };
