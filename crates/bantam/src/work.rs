@@ -18,7 +18,7 @@ mod watch;
 
 pub use given::Given;
 pub use job::ledger;
-pub use options::{Named, WorkArgs, refuse_beside};
+pub use options::{WorkArgs, refuse_beside};
 
 use crate::session::{Session, load_options};
 use local::LocalHost;

@@ -85,7 +85,7 @@ impl Args {
             let hint = "hint: --labels one,other, or a task file: bantam classify TASK.toml";
             return Err(UsedWrongly(format!("expected labels, got none\n{hint}")));
         }
-        let classify = Classify::new(labels).map_err(|error| UsedWrongly(format!("--labels: {error}")))?;
+        let mut classify = Classify::new(labels).map_err(|error| UsedWrongly(format!("--labels: {error}")))?;
         let threshold = self.threshold.unwrap_or(classify.threshold);
         if !(threshold > 0.0 && threshold < 1.0) {
             return Err(UsedWrongly(format!("--threshold: expected a number above 0, below 1, got {threshold}")));
@@ -94,7 +94,10 @@ impl Args {
         if none_of_these.as_ref().is_some_and(|wording| wording.trim().is_empty()) {
             return Err(UsedWrongly("--none-of-these: expected a wording, got a blank one".to_owned()));
         }
-        Ok(Classify { several: self.several, none_of_these, threshold, ..classify })
+        classify.several = self.several;
+        classify.threshold = threshold;
+        classify.none_of_these = none_of_these;
+        Ok(classify)
     }
 
     /// Changes what may be changed beside a file too.

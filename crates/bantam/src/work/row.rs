@@ -167,7 +167,9 @@ mod tests {
 
     #[test]
     fn several_labels_are_one_cell_of_a_table() {
-        let task = Task::new("t", Classify { several: true, ..classify() });
+        let mut several = classify();
+        several.several = true;
+        let task = Task::new("t", several);
         let outcome = Outcome { fields: object(json!({"labels": ["a", "b"], "scores": []})), ..Outcome::default() };
         let labels =
             |is_table| RowShape::new(&task, false, is_table).row("", None, &Ok(outcome.clone()))["labels"].clone();
