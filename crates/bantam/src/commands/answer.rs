@@ -14,11 +14,12 @@ use tasks::{Answer, Outcome, Task, Template};
   bantam answer --document manual.pdf \"How long is the warranty?\"
   bantam answer --question \"Who signed it?\" --in contracts/ --out signed.csv
   cat letter.txt | bantam answer --question \"What does the writer want?\"
-  bantam answer --text-column passage --in questions.csv --out answers.jsonl   columns question and passage
-  bantam answer \"What is the capital of France?\"                               what the model knows
+  bantam answer --text-column passage --in questions.csv --out a.jsonl
+  bantam answer \"What is the capital of France?\"             what the model knows
 
-Of a text, the model quotes the sentence that answers first; a quote that the text does not have is no answer. Where the
-text does not say, nothing stands on standard output, and `found` is false in JSON.")]
+Of a text, the model quotes the sentence that answers first; a quote that the text does not have is
+no answer. Where the text does not say, nothing stands on standard output, and `found` is false in
+JSON.")]
 pub struct Args {
     /// The question, the same for all inputs, which are texts then
     #[arg(long, value_name = "TEXT")]

@@ -13,13 +13,13 @@ use tasks::{Classify, Label, Outcome, Task};
 #[command(after_help = "Examples:
   bantam classify --labels billing,technical,other \"My invoice is wrong.\"
   bantam classify --labels \"spam=wants money or a click,ham\" --in mails.csv --out labelled.csv
-  bantam classify triage.toml --in mails.jsonl --out labelled.jsonl     stopped, the same command goes on
-  bantam classify triage.toml --in letters/                             a folder of documents
+  bantam classify triage.toml --in mails.jsonl --out labelled.jsonl   stopped, it goes on
+  bantam classify triage.toml --in letters/                           a folder
   cat letter.txt | bantam classify --labels complaint,praise --none-of-these --json
 
-One text: the label alone on standard output; with --several one a line. Many: a line of JSON each, or a file of results
-with the columns of the input and `label`, `probability`, `error`; a column of the input with such a name is called
-input_label there. With --out it is a job: `bantam jobs`.")]
+One text: the label alone on standard output; with --several one a line. Many: a line of JSON each,
+or a file of results with the columns of the input and `label`, `probability`, `error`; a column of
+the input with such a name is called input_label there. With --out it is a job: `bantam jobs`.")]
 pub struct Args {
     /// The labels, with commas between them; LABEL=DESCRIPTION says what one means
     #[arg(long, value_name = "A,B,..", value_delimiter = ',')]

@@ -14,9 +14,10 @@ use tasks::{Complete, CompletionEnd, Input, Outcome, Task, cursor};
   bantam complete --model qwen2.5-coder:0.5b \"def fibonacci(n):\"
   bantam complete --model qwen2.5-coder:0.5b --file main.rs --line 40 --column 9
   bantam complete --model qwen2.5-coder:0.5b --prefix \"let x = \" --suffix \";\" --stop line
-  bantam complete --model qwen2.5-coder:0.5b --in holes.jsonl --out filled.jsonl   columns prefix and suffix
+  bantam complete --model qwen2.5-coder:0.5b --in holes.jsonl --out filled.jsonl
 
-The completion alone on standard output, byte for byte. What follows the cursor is heeded by models that fill in the middle.")]
+The completion alone on standard output, byte for byte. What follows the cursor is heeded by models
+that fill in the middle.")]
 pub struct Args {
     /// What stands before the cursor
     #[arg(long, value_name = "TEXT", conflicts_with_all = ["file", "inputs"])]

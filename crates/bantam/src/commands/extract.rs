@@ -13,11 +13,11 @@ use tasks::{Extract, Field, Outcome, Task};
   bantam extract --fields company,date:date,total:number \"Acme billed 12.50 on 3 May 2024.\"
   bantam extract --fields \"total:number=with tax\" --in invoices/ --out invoices.csv
   bantam extract --schema invoice.json --in invoice.pdf
-  bantam extract invoice.toml --in mails.csv --out found.jsonl     stopped, the same command goes on
+  bantam extract invoice.toml --in mails.csv --out found.jsonl   stopped, it goes on
 
-One text: the object on standard output; --json has of each value how sure the model is, and where it stands. Results in
-csv and parquet have a column for each field of the object, in jsonl `value`; beside them `fields` (confidence and place)
-and `error`.")]
+One text: the object on standard output; --json has of each value how sure the model is, and where
+it stands. Results in csv and parquet have a column for each field of the object, in jsonl `value`;
+beside them `fields` (confidence and place) and `error`.")]
 pub struct Args {
     /// What to find, with commas between: NAME[:TYPE][=DESCRIPTION]; types: text, number, integer, boolean, date
     #[arg(long, value_name = "A,B,..", value_delimiter = ',', conflicts_with = "schema")]

@@ -11,10 +11,10 @@ use tasks::{Generate, Outcome, Task};
 #[command(after_help = "Examples:
   bantam generate --instructions \"Write a subject line for this mail.\" --in mails.csv --out subjects.csv
   bantam generate --input \"Name: {name}\\nWrite a greeting.\" --in people.jsonl
-  bantam generate reply.toml --in mails.jsonl --out replies.jsonl     stopped, the same command goes on
+  bantam generate reply.toml --in mails.jsonl --out replies.jsonl   stopped, it goes on
   bantam generate --regex \"[A-Z]{3}\" \"A code for Vienna airport:\"
 
-`bantam run` is for one question, streamed, and for a chat; this is the same work for rows and documents.")]
+`bantam run` is for one question, streamed, and for a chat; this is for rows and documents.")]
 pub struct Args {
     #[command(flatten)]
     work: WorkArgs,

@@ -11,9 +11,10 @@ use tasks::{Outcome, Summarize, Task};
 #[command(after_help = "Examples:
   bantam summarize --in report.pdf --words 60
   git log -20 | bantam summarize --style \"three bullet points\"
-  bantam summarize --in letters/ --out summaries.jsonl     stopped, the same command goes on
+  bantam summarize --in letters/ --out summaries.jsonl   stopped, it goes on
 
-A text that does not fit into the context is summarized in parts along its sentences, and their summaries again.")]
+A text that does not fit into the context is summarized in parts along its sentences, and their
+summaries again.")]
 pub struct Args {
     /// About how many words; the default is 100, or what the task file says
     #[arg(long, value_name = "N")]

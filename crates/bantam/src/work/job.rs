@@ -232,7 +232,9 @@ fn taken(out: &Path, further: &str) -> anyhow::Error {
 }
 
 fn titled(task: &Task, out: &Path) -> String {
-    format!("{} ({}) to {}", task.name, task.kind(), out.display())
+    // A task made of options is called by its kind.
+    let name = if task.name == task.kind() { task.name.clone() } else { format!("{} ({})", task.name, task.kind()) };
+    format!("{name} to {}", out.display())
 }
 
 fn is_lines(out: &Path) -> bool {

@@ -174,7 +174,7 @@ fn a_table_becomes_lines_or_a_file_with_the_columns_it_had() {
     let states: Value = serde_json::from_str(&listed).unwrap();
     let done: Vec<_> = states.as_array().unwrap().iter().map(|job| (&job["state"], &job["done"])).collect();
     assert_eq!(done, [(&json!("done"), &json!(5)), (&json!("done"), &json!(5)), (&json!("done"), &json!(40))]);
-    assert!(desk.done(&["jobs"]).contains("classify (classify) to labelled.csv"));
+    assert!(desk.done(&["jobs"]).contains("classify to labelled.csv"));
     let shown = desk.done(&["jobs", "show", "1"]);
     let command = "bantam classify --labels billing,technical --in mails.csv --out mails.jsonl";
     assert!(shown.contains("state     done") && shown.contains(command), "{shown}");
