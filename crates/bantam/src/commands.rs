@@ -1,11 +1,19 @@
 //! The table of subcommands: one file each, one line here.
 
+pub mod answer;
 pub mod bench;
+pub mod check;
+pub mod classify;
+pub mod complete;
 pub mod completions;
 pub mod copy;
 pub mod create;
 pub mod embed;
+pub mod extract;
+pub mod generate;
 pub mod import;
+pub mod init;
+pub mod jobs;
 pub mod keys;
 pub mod list;
 pub mod prepare;
@@ -18,6 +26,7 @@ pub mod score;
 pub mod serve;
 pub mod show;
 pub mod stop;
+pub mod summarize;
 pub mod tokenize;
 
 use crate::session::Session;
@@ -46,6 +55,15 @@ macro_rules! commands {
 
 commands! {
     Run => run,
+    Classify => classify,
+    Extract => extract,
+    Summarize => summarize,
+    Answer => answer,
+    Complete => complete,
+    Generate => generate,
+    Init => init,
+    Check => check,
+    Jobs => jobs,
     Serve => serve,
     Ps => ps,
     Stop => stop,

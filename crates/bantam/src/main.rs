@@ -22,9 +22,11 @@ mod scratch;
 mod session;
 mod table;
 mod terminal;
+mod work;
 
 use clap::Parser;
 use std::process::ExitCode;
+use tasks::documents::READ_DOCUMENT_ARG;
 
 /// Finds the right language model for a job and runs it, small models first
 #[derive(Debug, Parser)]
@@ -33,6 +35,7 @@ use std::process::ExitCode;
   bantam run \"Name the three primary colours.\"     ask the default model, fetching it first
   bantam run qwen2.5-coder:0.5b                     chat with another one
   bantam list --available                           what there is, and what fits this machine
+  bantam classify --labels praise,complaint --in letters.csv --out labelled.csv
 
 Exit codes: 0 done, 1 failed, 2 used wrongly, 130 stopped by Ctrl-C. Data goes to standard output, everything else to standard error.")]
 pub struct CommandLine {
@@ -41,6 +44,10 @@ pub struct CommandLine {
 }
 
 fn main() -> ExitCode {
+    // A process that reads one document for another of ours: nobody types it, and it does nothing else.
+    if std::env::args_os().nth(1).is_some_and(|first| first == READ_DOCUMENT_ARG) {
+        return tasks::documents::child_main();
+    }
     // clap itself ends with 2 on a wrong command line and with 0 after --help and --version.
     let line = CommandLine::parse();
     let terminal = terminal::Terminal::detect();

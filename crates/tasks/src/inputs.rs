@@ -142,6 +142,26 @@ impl Inputs {
         counts.sum()
     }
 
+    /// The files that they come from, those that cannot be read too.
+    pub fn files(&self) -> Vec<&Path> {
+        let files = self.sources.iter().map(|source| match source {
+            Source::Table(table) => table.path(),
+            Source::Document(path) => path,
+            Source::Ready { name, .. } => Path::new(name),
+        });
+        files.collect()
+    }
+
+    /// Whether any of them is the row of a table.
+    pub fn has_tables(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Table(_)))
+    }
+
+    /// Whether any of them is a document, or a text that stands alone.
+    pub fn has_texts(&self) -> bool {
+        self.sources.iter().any(|source| !matches!(source, Source::Table(_)))
+    }
+
     /// What folders hold and no input comes of.
     pub fn left_out(&self) -> &LeftOut {
         &self.left_out
@@ -234,6 +254,23 @@ impl Iterator for Inputs {
         self.number += 1;
         Some(Item { number: self.number, source, input, warnings })
     }
+
+    /// Passes over documents without reading them.
+    fn nth(&mut self, count: usize) -> Option<Item> {
+        for _ in 0..count {
+            while let Some(Source::Table(table)) = self.sources.front_mut() {
+                if table.next().is_some() {
+                    break;
+                }
+                self.sources.pop_front();
+            }
+            if !matches!(self.sources.front()?, Source::Table(_)) {
+                self.sources.pop_front();
+            }
+            self.number += 1;
+        }
+        self.next()
+    }
 }
 
 impl From<Row> for Input {
@@ -306,6 +343,28 @@ mod tests {
                 r#"6 letters/inner/a.md: {"text":"A"}"#,
             ]
         );
+    }
+
+    #[test]
+    fn what_is_passed_over_counts_and_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("rows.csv"), "text\na\nb\n").unwrap();
+        std::fs::write(path("gone.txt"), "C").unwrap();
+        std::fs::write(path("d.txt"), "D").unwrap();
+        let open = || Inputs::open(&["gone.txt", "rows.csv", "d.txt"].map(path), reader()).unwrap();
+        let expected: Vec<String> = shown(open());
+        for count in 0..4 {
+            let mut inputs = open();
+            let item = inputs.nth(count).unwrap();
+            assert_eq!(item.number as usize, count + 1);
+            let rest = shown(inputs);
+            assert_eq!(rest, expected[count + 1..]);
+        }
+        assert!(open().nth(4).is_none());
+        let mut inputs = open();
+        std::fs::remove_file(path("gone.txt")).unwrap();
+        assert!(inputs.nth(1).is_some_and(|item| item.number == 2 && item.input.is_ok()));
     }
 
     #[cfg(unix)]

@@ -25,6 +25,7 @@ use crate::task::{DataFiles, Example};
 use crate::{Input, Outcome, Task, TaskError};
 use futures::future::BoxFuture;
 use serde_json::Value;
+use std::any::Any;
 use std::fmt::Debug;
 use std::sync::Arc;
 
@@ -52,7 +53,7 @@ pub static KINDS: [&KindRow; 6] =
     [&classify::ROW, &extract::ROW, &summarize::ROW, &answer::ROW, &complete::ROW, &generate::ROW];
 
 /// The settings of a task of some kind.
-pub trait Kind: Debug + Send + Sync {
+pub trait Kind: Any + Debug + Send + Sync {
     /// Its line of the table.
     fn row(&self) -> &'static KindRow;
 
@@ -62,6 +63,14 @@ pub trait Kind: Debug + Send + Sync {
     /// Fields that are read of an input beside those of the task's template.
     fn fields(&self) -> Vec<&str> {
         Vec::new()
+    }
+
+    /// The fields that its outcomes have, in their order.
+    fn outcome_fields(&self) -> Vec<&'static str>;
+
+    /// How many examples are shown to the model.
+    fn shots(&self) -> usize {
+        0
     }
 
     /// The right outcome, as a cell of a table has it; the text of the error says what was expected.

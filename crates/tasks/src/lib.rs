@@ -17,6 +17,7 @@ mod inputs;
 mod outcome;
 pub mod table;
 
+mod data;
 mod init;
 mod kinds;
 mod ready;
@@ -38,7 +39,7 @@ mod testing;
 
 pub use error::TaskError;
 pub use init::{Draft, init};
-pub use input::Input;
+pub use input::{Input, TEXT};
 pub use inputs::{Inputs, Item, LeftOut};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,

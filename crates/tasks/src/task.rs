@@ -11,6 +11,7 @@ use crate::template::field_text;
 use crate::{Input, TaskError, Template};
 use chat::GenerationOptions;
 use serde_json::{Map, Value, json};
+use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -61,7 +62,7 @@ pub struct Example {
 
 impl Task {
     /// A task with the kind's own template and no instructions.
-    pub fn new(name: impl Into<String>, kind: impl Kind + 'static) -> Task {
+    pub fn new(name: impl Into<String>, kind: impl Kind) -> Task {
         Task::of(name.into(), Arc::new(kind))
     }
 
@@ -144,6 +145,43 @@ impl Task {
     /// The kind, by its name in task files.
     pub fn kind(&self) -> &'static str {
         self.kind.row().name
+    }
+
+    /// The settings of its kind, where it is of that one.
+    pub fn settings<K: Kind>(&self) -> Option<&K> {
+        let kind: &dyn Any = self.kind.as_ref();
+        kind.downcast_ref()
+    }
+
+    /// Puts other settings in the place of those it has.
+    pub fn set_settings(&mut self, kind: impl Kind) {
+        self.kind = Arc::new(kind);
+    }
+
+    /// The fields that its outcomes have, in their order.
+    pub fn outcome_fields(&self) -> Vec<&'static str> {
+        self.kind.outcome_fields()
+    }
+
+    /// How many examples are shown to the model.
+    pub fn shots(&self) -> usize {
+        self.kind.shots()
+    }
+
+    /// The field that a text alone is: the only one that the task reads.
+    ///
+    /// # Errors
+    /// It reads several.
+    pub fn text_field(&self) -> Result<&str, TaskError> {
+        match self.fields().as_slice() {
+            [] => Ok(crate::input::TEXT),
+            [only] => Ok(only),
+            several => Err(TaskError::Input(format!(
+                "the task reads several fields, a text is only one: it reads {}\n\
+                 hint: name a table with these columns",
+                several.join(", ")
+            ))),
+        }
     }
 
     /// What the kind does.

@@ -54,8 +54,10 @@ struct Lines(PathBuf);
 impl Source for Lines {
     fn rows(&self) -> Result<Rows, TaskError> {
         let text = std::fs::read_to_string(&self.0).map_err(|error| TaskError::Data(error.to_string()))?;
-        let rows: Vec<_> =
-            text.lines().map(|line| SourceRow { name: line.to_owned(), input: Ok(Input::text(line)) }).collect();
+        let rows: Vec<_> = text
+            .lines()
+            .map(|line| SourceRow { name: line.to_owned(), input: Ok(Input::text(line)), warnings: Vec::new() })
+            .collect();
         Ok(Box::new(rows.into_iter().map(Ok)))
     }
 

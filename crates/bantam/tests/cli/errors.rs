@@ -8,6 +8,15 @@ use tempfile::tempdir;
 
 const COMMANDS: &[&str] = &[
     "run",
+    "classify",
+    "extract",
+    "summarize",
+    "answer",
+    "complete",
+    "generate",
+    "init",
+    "check",
+    "jobs",
     "pull",
     "list",
     "show",

@@ -17,6 +17,7 @@ mod serving;
 mod shapes;
 mod store;
 mod streams;
+mod tasks;
 
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -182,6 +182,8 @@ struct TakenRow {
     number: u64,
     name: String,
     input: Input,
+    /// What is to be said of the input, with its outcome.
+    warnings: Vec<String>,
     attempts: u32,
     began: Instant,
 }
@@ -290,8 +292,9 @@ impl<'a> Run<'a> {
     }
 
     fn take_up(&mut self, number: u64, row: SourceRow) -> Result<(), TaskError> {
-        let taken = |input| TakenRow { number, name: row.name, input, attempts: 0, began: Instant::now() };
-        match row.input {
+        let SourceRow { name, input, warnings } = row;
+        let taken = |input| TakenRow { number, name, input, warnings, attempts: 0, began: Instant::now() };
+        match input {
             Ok(input) => {
                 self.under_way.push(attempt(Arc::clone(&self.batch.work), taken(input)).boxed());
                 Ok(())
@@ -327,7 +330,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    fn record_done(&mut self, row: TakenRow, outcome: Outcome, effort: Effort) {
+    fn record_done(&mut self, mut row: TakenRow, outcome: Outcome, effort: Effort) {
         let effort = Effort {
             prompt_tokens: outcome.prompt_tokens as u64,
             cached_tokens: outcome.cached_tokens as u64,
@@ -339,7 +342,8 @@ impl<'a> Run<'a> {
         self.progress.prompt_tokens += effort.prompt_tokens;
         self.progress.cached_tokens += effort.cached_tokens;
         self.progress.completion_tokens += effort.completion_tokens;
-        let outcome = RowOutcome::Done { outcome: Value::Object(outcome.fields), warnings: outcome.warnings };
+        row.warnings.extend(outcome.warnings);
+        let outcome = RowOutcome::Done { outcome: Value::Object(outcome.fields), warnings: row.warnings };
         self.recorder.record(Record { number: row.number, name: row.name, outcome, effort });
     }
 

@@ -121,7 +121,11 @@ pub(super) struct ListSource {
 pub(super) fn source(count: u64) -> ListSource {
     let row = |number: u64| {
         let fields = Map::from_iter([("number".to_owned(), Value::from(number))]);
-        SourceRow { name: format!("line {number}"), input: Ok(Input { fields, pages: Vec::new() }) }
+        SourceRow {
+            name: format!("line {number}"),
+            input: Ok(Input { fields, pages: Vec::new() }),
+            warnings: Vec::new(),
+        }
     };
     ListSource { rows: (1..=count).map(row).collect(), sha256: Some("aa".repeat(32)) }
 }

@@ -9,6 +9,8 @@ pub struct SourceRow {
     pub name: String,
     /// The input, or why this row alone cannot be read.
     pub input: Result<Input, TaskError>,
+    /// What its reader of the outcome should know of the input: a page without text, an encoding that was guessed.
+    pub warnings: Vec<String>,
 }
 
 /// The rows of a source in order, from the first. An error ends them, and the job with them.

@@ -41,7 +41,7 @@ fn store_all(claim: &Claim, rows: Rows) -> Result<u64, TaskError> {
     for row in rows {
         let row = row?;
         total += 1;
-        page.push(InputRow { number: total, name: row.name, input: to_json(row.input) });
+        page.push(InputRow { number: total, name: row.name, input: to_json(row.input, row.warnings) });
         if page.len() >= PAGE as usize {
             claim.store_inputs(&page).map_err(storage)?;
             page.clear();
@@ -108,7 +108,7 @@ impl Iterator for StoredRows {
         }
         let row = self.page.pop_front().filter(|row| row.number == self.next);
         self.next += 1;
-        Some(row.map(|row| SourceRow { name: row.name, input: of_json(row.input) }).ok_or_else(|| {
+        Some(row.map(|row| of_json(row.name, row.input)).ok_or_else(|| {
             let (job, number) = (self.inputs.job, self.next - 1);
             TaskError::Storage(format!("job {job}: expected the input of row {number} in the ledger, got none"))
         }))
@@ -123,16 +123,29 @@ impl Iterator for StoredRows {
 }
 
 /// A row that could not be read is stored as its reason, so that it fails when its turn comes as it would from a file.
-fn to_json(input: Result<Input, TaskError>) -> Value {
+fn to_json(input: Result<Input, TaskError>, warnings: Vec<String>) -> Value {
     let fault = input.as_ref().ok().and_then(|input| fault_of_fields(&input.fields));
-    match fault.map_or(input, |fault| Err(TaskError::Input(fault))) {
+    let mut stored = match fault.map_or(input, |fault| Err(TaskError::Input(fault))) {
         Ok(input) if input.pages.is_empty() => json!({"fields": input.fields}),
         Ok(input) => json!({"fields": input.fields, "pages": input.pages}),
         Err(error) => json!({"unreadable": error.to_string()}),
+    };
+    if !warnings.is_empty() {
+        stored["warnings"] = Value::from(warnings);
+    }
+    stored
+}
+
+fn of_json(name: String, mut stored: Value) -> SourceRow {
+    let warnings =
+        stored.get_mut("warnings").map_or(Ok(Vec::new()), |warnings| serde_json::from_value(warnings.take()));
+    match warnings {
+        Ok(warnings) => SourceRow { name, input: input_of(stored), warnings },
+        Err(_) => SourceRow { name, input: input_of(Value::Null), warnings: Vec::new() },
     }
 }
 
-fn of_json(stored: Value) -> Result<Input, TaskError> {
+fn input_of(stored: Value) -> Result<Input, TaskError> {
     let wrong = || TaskError::Data("expected an input in the ledger, got something else".to_owned());
     let Value::Object(mut stored) = stored else { return Err(wrong()) };
     if let Some(Value::String(reason)) = stored.remove("unreadable") {

@@ -163,6 +163,13 @@ impl Kind for Answer {
         }
     }
 
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        match self.source {
+            Source::Nothing => vec!["answer"],
+            _ => vec!["answer", "found", "quote", "span", "confidence", "parts"],
+        }
+    }
+
     fn fields(&self) -> Vec<&str> {
         match &self.source {
             Source::Field(field) => vec![field],

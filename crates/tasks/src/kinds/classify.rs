@@ -30,8 +30,6 @@ pub(super) static ROW: KindRow = KindRow {
     guess,
 };
 
-/// What "none of these" is called where a task wants it and has no wording of its own.
-const NONE: &str = "none of these";
 /// Longer examples are not shown while there are shorter ones: they would fill a small model's context.
 const LONGEST_SHOT: usize = 1000;
 /// More labels than a list in a prompt is good for.
@@ -71,6 +69,9 @@ pub struct Classify {
 }
 
 impl Classify {
+    /// What "none of these" is called where a task wants it and has no wording of its own.
+    pub const NONE_OF_THESE: &'static str = "none of these";
+
     /// One of these labels.
     ///
     /// # Errors
@@ -109,8 +110,11 @@ impl Classify {
         messages.pop().map(|message| message.content).unwrap_or_default()
     }
 
-    /// What of the settings contradicts each other; a task file says so with its place before it comes to this.
-    fn check(&self) -> Result<(), TaskError> {
+    /// Looks for settings that contradict each other; a task file says so with its place before it comes to this.
+    ///
+    /// # Errors
+    /// The first that do.
+    pub fn check(&self) -> Result<(), TaskError> {
         let wrong = |what: &str| Err(TaskError::File(format!("{what}\nhint: leave one of them out")));
         match &self.none_of_these {
             Some(_) if self.several => return wrong("of several labels none may fit anyway, got a wording for none"),
@@ -325,7 +329,7 @@ fn read_none(entry: Entry<'_>, classify: &Classify) -> Result<Option<String>, Ta
     let at_fault = entry.wrong("this wording is also the name of a label\nhint: take another");
     let blank = entry.wrong("expected true or a wording, got a blank one");
     let wording = match entry {
-        entry if entry.is_flag() => entry.flag()?.then(|| NONE.to_owned()),
+        entry if entry.is_flag() => entry.flag()?.then(|| Classify::NONE_OF_THESE.to_owned()),
         entry if entry.is_text() => Some(entry.text()?),
         entry => return Err(entry.expected("true, or a text that says it")),
     };
@@ -350,6 +354,18 @@ impl Kind for Classify {
             "labels": labels, "several": self.several, "threshold": self.threshold, "none_of_these": self.none_of_these,
             "shots": self.shots, "seed": self.seed, "scoring": scoring, "all_scores": self.all_scores,
         })
+    }
+
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        match (self.several, self.all_scores) {
+            (true, _) => vec!["labels", "scores"],
+            (false, true) => vec!["label", "probability", "scores"],
+            (false, false) => vec!["label", "probability"],
+        }
+    }
+
+    fn shots(&self) -> usize {
+        self.shots
     }
 
     /// One label, or empty for none of these; with several a list, or labels with `;` between them.
@@ -389,7 +405,7 @@ impl Kind for Classify {
             let mut frame = Frame::new(head, "Text", if self.several { "Answer" } else { "Label" });
             let mut warnings = Vec::new();
             if self.shots > 0 {
-                let none = self.none_of_these.as_deref().unwrap_or(NONE);
+                let none = self.none_of_these.as_deref().unwrap_or(Classify::NONE_OF_THESE);
                 let shots = self.choose_shots(examples, &task.input)?;
                 if shots.len() < self.shots {
                     warnings.push(format!("{} examples are to be shown, there are only {}", self.shots, shots.len()));

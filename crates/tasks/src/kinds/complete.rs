@@ -126,6 +126,10 @@ impl Kind for Complete {
         json!({ "line": self.end == CompletionEnd::Line, "suffix": self.suffix })
     }
 
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        vec!["completion", "ended"]
+    }
+
     fn fields(&self) -> Vec<&str> {
         self.suffix.as_deref().into_iter().collect()
     }

@@ -230,6 +230,10 @@ impl Kind for Extract {
         json!({ "schema": self.schema })
     }
 
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        vec!["value", "fields"]
+    }
+
     /// An object, or the JSON of one in a cell.
     fn expected(&self, cell: Value) -> Result<Value, String> {
         let value = match cell {

@@ -90,6 +90,13 @@ impl Kind for Generate {
         json!({ "format": self.format })
     }
 
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        match self.format {
+            Some(AnswerFormat::JsonObject | AnswerFormat::JsonSchema(_)) => vec!["value"],
+            _ => vec![crate::input::TEXT],
+        }
+    }
+
     fn ready<'a>(
         &'a self,
         asker: Asker,

@@ -101,6 +101,10 @@ impl Kind for Summarize {
         json!({ "words": self.words, "style": self.style })
     }
 
+    fn outcome_fields(&self) -> Vec<&'static str> {
+        vec!["summary", "parts", "rounds"]
+    }
+
     fn ready<'a>(
         &'a self,
         asker: Asker,
