@@ -162,6 +162,11 @@ fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<
     Ok(Some(key))
 }
 
+/// Whether a request to an endpoint that is open to everybody comes from somebody who may ask models.
+pub(crate) fn may_infer(app: &App, headers: &HeaderMap) -> bool {
+    authorize(app, Scope::Infer, headers).is_ok()
+}
+
 /// The key that a request carries, wherever its dialect puts it.
 fn secret(headers: &HeaderMap) -> Option<&str> {
     let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());

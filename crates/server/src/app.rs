@@ -9,6 +9,7 @@ use crate::keys::Keys;
 use crate::log::Logged;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
+use crate::served::Tasks;
 use chat::{ChatModel, HostFuture, KeepAlive, ModelHost, PullProgress};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,6 +22,8 @@ pub(crate) struct App {
     keys: Option<Keys>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// The tasks that the server was started with.
+    pub(crate) tasks: Tasks,
     /// No request is taken any more.
     draining: AtomicBool,
     /// Requests under way.
@@ -64,9 +67,10 @@ impl PullProgress for LoadProgress {
 }
 
 impl App {
-    pub(crate) fn new(host: Arc<dyn ModelHost>, options: ServerOptions, keys: Option<Keys>) -> App {
+    pub(crate) fn new(host: Arc<dyn ModelHost>, mut options: ServerOptions, keys: Option<Keys>) -> App {
         App {
             host,
+            tasks: Tasks::of(std::mem::take(&mut options.tasks)),
             options,
             keys,
             limits: Limits::default(),

@@ -16,6 +16,7 @@ use crate::cors::guard;
 use crate::failure::{Failure, FailureKind};
 use crate::keys::{Keys, KeysError};
 use crate::options::{ServerOptions, TlsFiles};
+use crate::served::check_names;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn;
@@ -63,6 +64,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error("{0}\nhint: both files must be PEM, and the key must belong to the certificate")]
     Tls(String),
+    /// A task cannot be served.
+    #[error("{0}")]
+    Task(String),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -82,6 +86,7 @@ impl Server {
     /// What stands in the way.
     pub async fn bind(host: Arc<dyn ModelHost>, options: ServerOptions) -> Result<Server, StartError> {
         let address = options.address;
+        check_names(&options.tasks)?;
         let keys = Keys::open(&options.access)?;
         let are_keys_asked_for = keys.as_ref().is_some_and(Keys::are_asked_for);
         if !address.ip().is_loopback() && !are_keys_asked_for && !options.insecure {

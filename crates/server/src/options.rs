@@ -3,6 +3,7 @@
 //! Read next: `listen`, which uses them.
 
 use crate::keys::KeysFile;
+use crate::served::ServedTask;
 use chat::KeepAlive;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,6 +62,8 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// Whether prompts and answers are logged.
     pub log_prompts: bool,
+    /// Tasks that can be asked by name.
+    pub tasks: Vec<ServedTask>,
 }
 
 impl ServerOptions {
@@ -82,6 +85,7 @@ impl ServerOptions {
             request_timeout: Duration::from_secs(600),
             drain: Duration::from_secs(30),
             log_prompts: false,
+            tasks: Vec::new(),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::generation;
 use crate::kinds::{self, Kind};
 use crate::reader::{Place, Section, nearest};
 use crate::seeded::hex_digest;
+use crate::table::{Row, Table};
 use crate::template::field_text;
 use crate::{Input, TaskError, Template};
 use chat::GenerationOptions;
@@ -174,6 +175,36 @@ impl Task {
             }
         }
         fields
+    }
+
+    /// Fields that are read of those rows that have them.
+    pub fn optional_fields(&self) -> Vec<&str> {
+        let needed = self.fields();
+        self.kind.optional_fields().into_iter().filter(|field| !needed.contains(field)).collect()
+    }
+
+    /// The JSON Schema of an outcome's fields.
+    pub fn outcome_schema(&self) -> Value {
+        self.kind.outcome_schema()
+    }
+
+    /// All rows of its table of examples to learn from, for [`Task::ready`]; none where the task shows no examples, so
+    /// that no table is read in vain.
+    ///
+    /// # Errors
+    /// The table is not there, lacks a column, or a row is no example of this task.
+    pub fn shown_examples(&self) -> Result<Vec<Example>, TaskError> {
+        let Some(path) = self.data.train.as_ref().filter(|_| self.kind.shows_examples()) else { return Ok(Vec::new()) };
+        let table = Table::open(path)?;
+        let shown = path.display().to_string();
+        let columns: Vec<&str> = table.columns().iter().map(String::as_str).collect();
+        self.check_columns(&shown, &columns)?;
+        let example = |row: Result<Row, TaskError>| {
+            let Row { number, fields } = row?;
+            let example = self.example(Input { fields, pages: Vec::new() });
+            example.map_err(|error| TaskError::Data(format!("{shown}, row {number}: {error}")))
+        };
+        table.map(example).collect()
     }
 
     /// Looks whether a table has the columns that the task reads.

@@ -13,7 +13,7 @@ mod models;
 mod one_or_many;
 mod responses;
 mod tools;
-mod usage;
+pub(super) mod usage;
 
 use super::{Dialect, DialectRow};
 use crate::failure::{Failure, FailureKind};
@@ -59,7 +59,7 @@ pub(crate) fn error(failure: &Failure) -> Value {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -6,7 +6,7 @@
 
 mod block;
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, object};
 use crate::asking::{Asker, Written};
 use crate::init::{Guess, Sample};
 use crate::reader::Section;
@@ -124,6 +124,15 @@ impl Kind for Complete {
 
     fn settings(&self) -> Value {
         json!({ "line": self.end == CompletionEnd::Line, "suffix": self.suffix })
+    }
+
+    fn outcome_schema(&self) -> Value {
+        let ended = json!({"enum": ["block", "line", "model", "length"]});
+        object(&json!({"completion": {"type": "string"}, "ended": ended}))
+    }
+
+    fn optional_fields(&self) -> Vec<&str> {
+        if self.suffix.is_none() { vec![SUFFIX] } else { Vec::new() }
     }
 
     fn fields(&self) -> Vec<&str> {
