@@ -19,8 +19,10 @@ mod app;
 mod body;
 mod cors;
 mod failure;
+mod files;
 #[cfg(test)]
 mod http_tests;
+mod kept;
 mod listen;
 mod metrics;
 mod openapi;
@@ -35,6 +37,7 @@ mod testing;
 pub mod keys;
 pub mod log;
 
+pub use files::FilesOptions;
 pub use listen::{Preloading, Server, StartError};
 pub use options::{Access, ServerOptions, TlsFiles};
 pub use served::ServedTask;

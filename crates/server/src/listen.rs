@@ -10,6 +10,7 @@ mod opening;
 mod tests;
 
 use crate::admit::{admit, with_id};
+use crate::api::openai::batches::supervise;
 use crate::api::{DIALECTS, Endpoint, dialect_of, refuse};
 use crate::app::App;
 use crate::cors::guard;
@@ -36,6 +37,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -123,7 +125,11 @@ impl Server {
         let service = TowerToHyperService::new(router(&app));
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(app.options.max_connections));
-        let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+        // Dropped with this future, and then what they do is left where it is.
+        let mut sweeper = JoinSet::new();
+        sweeper.spawn(sweep(Arc::clone(&app)));
+        let mut batches = JoinSet::new();
+        batches.spawn(supervise(Arc::clone(&app)));
         tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -155,9 +161,9 @@ impl Server {
             });
         }
         app.drain();
-        sweeper.abort();
-        drop(listener);
-        let drained = tokio::time::timeout(app.options.drain, graceful.shutdown()).await;
+        drop((sweeper, listener));
+        let ended = futures::future::join(graceful.shutdown(), batches.join_next());
+        let drained = tokio::time::timeout(app.options.drain, ended).await;
         drained.is_ok()
     }
 }

@@ -15,6 +15,7 @@ use crate::session::{Session, load_options};
 use anyhow::{Context, bail};
 use chat::ModelHost;
 use clap::ValueEnum;
+use hub::Home;
 use limits::LimitArgs;
 use local::{HostOptions, LocalHost, Reach};
 use preload::preload;
@@ -128,7 +129,8 @@ struct Output<'a> {
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let tasks = served(&args.task, &args.models)?;
     let named = args.models.iter().cloned().chain(tasks.iter().map(|task| task.model().to_owned())).collect();
-    let options = ServerOptions { tasks, ..server_options(&args)? };
+    let files = args.limits.files(Home::from_env()?.root().join("files"));
+    let options = ServerOptions { tasks, files: Some(files), ..server_options(&args)? };
     let load = args.limits.load_options(load_options(&args.load)?);
     let kept = HostOptions {
         keep_alive: args.limits.keep_alive(),

@@ -3,14 +3,17 @@
 //! Field by field as its reference has it; a field that means nothing here is refused by name. Read next:
 //! `chat_completions`.
 
+pub(crate) mod batches;
 mod chat_completions;
 mod completions;
 mod embeddings;
 mod fields;
+pub(crate) mod files;
 mod format;
 pub(super) mod inputs;
 mod models;
 mod one_or_many;
+mod page;
 mod responses;
 mod tools;
 pub(super) mod usage;
@@ -39,6 +42,15 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
         &embeddings::ENDPOINT,
         &models::LIST,
         &models::ONE,
+        &files::UPLOAD,
+        &files::LIST,
+        &files::ONE,
+        &files::DELETE,
+        &files::CONTENT,
+        &batches::CREATE,
+        &batches::LIST,
+        &batches::ONE,
+        &batches::CANCEL,
     ],
 };
 
