@@ -1,6 +1,8 @@
 """The `openai` client against a server: BASE_URL CHAT_MODEL EMBEDDING_MODEL [TOOL_MODEL]."""
 
+import json
 import sys
+import time
 
 import openai
 
@@ -109,6 +111,55 @@ def refusals():
         assert error.code == "context_length_exceeded" and "tokens" in error.message, error
 
 
+def batches(whole):
+    def line(custom_id, **body):
+        request = {"custom_id": custom_id, "method": "POST", "url": "/v1/chat/completions", "body": body}
+        return json.dumps(request) + "\n"
+
+    good = dict(model=chat_model, messages=question, max_completion_tokens=16, temperature=0)
+    text = "".join(line(f"good-{number}", **good) for number in range(3)) + line("bad", **{**good, "n": 0})
+    file = client.files.create(file=("requests.jsonl", text.encode()), purpose="batch")
+    assert file.bytes == len(text) and file.filename == "requests.jsonl" and file.purpose == "batch", file
+    assert client.files.retrieve(file.id) == file and file in list(client.files.list(purpose="batch"))
+    assert client.files.content(file.id).text == text
+    batch = client.batches.create(
+        input_file_id=file.id, endpoint="/v1/chat/completions", completion_window="24h", metadata={"for": "test"}
+    )
+    assert batch.status == "validating" and batch.metadata == {"for": "test"}, batch
+    end = time.monotonic() + 120
+    while batch.status not in ("completed", "failed", "expired", "cancelled"):
+        assert time.monotonic() < end, batch
+        time.sleep(0.2)
+        batch = client.batches.retrieve(batch.id)
+    counts = batch.request_counts
+    assert (batch.status, counts.total, counts.completed, counts.failed) == ("completed", 4, 3, 1), batch
+    assert batch.id in [one.id for one in client.batches.list()]
+    answered = [json.loads(line) for line in client.files.content(batch.output_file_id).text.splitlines()]
+    assert [line["custom_id"] for line in answered] == ["good-0", "good-1", "good-2"], answered
+    for answer in answered:
+        message = answer["response"]["body"]["choices"][0]["message"]
+        assert answer["response"]["status_code"] == 200 and message["content"] == whole, answer
+    failed = [json.loads(line) for line in client.files.content(batch.error_file_id).text.splitlines()]
+    assert [line["response"]["body"]["error"]["param"] for line in failed] == ["n"], failed
+    try:
+        client.batches.cancel(batch.id)
+        raise AssertionError("it is completed")
+    except openai.BadRequestError as error:
+        assert "nothing is left to cancel" in error.message, error
+    wrong = client.files.create(file=("wrong.jsonl", b"no request"), purpose="batch")
+    refused = client.batches.create(
+        input_file_id=wrong.id, endpoint="/v1/chat/completions", completion_window="24h"
+    )
+    while refused.status != "failed":
+        assert time.monotonic() < end, refused
+        time.sleep(0.2)
+        refused = client.batches.retrieve(refused.id)
+    assert (refused.errors.data[0].line, refused.errors.data[0].code) == (1, "invalid_json_line"), refused
+    for kept in (file.id, wrong.id, batch.output_file_id, batch.error_file_id):
+        assert client.files.delete(kept).deleted
+    assert client.files.list().data == []
+
+
 def tools(model):
     weather = {
         "type": "function",
@@ -146,7 +197,9 @@ def tools(model):
 
 
 models()
-stream(chat())
+answer = chat()
+stream(answer)
+batches(answer)
 several()
 completions()
 responses()

@@ -10,11 +10,12 @@ mod limits;
 
 pub(crate) use limits::{Held, Limits};
 
-use crate::api::{DialectRow, Endpoint, Refused, Scope, put_retry_after, refuse};
+use crate::api::{Dialect, DialectRow, Endpoint, Refused, Scope, put_retry_after, refuse};
 use crate::app::{App, Place};
 use crate::failure::{Failure, FailureKind};
 use crate::keys::Key;
 use crate::log::Record;
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
 use axum::http::header::{AUTHORIZATION, HeaderName, RETRY_AFTER};
 use axum::http::request::Parts;
@@ -26,6 +27,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tower_service::Service;
 
 /// The response's header with the id of its request, which a client may choose.
 pub(crate) static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,6 +48,8 @@ pub(crate) struct Context {
     pub(crate) began: Instant,
     /// When it must have ended.
     pub(crate) deadline: Instant,
+    /// Who asks, where a key is asked for.
+    pub(crate) key: Option<Arc<Key>>,
     /// What it holds of limits, until its answer has ended.
     pub(crate) held: Arc<HeldByRequest>,
     /// What the log will say of it when its answer has ended.
@@ -83,23 +87,61 @@ pub(crate) async fn admit(
             // An endpoint may have no use for the context; its request has its place all the same.
             let _held = Arc::clone(&context.held);
             request.extensions_mut().insert(context);
-            let answered = AssertUnwindSafe(next.run(request)).catch_unwind().await;
-            answered.unwrap_or_else(|_| {
-                refuse(dialect, &Failure::new(FailureKind::Internal, "internal error: the request broke off"))
-            })
+            unless_it_panics(dialect, next.run(request)).await
         }
         Err(failure) => refuse(dialect, &failure),
     };
     put_id(&id, &mut response);
+    note_response(&record, &response);
     if response.status() == StatusCode::TOO_MANY_REQUESTS && !response.headers().contains_key(RETRY_AFTER) {
         put_retry_after(&mut response, app.expected_wait());
     }
+    app.metrics.note_response(endpoint.path, response.status());
+    response
+}
+
+/// Answers a line of a batch as if it had come over a connection, and returns the id that it got. It takes no place from
+/// those who wait for an answer, and counts for no key: how many lines are under way at once is bounded elsewhere.
+pub(crate) async fn admit_line<D: Dialect>(
+    app: &Arc<App>,
+    endpoint: &'static Endpoint,
+    body: String,
+) -> (String, Response) {
+    let began = Instant::now();
+    let id = request_id(&HeaderMap::new());
+    let record =
+        Arc::new(Record::new(Arc::clone(&id), endpoint.method.as_str(), endpoint.path, began, app.options.log_prompts));
+    let context = Context {
+        id: Arc::clone(&id),
+        began,
+        deadline: began + app.options.request_timeout,
+        key: None,
+        held: Arc::new(HeldByRequest { _place: None, key: None }),
+        record: Arc::clone(&record),
+    };
+    let mut request = Request::new(Body::from(body));
+    *request.method_mut() = endpoint.method.clone();
+    request.extensions_mut().insert(context);
+    let mut route = (endpoint.route)().with_state(Arc::clone(app));
+    let answered = async move { route.call(request).await.unwrap_or_else(|never: Infallible| match never {}) };
+    let response = unless_it_panics(D::row(), answered).await;
+    note_response(&record, &response);
+    (id.to_string(), response)
+}
+
+/// A response, also where whoever makes it panics: that ends its request alone.
+async fn unless_it_panics(dialect: &'static DialectRow, response: impl Future<Output = Response>) -> Response {
+    let answered = AssertUnwindSafe(response).catch_unwind().await;
+    answered.unwrap_or_else(|_| {
+        refuse(dialect, &Failure::new(FailureKind::Internal, "internal error: the request broke off"))
+    })
+}
+
+fn note_response(record: &Record, response: &Response) {
     if let Some(Refused(reason)) = response.extensions().get::<Refused>() {
         record.note_trouble(reason);
     }
     record.note_status(response.status().as_u16());
-    app.metrics.note_response(endpoint.path, response.status());
-    response
 }
 
 /// The response to a request that no endpoint takes, with the request's id.
@@ -134,7 +176,8 @@ fn enter(
     let held = key.as_ref().map(|key| app.limits.enter(key, began)).transpose()?;
     let deadline = began + timeout(headers, app.options.request_timeout)?;
     let held = HeldByRequest { _place: place, key: held };
-    Ok(Context { id: Arc::clone(id), began, deadline, held: Arc::new(held), record: Arc::clone(record) })
+    let (id, record) = (Arc::clone(id), Arc::clone(record));
+    Ok(Context { id, began, deadline, key, held: Arc::new(held), record })
 }
 
 /// Who asks, if they may ask that.
@@ -160,6 +203,11 @@ fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<
         return Err(Failure::new(FailureKind::Forbidden, message));
     }
     Ok(Some(key))
+}
+
+/// Whether a request to an endpoint that is open to everybody comes from somebody who may ask models.
+pub(crate) fn may_infer(app: &App, headers: &HeaderMap) -> bool {
+    authorize(app, Scope::Infer, headers).is_ok()
 }
 
 /// The key that a request carries, wherever its dialect puts it.

@@ -16,6 +16,7 @@ use futures::stream::unfold;
 use futures::{Stream, StreamExt};
 use std::sync::Arc;
 use std::time::Instant;
+use tasks::{Input, Outcome, Work};
 
 /// An answer on its way.
 pub(crate) struct Answering {
@@ -66,7 +67,7 @@ impl Answering {
         model: &Arc<dyn ChatModel>,
         max_tokens: Option<usize>,
         lacks_prompt: bool,
-        asked: impl Future<Output = Result<ChatStream, Failure>>,
+        asked: impl Future<Output = Result<ChatStream, ChatError>>,
     ) -> Result<Answering, Failure> {
         let meter = || app.metrics.meter(context, &model.info().name, max_tokens);
         let events = within(context, asked).await.inspect_err(|_| meter().note_timeout())??;
@@ -177,10 +178,12 @@ impl Drop for Answering {
 }
 
 /// Runs what computes for a while (templates, tokenizers) beside the threads that serve connections.
-async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, ChatError> + Send + 'static) -> Result<T, Failure> {
+pub(crate) async fn beside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, ChatError> + Send + 'static,
+) -> Result<T, ChatError> {
     match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome.map_err(Failure::from),
-        Err(_) => Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")),
+        Ok(outcome) => outcome,
+        Err(_) => Err(ChatError::Internal("the request broke off".to_owned())),
     }
 }
 
@@ -188,12 +191,16 @@ async fn beside<T: Send + 'static>(work: impl FnOnce() -> Result<T, ChatError> +
 fn check_prompt(app: &App, prompt_tokens: usize) -> Result<(), Failure> {
     match app.options.max_prompt_tokens.filter(|most| prompt_tokens > *most) {
         Some(most) => {
-            let message =
-                format!("the prompt has {prompt_tokens} tokens, this server takes {most} (--max-prompt-tokens)");
+            let message = beyond_bound(prompt_tokens, most);
             Err(Failure { code: Some("context_length_exceeded"), ..Failure::new(FailureKind::Invalid, message) })
         }
         None => Ok(()),
     }
+}
+
+/// What is said of a prompt beyond the server's own bound.
+pub(crate) fn beyond_bound(prompt_tokens: usize, most: usize) -> String {
+    format!("the prompt has {prompt_tokens} tokens, this server takes {most} (--max-prompt-tokens)")
 }
 
 /// An answer has come to its end: counts its tokens for its key, and how long it took.
@@ -225,6 +232,35 @@ pub(crate) async fn at_once<T>(
     meter().note_read(tokens, Instant::now());
     note_end(app, context, tokens);
     Ok(answer)
+}
+
+/// Does one input of a task within the request's deadline. What concerns this input alone is within; the outer failure
+/// would meet the next input too.
+pub(crate) async fn outcome(
+    app: &Arc<App>,
+    context: &Context,
+    model: &str,
+    work: &dyn Work,
+    input: &Input,
+) -> Result<Result<Outcome, Failure>, Failure> {
+    context.record.note_input(input);
+    let mut meter = app.metrics.meter(context, model, None);
+    match within(context, work.ask(input)).await.inspect_err(|_| meter.note_timeout())? {
+        Ok(outcome) => {
+            let Outcome { prompt_tokens, cached_tokens, completion_tokens, .. } = outcome;
+            let usage = Usage { prompt_tokens, cached_tokens, completion_tokens, ..Usage::default() };
+            context.record.note_outcome(&outcome);
+            meter.note_at_once(&usage, Instant::now());
+            note_end(app, context, prompt_tokens + completion_tokens);
+            Ok(Ok(outcome))
+        }
+        Err(error) => {
+            let is_fatal = error.is_fatal();
+            let failure = Failure::from(error);
+            meter.note_failure(&failure);
+            if is_fatal { Err(failure) } else { Ok(Err(failure)) }
+        }
+    }
 }
 
 /// What a future gives, unless the request's deadline comes first.

@@ -4,11 +4,14 @@
 
 use crate::admit::Limits;
 use crate::apart::apart;
+use crate::api::openai::files::keeps_none;
 use crate::failure::{Failure, FailureKind};
+use crate::kept::Kept;
 use crate::keys::Keys;
 use crate::log::Logged;
 use crate::metrics::Metrics;
 use crate::options::ServerOptions;
+use crate::served::Tasks;
 use chat::{ChatModel, HostFuture, KeepAlive, ModelHost, PullProgress};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -21,6 +24,10 @@ pub(crate) struct App {
     keys: Option<Keys>,
     pub(crate) limits: Limits,
     pub(crate) metrics: Metrics,
+    /// Files and batches, where they are kept.
+    pub(crate) kept: Option<Arc<Kept>>,
+    /// The tasks that the server was started with.
+    pub(crate) tasks: Tasks,
     /// No request is taken any more.
     draining: AtomicBool,
     /// Requests under way.
@@ -64,9 +71,11 @@ impl PullProgress for LoadProgress {
 }
 
 impl App {
-    pub(crate) fn new(host: Arc<dyn ModelHost>, options: ServerOptions, keys: Option<Keys>) -> App {
+    pub(crate) fn new(host: Arc<dyn ModelHost>, mut options: ServerOptions, keys: Option<Keys>) -> App {
         App {
             host,
+            kept: options.files.clone().map(|files| Arc::new(Kept::of(files))),
+            tasks: Tasks::of(std::mem::take(&mut options.tasks)),
             options,
             keys,
             limits: Limits::default(),
@@ -86,6 +95,9 @@ impl App {
     /// Takes no request from now on.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
+        if let Some(kept) = &self.kept {
+            kept.changed.notify_one();
+        }
     }
 
     pub(crate) fn is_draining(&self) -> bool {
@@ -141,6 +153,21 @@ impl App {
         let (owned, asking) = (name.to_owned(), Arc::new(()));
         let progress = LoadProgress { asking: Arc::downgrade(&asking) };
         self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &progress).await })).await
+    }
+
+    /// Files and batches, or the refusal that there are none.
+    pub(crate) fn kept(&self) -> Result<&Arc<Kept>, Failure> {
+        self.kept.as_ref().ok_or_else(keeps_none)
+    }
+
+    /// Does something with files and batches, apart from the threads that serve connections.
+    pub(crate) async fn on_files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Kept) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let kept = Arc::clone(self.kept()?);
+        let outcome = tokio::task::spawn_blocking(move || work(&kept)).await;
+        outcome.unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")))
     }
 
     /// Runs what may block for long on threads of its own; while it waits for others it holds none.

@@ -5,6 +5,7 @@
 use axum::http::StatusCode;
 use chat::ChatError;
 use std::time::Duration;
+use tasks::TaskError;
 
 /// What kind of trouble: one for each status that a client can meet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -118,6 +119,20 @@ impl From<ChatError> for Failure {
             ChatError::Unavailable(_) => Failure::new(FailureKind::Unavailable, message),
             ChatError::Internal(_) => Failure::new(FailureKind::Internal, message),
         }
+    }
+}
+
+impl From<TaskError> for Failure {
+    fn from(error: TaskError) -> Failure {
+        let kind = match error {
+            // The request has no field with the model: the task names it.
+            TaskError::Model(error) => return Failure { field: None, ..Failure::from(error) },
+            TaskError::Data(_) | TaskError::Input(_) => FailureKind::Invalid,
+            TaskError::Output(_) => FailureKind::BadOutput,
+            TaskError::File(_) => FailureKind::Internal,
+            TaskError::Storage(_) => FailureKind::Unavailable,
+        };
+        Failure::new(kind, error.to_string())
     }
 }
 

@@ -10,12 +10,14 @@ mod opening;
 mod tests;
 
 use crate::admit::{admit, with_id};
+use crate::api::openai::batches::supervise;
 use crate::api::{DIALECTS, Endpoint, dialect_of, refuse};
 use crate::app::App;
 use crate::cors::guard;
 use crate::failure::{Failure, FailureKind};
 use crate::keys::{Keys, KeysError};
 use crate::options::{ServerOptions, TlsFiles};
+use crate::served::check_names;
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::from_fn;
@@ -35,6 +37,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -63,6 +66,9 @@ pub enum StartError {
     /// The certificate or its key cannot be used.
     #[error("{0}\nhint: both files must be PEM, and the key must belong to the certificate")]
     Tls(String),
+    /// A task cannot be served.
+    #[error("{0}")]
+    Task(String),
     /// The keys cannot be read.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -82,6 +88,7 @@ impl Server {
     /// What stands in the way.
     pub async fn bind(host: Arc<dyn ModelHost>, options: ServerOptions) -> Result<Server, StartError> {
         let address = options.address;
+        check_names(&options.tasks)?;
         let keys = Keys::open(&options.access)?;
         let are_keys_asked_for = keys.as_ref().is_some_and(Keys::are_asked_for);
         if !address.ip().is_loopback() && !are_keys_asked_for && !options.insecure {
@@ -118,7 +125,11 @@ impl Server {
         let service = TowerToHyperService::new(router(&app));
         let graceful = GracefulShutdown::new();
         let connections = Arc::new(Semaphore::new(app.options.max_connections));
-        let sweeper = tokio::spawn(sweep(Arc::clone(&app)));
+        // Dropped with this future, and then what they do is left where it is.
+        let mut sweeper = JoinSet::new();
+        sweeper.spawn(sweep(Arc::clone(&app)));
+        let mut batches = JoinSet::new();
+        batches.spawn(supervise(Arc::clone(&app)));
         tokio::pin!(end);
         loop {
             let accepted = tokio::select! {
@@ -150,9 +161,9 @@ impl Server {
             });
         }
         app.drain();
-        sweeper.abort();
-        drop(listener);
-        let drained = tokio::time::timeout(app.options.drain, graceful.shutdown()).await;
+        drop((sweeper, listener));
+        let ended = futures::future::join(graceful.shutdown(), batches.join_next());
+        let drained = tokio::time::timeout(app.options.drain, ended).await;
         drained.is_ok()
     }
 }

@@ -7,6 +7,7 @@
 use chat::{ChatRequest, CompletionRequest, FinishReason, Prompt, PullProgress, Usage};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+use tasks::{Input, Outcome};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::Subscriber;
 
@@ -145,6 +146,23 @@ impl Record {
                 Prompt::Text(text) => text.clone(),
                 Prompt::Ids(ids) => format!("{ids:?}"),
             });
+        }
+    }
+
+    /// An input of a task is to be done; a request may bring several.
+    pub(crate) fn note_input(&self, input: &Input) {
+        if self.log_prompts {
+            let fields = serde_json::to_string(&input.fields).expect("fields are always JSON; this is a bug");
+            let prompt = &mut self.noted().prompt;
+            prompt.get_or_insert_default().push_str(&fields);
+        }
+    }
+
+    /// What came of an input of a task.
+    pub(crate) fn note_outcome(&self, outcome: &Outcome) {
+        if self.log_prompts {
+            let fields = serde_json::to_string(&outcome.fields).expect("fields are always JSON; this is a bug");
+            self.noted().text.push_str(&fields);
         }
     }
 

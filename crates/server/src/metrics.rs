@@ -361,12 +361,22 @@ impl Meter {
 
     /// Takes note of an answer that came in one piece after so many tokens were read, and generated none.
     pub(crate) fn note_read(&mut self, tokens: usize, now: Instant) {
-        let usage = Usage { prompt_tokens: tokens, ..Usage::default() };
-        self.record.note_finished(FinishReason::Stop, &usage);
+        self.note_at_once(&Usage { prompt_tokens: tokens, ..Usage::default() }, now);
+    }
+
+    /// Takes note of an answer that came in one piece and took this.
+    pub(crate) fn note_at_once(&mut self, usage: &Usage, now: Instant) {
+        self.record.note_finished(FinishReason::Stop, usage);
         self.end("stop");
-        self.families.prompt_tokens.get_or_create(&self.label).inc_by(tokens as u64);
-        self.families.prompt_lengths.get_or_create(&self.label).observe(tokens as f64);
-        self.observe(&self.families.whole, now - self.began);
+        let families = &self.families;
+        let count = |family: &Family<ModelLabel, Counter>, tokens: usize| {
+            family.get_or_create(&self.label).inc_by(tokens as u64);
+        };
+        count(&families.prompt_tokens, usage.prompt_tokens);
+        count(&families.generation_tokens, usage.completion_tokens);
+        count(&families.cached_tokens, usage.cached_tokens);
+        families.prompt_lengths.get_or_create(&self.label).observe(usage.prompt_tokens as f64);
+        self.observe(&families.whole, now - self.began);
     }
 
     /// Takes note that the deadline passed.

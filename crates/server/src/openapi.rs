@@ -3,7 +3,12 @@
 //!
 //! Read next: `api`, the table.
 
+use crate::admit::may_infer;
+use crate::api::own::{self, tasks::schema::described};
 use crate::api::{DIALECTS, DialectRow, Endpoint, Scope};
+use crate::app::App;
+use crate::served::Tasks;
+use axum::http::HeaderMap;
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
@@ -24,8 +29,13 @@ fn documented() -> impl Iterator<Item = &'static DialectRow> {
     DIALECTS.iter().copied().filter(|dialect| dialect.name != crate::pages::DIALECT.name)
 }
 
-/// The whole document.
-pub(crate) fn document() -> Value {
+/// The tasks, for those who may ask them: what they are called and told is nobody else's business.
+pub(crate) fn shown_tasks<'a>(app: &'a App, headers: &HeaderMap) -> Option<&'a Tasks> {
+    may_infer(app, headers).then_some(&app.tasks)
+}
+
+/// The whole document; each task has a path of its own.
+pub(crate) fn document(tasks: Option<&Tasks>) -> Value {
     let mut schemas = Map::new();
     let mut paths: Map<String, Value> = Map::new();
     for dialect in documented() {
@@ -45,6 +55,7 @@ pub(crate) fn document() -> Value {
             schemas.insert(format!("{}.{name}", dialect.name), schema);
         }
     }
+    paths.extend(tasks.into_iter().flat_map(Tasks::iter).map(|served| described(served, own::DIALECT.name)));
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Bantam", "version": env!("CARGO_PKG_VERSION")},
@@ -144,7 +155,7 @@ mod tests {
 
     #[test]
     fn every_reference_resolves_and_every_endpoint_is_there() {
-        let document = document();
+        let document = document(None);
         let mut found = BTreeSet::new();
         references(&document, &mut found);
         assert!(found.len() > 20, "{found:?}");

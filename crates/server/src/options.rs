@@ -2,7 +2,9 @@
 //!
 //! Read next: `listen`, which uses them.
 
+use crate::files::FilesOptions;
 use crate::keys::KeysFile;
+use crate::served::ServedTask;
 use chat::KeepAlive;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -61,6 +63,10 @@ pub struct ServerOptions {
     pub drain: Duration,
     /// Whether prompts and answers are logged.
     pub log_prompts: bool,
+    /// Where files of clients are kept, for batches; none: nowhere, and there are no batches.
+    pub files: Option<FilesOptions>,
+    /// Tasks that can be asked by name.
+    pub tasks: Vec<ServedTask>,
 }
 
 impl ServerOptions {
@@ -82,6 +88,8 @@ impl ServerOptions {
             request_timeout: Duration::from_secs(600),
             drain: Duration::from_secs(30),
             log_prompts: false,
+            files: None,
+            tasks: Vec::new(),
         }
     }
 }

@@ -15,7 +15,7 @@ mod model;
 pub(crate) use host::ScriptedHost;
 pub(crate) use model::{Asked, Reply, ScriptedModel, finished, logprob, started, text};
 
-use crate::{Server, ServerOptions};
+use crate::{FilesOptions, Server, ServerOptions};
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
 use http_body_util::BodyExt;
@@ -25,6 +25,7 @@ use serde_json::Value;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -117,6 +118,28 @@ impl Running {
         Running { address, host, model, end: Some(end), task }
     }
 
+    /// A server that keeps files in a folder of its own, `files` of the folder that comes with it.
+    pub(crate) async fn keeping() -> (Running, TempDir) {
+        Running::keeping_with(|_| ()).await
+    }
+
+    /// The same, with options that a test changes.
+    pub(crate) async fn keeping_with(change: impl FnOnce(&mut ServerOptions)) -> (Running, TempDir) {
+        let folder = tempfile::tempdir().unwrap();
+        let files = FilesOptions::in_folder(folder.path().join("files"));
+        let server = Running::with(|options| {
+            options.files = Some(files);
+            change(options);
+        });
+        (server.await, folder)
+    }
+
+    /// Another server over the folder of one that has ended.
+    pub(crate) async fn over(folder: &TempDir) -> Running {
+        let files = FilesOptions::in_folder(folder.path().join("files"));
+        Running::with(|options| options.files = Some(files)).await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> Answer {
         self.send(Method::GET, path, &[], Bytes::new()).await
     }
@@ -183,6 +206,17 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// A form of several parts, each with its name, the name of its file, and its text: the content type and the body.
+pub(crate) fn form(parts: &[(&str, Option<&str>, &str)]) -> (String, String) {
+    let boundary = "a-boundary-that-no-text-has";
+    let mut body = String::new();
+    for (name, file, text) in parts {
+        let file = file.map(|file| format!("; filename=\"{file}\"")).unwrap_or_default();
+        body += &format!("--{boundary}\r\ncontent-disposition: form-data; name=\"{name}\"{file}\r\n\r\n{text}\r\n");
+    }
+    (format!("multipart/form-data; boundary={boundary}"), format!("{body}--{boundary}--\r\n"))
 }
 
 /// Waits until something holds; fails a test in which it never does.

@@ -159,8 +159,9 @@ impl Task {
     }
 
     /// The fields that its outcomes have, in their order.
-    pub fn outcome_fields(&self) -> Vec<&'static str> {
-        self.kind.outcome_fields()
+    pub fn outcome_fields(&self) -> Vec<String> {
+        let schema = self.outcome_schema();
+        schema["properties"].as_object().into_iter().flat_map(Map::keys).cloned().collect()
     }
 
     /// How many examples are shown to the model.
@@ -212,6 +213,17 @@ impl Task {
             }
         }
         fields
+    }
+
+    /// Fields that are read of those rows that have them.
+    pub fn optional_fields(&self) -> Vec<&str> {
+        let needed = self.fields();
+        self.kind.optional_fields().into_iter().filter(|field| !needed.contains(field)).collect()
+    }
+
+    /// The JSON Schema of an outcome's fields.
+    pub fn outcome_schema(&self) -> Value {
+        self.kind.outcome_schema()
     }
 
     /// Looks whether a table has the columns that the task reads.

@@ -4,6 +4,7 @@
 
 mod limits;
 mod preload;
+mod task_files;
 
 use super::keys::default_file;
 use crate::address::{Address, PORT, VARIABLE, reached_at};
@@ -14,6 +15,7 @@ use crate::session::{Session, load_options};
 use anyhow::{Context, bail};
 use chat::ModelHost;
 use clap::ValueEnum;
+use hub::Home;
 use limits::LimitArgs;
 use local::{HostOptions, LocalHost, Reach};
 use preload::preload;
@@ -23,6 +25,7 @@ use server::log::{LogFormat, LogLevel};
 use server::{Access, Server, ServerOptions, TlsFiles};
 use std::path::PathBuf;
 use std::sync::Arc;
+use task_files::served;
 use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -37,6 +40,7 @@ const NETWORK_THREADS: usize = 2;
   bantam keys add team                          a key; with keys, others may be let in
   bantam serve --host 0.0.0.0:11434             every address, for those who have a key
   BANTAM_HOST=127.0.0.1:8000 bantam serve       another port
+  bantam serve smollm2:135m --task triage.toml  the task at /v1/tasks/triage, one input or many a request
 
 OpenAI's, Ollama's and Anthropic's APIs are at /v1 and /api, a playground is at /, all endpoints at /docs, counters for
 Prometheus at /metrics. Models in the store are loaded when they are first asked for. Ctrl-C or SIGTERM: no new request is
@@ -46,6 +50,10 @@ pub struct Args {
     /// memory that others need can end that, until the model is asked for again
     #[arg(value_name = "MODEL")]
     models: Vec<String>,
+    /// A task file to serve at /v1/tasks/NAME, where NAME is the file's without its ending; may be given several times. A
+    /// task that names no model takes the only MODEL
+    #[arg(long, value_name = "FILE")]
+    task: Vec<PathBuf>,
     /// Where to listen [default: BANTAM_HOST, else 127.0.0.1:11434, the port that Ollama's clients ask]
     #[arg(long, value_name = "HOST:PORT")]
     host: Option<String>,
@@ -119,12 +127,15 @@ struct Output<'a> {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
-    let options = server_options(&args)?;
+    let tasks = served(&args.task, &args.models)?;
+    let named = args.models.iter().cloned().chain(tasks.iter().map(|task| task.model().to_owned())).collect();
+    let files = args.limits.files(Home::from_env()?.root().join("files"));
+    let options = ServerOptions { tasks, files: Some(files), ..server_options(&args)? };
     let load = args.limits.load_options(load_options(&args.load)?);
     let kept = HostOptions {
         keep_alive: args.limits.keep_alive(),
         kept: args.models.clone(),
-        reach: Reach::Store { named: args.models.clone() },
+        reach: Reach::Store { named },
         ..HostOptions::default()
     };
     start_log(&args.log, session)?;

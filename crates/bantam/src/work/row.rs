@@ -22,7 +22,7 @@ const BETWEEN_LABELS: &str = ";";
 pub struct RowShape {
     keeps_input: bool,
     is_table: bool,
-    outcome: Vec<&'static str>,
+    outcome: Vec<String>,
     /// The fields of an extracted object that have columns of their own.
     spread: Vec<String>,
     joins_labels: bool,
@@ -35,8 +35,7 @@ impl RowShape {
         let outcome = task.outcome_fields();
         let properties = task.settings::<Extract>().and_then(|extract| extract.schema().get("properties")?.as_object());
         let names: Vec<String> = properties.map(|names| names.keys().cloned().collect()).unwrap_or_default();
-        let is_ours =
-            |name: &String| outcome.contains(&name.as_str()) || [SOURCE, ERROR, WARNINGS].contains(&name.as_str());
+        let is_ours = |name: &String| outcome.contains(name) || [SOURCE, ERROR, WARNINGS].contains(&name.as_str());
         let spread = if is_table && !names.iter().any(is_ours) { names } else { Vec::new() };
         let labels = task.settings::<Classify>().map(Classify::labels).unwrap_or_default();
         let joins_labels = is_table && !labels.iter().any(|label| label.name.contains(BETWEEN_LABELS));
@@ -61,7 +60,7 @@ impl RowShape {
     }
 
     fn is_taken(&self, name: &str) -> bool {
-        self.outcome.contains(&name) || [ERROR, WARNINGS].contains(&name) || self.spread.iter().any(|one| one == name)
+        self.outcome.iter().any(|one| one == name) || [ERROR, WARNINGS].contains(&name) || self.spread.iter().any(|one| one == name)
     }
 
     /// A row of results.
@@ -76,19 +75,19 @@ impl RowShape {
             row.insert(SOURCE.to_owned(), Value::from(source));
         }
         let fields = result.as_ref().map(|outcome| &outcome.fields).ok();
-        for &name in &self.outcome {
+        for name in &self.outcome {
             let value = fields.and_then(|fields| fields.get(name)).cloned().unwrap_or_default();
-            match name {
+            match name.as_str() {
                 VALUE if !self.spread.is_empty() => {
                     for name in &self.spread {
                         row.insert(name.clone(), value.get(name).cloned().unwrap_or_default());
                     }
                 }
                 LABELS if self.joins_labels => {
-                    row.insert(name.to_owned(), joined(&value));
+                    row.insert(name.clone(), joined(&value));
                 }
                 _ => {
-                    row.insert(name.to_owned(), value);
+                    row.insert(name.clone(), value);
                 }
             }
         }

@@ -3,17 +3,20 @@
 //! Field by field as its reference has it; a field that means nothing here is refused by name. Read next:
 //! `chat_completions`.
 
+pub(crate) mod batches;
 mod chat_completions;
 mod completions;
 mod embeddings;
 mod fields;
+pub(crate) mod files;
 mod format;
 pub(super) mod inputs;
 mod models;
 mod one_or_many;
+mod page;
 mod responses;
 mod tools;
-mod usage;
+pub(super) mod usage;
 
 use super::{Dialect, DialectRow};
 use crate::failure::{Failure, FailureKind};
@@ -39,6 +42,15 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
         &embeddings::ENDPOINT,
         &models::LIST,
         &models::ONE,
+        &files::UPLOAD,
+        &files::LIST,
+        &files::ONE,
+        &files::DELETE,
+        &files::CONTENT,
+        &batches::CREATE,
+        &batches::LIST,
+        &batches::ONE,
+        &batches::CANCEL,
     ],
 };
 
@@ -59,7 +71,7 @@ pub(crate) fn error(failure: &Failure) -> Value {
 }
 
 /// Seconds since 1970.
-fn now() -> u64 {
+pub(crate) fn now() -> u64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
 }

@@ -1,4 +1,4 @@
-//! What no other API has: how likely continuations are, tokens, the relevance of documents; whether the server lives, what
+//! What no other API has: tasks, how likely continuations are, tokens, the relevance of documents; whether the server lives, what
 //! it counts, what its endpoints are.
 //!
 //! Read next: one of the endpoints.
@@ -6,6 +6,7 @@
 mod health;
 mod rerank;
 mod score;
+pub(crate) mod tasks;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -32,12 +33,16 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
         "/detokenize",
         "/v1/score",
         "/v1/rerank",
+        "/v1/tasks",
         "/openapi.json",
     ],
     error: super::openai::error,
     endpoints: &[
         &score::ENDPOINT,
         &rerank::ENDPOINT,
+        &tasks::LIST,
+        &tasks::ONE,
+        &tasks::ASK,
         &tokens::TOKENIZE,
         &tokens::DETOKENIZE,
         &tokens::INFO,

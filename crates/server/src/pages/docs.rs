@@ -2,11 +2,15 @@
 
 use super::page;
 use crate::api::{Endpoint, Scope};
-use crate::openapi::document;
-use axum::http::Method;
+use crate::app::App;
+use crate::openapi::{document, shown_tasks};
+use axum::extract::State;
+use axum::http::{HeaderMap, Method};
+use axum::response::Response;
 use axum::routing::get;
 use minijinja::context;
 use serde_json::{Map, Value, json};
+use std::sync::Arc;
 
 pub(super) static PAGE: Endpoint = Endpoint {
     method: Method::GET,
@@ -15,8 +19,13 @@ pub(super) static PAGE: Endpoint = Endpoint {
     summary: "Every endpoint",
     request: None,
     response: None,
-    route: || get(async || page("docs.html", context! { groups => templated(groups(&document())) })),
+    route: || get(docs),
 };
+
+async fn docs(State(app): State<Arc<App>>, headers: HeaderMap) -> Response {
+    let document = document(shown_tasks(&app, &headers));
+    page("docs.html", context! { groups => templated(groups(&document)) })
+}
 
 /// The digest of nothing, which a blob may have.
 const DIGEST: &str = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
@@ -111,6 +120,8 @@ fn is_required(schema: &Value, name: &str) -> bool {
 }
 
 fn fields(document: &Value, body: &Value) -> Vec<Field> {
+    // Of several bodies that it may have, the first is the plainest.
+    let body = body["oneOf"].get(0).unwrap_or(body);
     let properties = body["properties"].as_object().into_iter().flatten();
     let field = |(name, schema): (&String, &Value)| {
         let meaning = schema["description"].as_str().or_else(|| resolve(document, schema)["description"].as_str());
@@ -151,7 +162,11 @@ fn kind(document: &Value, schema: &Value) -> String {
 
 /// A line that can be pasted into a shell.
 fn curl(document: &Value, path: &str, method: &str, body: Option<&Value>, needs_key: bool) -> String {
-    let path = path.replace("{id}", "MODEL").replace("{digest}", DIGEST).replace(['{', '}', '*'], "");
+    let path = path
+        .replace("{id}", "MODEL")
+        .replace("{digest}", DIGEST)
+        .replace("{name}", "TASK")
+        .replace(['{', '}', '*'], "");
     let mut line = "curl".to_owned();
     if method == "head" {
         line.push_str(" -I");
@@ -213,7 +228,7 @@ mod tests {
 
     #[test]
     fn every_endpoint_is_there_with_a_line_for_the_shell() {
-        let groups = groups(&document());
+        let groups = groups(&document(None));
         let operations: Vec<&Operation> = groups.iter().flat_map(|group| &group.operations).collect();
         let chat = operations.iter().find(|operation| operation.path == "/v1/chat/completions").unwrap();
         assert_eq!(

@@ -140,7 +140,9 @@ fn check_input(job: &Job, source: &dyn Source) -> Result<(), TaskError> {
 }
 
 async fn work_and_write(claim: &Arc<Claim>, batch: Batch, progress: &mut Progress) -> Result<Ending, TaskError> {
-    let mut run = Run::start(claim, &batch)?;
+    let Batch { work, source, sink, watch, interrupt, retries, .. } = batch;
+    let means = Means { work, source, watch, interrupt, retries };
+    let mut run = Run::start(claim, &means)?;
     let worked = run.work().await;
     let finished = run.finish(progress).await;
     let ending = worked?;
@@ -149,20 +151,20 @@ async fn work_and_write(claim: &Arc<Claim>, batch: Batch, progress: &mut Progres
         return Ok(ending);
     }
     let total = progress.total.ok_or_else(|| internal("a job is done whose rows were not counted"))?;
-    let is_written = write(claim, batch, total).await?;
+    let is_written = write(claim, means, sink, total).await?;
     Ok(if is_written { Ending::Done } else { Ending::Interrupted })
 }
 
 /// Writes the output on a thread of its own, and says whether it was written rather than interrupted.
-async fn write(claim: &Arc<Claim>, mut batch: Batch, total: u64) -> Result<bool, TaskError> {
+async fn write(claim: &Arc<Claim>, means: Means, mut sink: Box<dyn Sink>, total: u64) -> Result<bool, TaskError> {
     let dropped = Arc::new(AtomicBool::new(false));
     let (stop, claimed) = (Arc::clone(&dropped), Arc::clone(claim));
     let mut thread = Thread::spawn("batch-output", move || {
-        if batch.sink.wants_inputs() {
-            check_input(claimed.job(), batch.source.as_ref())?;
+        if sink.wants_inputs() {
+            check_input(claimed.job(), means.source.as_ref())?;
         }
-        let stops = [batch.interrupt.as_ref(), stop.as_ref()];
-        write_output(claimed.ledger(), claimed.job().id, total, batch.source.as_ref(), batch.sink.as_mut(), &stops)
+        let stops = [means.interrupt.as_ref(), stop.as_ref()];
+        write_output(claimed.ledger(), claimed.job().id, total, means.source.as_ref(), sink.as_mut(), &stops)
     })?;
     // Dropped before the thread, which whoever drops this waits for.
     let _stop = SetOnDrop(dropped);
@@ -200,8 +202,18 @@ enum Happening {
     Answered(TakenRow, Result<Outcome, TaskError>),
 }
 
+/// What rows are done with: a [`Batch`] without its sink, which waits for the end. It is shared by all that is under way,
+/// so that a run may go from thread to thread.
+struct Means {
+    work: Arc<dyn Work>,
+    source: Arc<dyn Source>,
+    watch: Arc<dyn Watch>,
+    interrupt: Arc<AtomicBool>,
+    retries: Retries,
+}
+
 struct Run<'a> {
-    batch: &'a Batch,
+    means: &'a Means,
     // Before the threads: what is under way is given up first.
     under_way: FuturesUnordered<BoxFuture<'static, (TakenRow, Result<Outcome, TaskError>)>>,
     /// Rows to be tried again, and when.
@@ -215,18 +227,18 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn start(claim: &Arc<Claim>, batch: &'a Batch) -> Result<Run<'a>, TaskError> {
+    fn start(claim: &Arc<Claim>, means: &'a Means) -> Result<Run<'a>, TaskError> {
         let ledger = Arc::clone(claim.ledger());
         let job = ledger.job(claim.job().id).map_err(storage)?;
-        let concurrency = batch.work.concurrency().max(1);
-        let total = job.total.or_else(|| batch.source.total());
+        let concurrency = means.work.concurrency().max(1);
+        let total = job.total.or_else(|| means.source.total());
         let progress = Progress { done: job.done, failed: job.failed, total, ..Progress::default() };
-        batch.watch.progress(&progress);
+        means.watch.progress(&progress);
         Ok(Run {
-            batch,
+            means,
             under_way: FuturesUnordered::new(),
             waiting: Vec::new(),
-            reader: Some(Reader::start(Arc::clone(&batch.source), ledger, job.id, concurrency)?),
+            reader: Some(Reader::start(Arc::clone(&means.source), ledger, job.id, concurrency)?),
             recorder: Recorder::start(Arc::clone(claim))?,
             concurrency,
             progress,
@@ -238,7 +250,7 @@ impl<'a> Run<'a> {
     /// Until every row is settled, or something ends it.
     async fn work(&mut self) -> Result<Ending, TaskError> {
         while self.reader.is_some() || !self.under_way.is_empty() || !self.waiting.is_empty() {
-            if self.batch.interrupt.load(Ordering::Acquire) {
+            if self.means.interrupt.load(Ordering::Acquire) {
                 return Ok(Ending::Interrupted);
             }
             if self.recorder.is_cancel_requested() {
@@ -281,13 +293,13 @@ impl<'a> Run<'a> {
     fn tick(&mut self) {
         let now = Instant::now();
         for (_, row) in self.waiting.extract_if(.., |(due, _)| *due <= now) {
-            self.under_way.push(attempt(Arc::clone(&self.batch.work), row).boxed());
+            self.under_way.push(attempt(Arc::clone(&self.means.work), row).boxed());
         }
         if self.progress != self.shown {
             self.shown = self.progress;
             self.progress.elapsed = self.began.elapsed();
             self.shown.elapsed = self.progress.elapsed;
-            self.batch.watch.progress(&self.progress);
+            self.means.watch.progress(&self.progress);
         }
     }
 
@@ -296,7 +308,7 @@ impl<'a> Run<'a> {
         let taken = |input| TakenRow { number, name, input, warnings, attempts: 0, began: Instant::now() };
         match input {
             Ok(input) => {
-                self.under_way.push(attempt(Arc::clone(&self.batch.work), taken(input)).boxed());
+                self.under_way.push(attempt(Arc::clone(&self.means.work), taken(input)).boxed());
                 Ok(())
             }
             Err(error) => self.settle(taken(Input::default()), Err(error)),
@@ -304,7 +316,7 @@ impl<'a> Run<'a> {
     }
 
     fn settle(&mut self, row: TakenRow, result: Result<Outcome, TaskError>) -> Result<(), TaskError> {
-        let Retries { times, first_delay } = self.batch.retries;
+        let Retries { times, first_delay } = self.means.retries;
         let effort = Effort {
             attempts: u64::from(row.attempts),
             milliseconds: u64::try_from(row.began.elapsed().as_millis()).unwrap_or(u64::MAX),
@@ -314,13 +326,13 @@ impl<'a> Run<'a> {
             Ok(outcome) => self.record_done(row, outcome, effort),
             Err(error) if is_transient(&error) && (1..=times).contains(&row.attempts) => {
                 let delay = first_delay.saturating_mul(1_u32.checked_shl(row.attempts - 1).unwrap_or(u32::MAX));
-                self.batch.watch.row_waits(row.number, &row.name, &error.to_string(), delay);
+                self.means.watch.row_waits(row.number, &row.name, &error.to_string(), delay);
                 self.waiting.push((Instant::now() + delay, row));
             }
             Err(error) if error.is_fatal() => return Err(error),
             Err(error) => {
                 let reason = error.to_string();
-                self.batch.watch.row_failed(row.number, &row.name, &reason);
+                self.means.watch.row_failed(row.number, &row.name, &reason);
                 self.progress.failed += 1;
                 self.progress.settled_now += 1;
                 let outcome = RowOutcome::Failed { reason };
@@ -349,11 +361,11 @@ impl<'a> Run<'a> {
 
     /// Gives up what is under way, and waits until what was done is on the disk.
     async fn finish(self, progress: &mut Progress) -> Result<(), TaskError> {
-        let Run { batch, under_way, reader, recorder, began, progress: mut last, .. } = self;
+        let Run { means, under_way, reader, recorder, began, progress: mut last, .. } = self;
         drop((under_way, reader));
         let finished = recorder.finish().await;
         last.elapsed = began.elapsed();
-        batch.watch.progress(&last);
+        means.watch.progress(&last);
         *progress = last;
         finished
     }

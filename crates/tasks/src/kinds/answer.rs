@@ -5,7 +5,7 @@
 //! asked in parts that overlap, and the answer that the model is surest of is taken, before all others one that its
 //! own quote says.
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, object, span_schema};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
 use crate::init::{Guess, Sample};
@@ -163,11 +163,18 @@ impl Kind for Answer {
         }
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        match self.source {
-            Source::Nothing => vec!["answer"],
-            _ => vec!["answer", "found", "quote", "span", "confidence", "parts"],
+    fn outcome_schema(&self) -> Value {
+        if self.source == Source::Nothing {
+            return object(&json!({ "answer": {"type": "string"} }));
         }
+        object(&json!({
+            "answer": {"type": ["string", "null"]},
+            "found": {"type": "boolean"},
+            "quote": {"type": ["string", "null"]},
+            "span": span_schema(),
+            "confidence": {"type": ["number", "null"]},
+            "parts": {"type": "integer"},
+        }))
     }
 
     fn fields(&self) -> Vec<&str> {

@@ -6,7 +6,7 @@
 //! question's answer has a probability. The text comes before the question there, so that a model that keeps prefixes
 //! reads it once.
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, object};
 use crate::asking::Asker;
 use crate::frame::Frame;
 use crate::init::{Guess, Sample, quoted};
@@ -356,16 +356,29 @@ impl Kind for Classify {
         })
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        match (self.several, self.all_scores) {
-            (true, _) => vec!["labels", "scores"],
-            (false, true) => vec!["label", "probability", "scores"],
-            (false, false) => vec!["label", "probability"],
-        }
-    }
-
     fn shots(&self) -> usize {
         self.shots
+    }
+
+    fn outcome_schema(&self) -> Value {
+        let names: Vec<&str> = self.labels.iter().map(|label| label.name.as_str()).collect();
+        let probability = json!({"type": ["number", "null"]});
+        if self.several {
+            let label = json!({"enum": names});
+            let score = json!({"label": label, "fits": {"type": "boolean"}, "probability": probability});
+            return object(&json!({
+                "labels": {"type": "array", "items": label},
+                "scores": {"type": "array", "items": object(&score)},
+            }));
+        }
+        let none = self.none_of_these.as_ref().map(|_| Value::Null);
+        let label = json!({"enum": names.into_iter().map(Value::from).chain(none).collect::<Vec<_>>()});
+        let mut fields = json!({"label": label, "probability": probability});
+        if self.all_scores {
+            let score = json!({"label": label, "probability": {"type": "number"}});
+            fields["scores"] = json!({"type": "array", "items": object(&score)});
+        }
+        object(&fields)
     }
 
     /// One label, or empty for none of these; with several a list, or labels with `;` between them.

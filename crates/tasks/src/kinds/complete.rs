@@ -6,7 +6,7 @@
 
 mod block;
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, object};
 use crate::asking::{Asker, Written};
 use crate::init::{Guess, Sample};
 use crate::reader::Section;
@@ -126,8 +126,13 @@ impl Kind for Complete {
         json!({ "line": self.end == CompletionEnd::Line, "suffix": self.suffix })
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        vec!["completion", "ended"]
+    fn outcome_schema(&self) -> Value {
+        let ended = json!({"enum": ["block", "line", "model", "length"]});
+        object(&json!({"completion": {"type": "string"}, "ended": ended}))
+    }
+
+    fn optional_fields(&self) -> Vec<&str> {
+        if self.suffix.is_none() { vec![SUFFIX] } else { Vec::new() }
     }
 
     fn fields(&self) -> Vec<&str> {

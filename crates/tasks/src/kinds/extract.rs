@@ -8,7 +8,7 @@ mod fields;
 
 pub use fields::Field;
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, embedded, object, span_schema};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
 use crate::init::{Guess, Sample, quoted};
@@ -230,8 +230,12 @@ impl Kind for Extract {
         json!({ "schema": self.schema })
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        vec!["value", "fields"]
+    fn outcome_schema(&self) -> Value {
+        let about = object(&json!({"confidence": {"type": ["number", "null"]}, "span": span_schema()}));
+        object(&json!({
+            "value": embedded(&self.schema),
+            "fields": {"type": "object", "additionalProperties": about},
+        }))
     }
 
     /// An object, or the JSON of one in a cell.

@@ -1,6 +1,6 @@
 //! Generate: free text, or text that is held to a format.
 
-use super::{Asking, Kind, KindRow, Prepared, extract};
+use super::{Asking, Kind, KindRow, Prepared, embedded, extract, object};
 use crate::asking::Asker;
 use crate::frame::Frame;
 use crate::init::{Guess, Sample};
@@ -90,10 +90,12 @@ impl Kind for Generate {
         json!({ "format": self.format })
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        match self.format {
-            Some(AnswerFormat::JsonObject | AnswerFormat::JsonSchema(_)) => vec!["value"],
-            _ => vec![crate::input::TEXT],
+    fn outcome_schema(&self) -> Value {
+        match &self.format {
+            Some(AnswerFormat::JsonSchema(schema)) => object(&json!({"value": embedded(schema)})),
+            Some(AnswerFormat::JsonObject) => object(&json!({"value": {"type": "object"}})),
+            Some(AnswerFormat::Choices(texts)) => object(&json!({ crate::input::TEXT: {"enum": texts} })),
+            _ => object(&json!({ crate::input::TEXT: {"type": "string"} })),
         }
     }
 

@@ -3,7 +3,7 @@
 //! A text that does not fit into the context is summarized in parts along its sentences, and the summaries are one
 //! text that is summarized again, until it fits: every sentence is read once, and the outcome says in how many parts.
 
-use super::{Asking, Kind, KindRow, Prepared};
+use super::{Asking, Kind, KindRow, Prepared, object};
 use crate::asking::Asker;
 use crate::frame::Frame;
 use crate::init::{Guess, Sample};
@@ -101,8 +101,9 @@ impl Kind for Summarize {
         json!({ "words": self.words, "style": self.style })
     }
 
-    fn outcome_fields(&self) -> Vec<&'static str> {
-        vec!["summary", "parts", "rounds"]
+    fn outcome_schema(&self) -> Value {
+        let count = json!({"type": "integer"});
+        object(&json!({"summary": {"type": "string"}, "parts": count, "rounds": count}))
     }
 
     fn ready<'a>(

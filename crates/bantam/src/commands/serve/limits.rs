@@ -4,8 +4,9 @@
 
 use chat::KeepAlive;
 use local::LoadOptions;
-use server::ServerOptions;
+use server::{FilesOptions, ServerOptions};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Bounds of requests, connections and memory.
@@ -24,6 +25,12 @@ pub struct LimitArgs {
     /// Size of a request's body, files of models left aside
     #[arg(long, value_name = "SIZE", default_value = MAX_BODY, value_parser = size)]
     pub max_body_bytes: u64,
+    /// Size of a file that is uploaded for a batch
+    #[arg(long, value_name = "SIZE", default_value = MAX_FILE, value_parser = size)]
+    max_file_bytes: u64,
+    /// Size of all files together, beyond which no upload is taken
+    #[arg(long, value_name = "SIZE", default_value = MAX_FILES, value_parser = size)]
+    max_files_bytes: u64,
     /// Tokens of a prompt; the default is what the context holds
     #[arg(long, value_name = "N", value_parser = at_least_one())]
     pub max_prompt_tokens: Option<usize>,
@@ -60,6 +67,10 @@ const SEQUENCES: usize = 4;
 /// The server's own bound of a body, as the help shows it.
 const MAX_BODY: &str = "16MiB";
 
+/// The server's own bounds of files, as the help shows them.
+const MAX_FILE: &str = "200MiB";
+const MAX_FILES: &str = "10GiB";
+
 /// Requests that wait where nobody says: more than a small model answers within the patience of who asked.
 const QUEUE: usize = 256;
 
@@ -83,6 +94,12 @@ impl LimitArgs {
             drain: Duration::from_secs(self.drain_seconds),
             ..options
         }
+    }
+
+    /// Where files of clients are kept, within these bounds.
+    pub fn files(&self, folder: PathBuf) -> FilesOptions {
+        let (max_file_bytes, max_bytes) = (self.max_file_bytes, self.max_files_bytes);
+        FilesOptions { max_file_bytes, max_bytes, ..FilesOptions::in_folder(folder) }
     }
 
     /// Those of them that concern the memory of models.
@@ -165,6 +182,9 @@ mod tests {
         for wrong in ["", "0", "-1GB", "GB", "1TB!", "nan", "inf", "1e300"] {
             assert!(size(wrong).unwrap_err().ends_with(&format!("got {wrong:?}")), "{wrong}");
         }
+        let files = FilesOptions::in_folder(PathBuf::new());
+        let bounds = (Ok(files.max_file_bytes), Ok(files.max_bytes));
+        assert_eq!((size(MAX_FILE), size(MAX_FILES)), bounds, "the help's defaults are the server's");
         assert_eq!(size(MAX_BODY), Ok(defaults().max_body_bytes as u64), "the help's default is the server's");
     }
 

@@ -1,7 +1,7 @@
 //! The clients that people use, from their package index: each asks a real server and checks what it gets
 //! (`tests/clients/*.py`).
 
-use super::{CHAT, EMBEDDING, TOOLS, is_whole, serving, store};
+use super::{CHAT, EMBEDDING, TOOLS, borrowed, is_whole, serving, store};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::path::{Path, PathBuf};
@@ -64,7 +64,9 @@ fn tool_models() -> &'static [&'static str] {
 #[test]
 fn openai() {
     let Some(home) = store(&[CHAT, EMBEDDING]) else { return };
-    let server = serving(&home, &[]);
+    // Files and batches are kept in it.
+    let own = borrowed(&home);
+    let server = serving(own.path(), &[]);
     run("with_openai.py", &[&[server.url.as_str(), CHAT, EMBEDDING], tool_models()].concat());
 }
 

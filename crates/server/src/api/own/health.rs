@@ -2,11 +2,11 @@
 
 use crate::api::{Endpoint, Scope};
 use crate::app::App;
-use crate::openapi::document;
+use crate::openapi::{document, shown_tasks};
 use axum::Json;
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
-use axum::http::{Method, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use serde_json::{Value, json};
@@ -49,8 +49,13 @@ pub(super) static OPENAPI: Endpoint = Endpoint {
     summary: "This description",
     request: None,
     response: None,
-    route: || get(async || Json(document())),
+    route: || get(openapi),
 };
+
+/// Everybody may read it; the tasks in it are shown to those who may ask them.
+async fn openapi(State(app): State<Arc<App>>, headers: HeaderMap) -> Json<Value> {
+    Json(document(shown_tasks(&app, &headers)))
+}
 
 async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
