@@ -23,7 +23,7 @@ fn the_label_that_scores_best_is_the_outcome_with_its_probability() {
         assert_eq!(options, ["billing", "shipping", "none of these"]);
         vec![0.2, 0.7, 0.1]
     }));
-    let settings = Classify { none_of_these: Some(NONE.to_owned()), all_scores: true, ..triage() };
+    let settings = Classify { none_of_these: Some(Classify::NONE_OF_THESE.to_owned()), all_scores: true, ..triage() };
     let mut task = Task::new("triage", settings);
     task.instructions = Some("Tickets of a shop.".to_owned());
     let outcome = asked(&task, &model, "Where is my parcel?").unwrap();
