@@ -60,7 +60,9 @@ impl RowShape {
     }
 
     fn is_taken(&self, name: &str) -> bool {
-        self.outcome.iter().any(|one| one == name) || [ERROR, WARNINGS].contains(&name) || self.spread.iter().any(|one| one == name)
+        self.outcome.iter().any(|one| one == name)
+            || [ERROR, WARNINGS].contains(&name)
+            || self.spread.iter().any(|one| one == name)
     }
 
     /// A row of results.
