@@ -181,7 +181,7 @@ impl RawLines {
         if (&mut self.reader).take(most).read_until(b'\n', &mut line)? == 0 {
             return Ok(None);
         }
-        let is_ended = line.pop_if(|last| *last == b'\n').is_some();
+        let mut is_ended = line.pop_if(|last| *last == b'\n').is_some();
         line.pop_if(|last| *last == b'\r');
         if line.len() <= self.most {
             return Ok(Some(Raw::Line(line)));
@@ -189,9 +189,8 @@ impl RawLines {
         // The rest of it is passed over piece by piece.
         while !is_ended {
             line.clear();
-            if (&mut self.reader).take(most).read_until(b'\n', &mut line)? == 0 || line.last() == Some(&b'\n') {
-                break;
-            }
+            let read = (&mut self.reader).take(most).read_until(b'\n', &mut line)?;
+            is_ended = read == 0 || line.last() == Some(&b'\n');
         }
         Ok(Some(Raw::TooLong))
     }
