@@ -100,8 +100,8 @@ pub(crate) async fn admit(
     response
 }
 
-/// Answers a line of a batch as if it had come over a connection, and returns the id that it got. It takes no place from
-/// those who wait for an answer, and counts for no key: how many lines are under way at once is bounded elsewhere.
+/// Answers a line of a batch as if it had come over a connection, and returns the id that it got. It takes no place
+/// from those who wait for an answer, and counts for no key: how many lines are under way at once is bounded elsewhere.
 pub(crate) async fn admit_line<D: Dialect>(
     app: &Arc<App>,
     endpoint: &'static Endpoint,

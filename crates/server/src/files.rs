@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
@@ -23,10 +24,12 @@ use tempfile::NamedTempFile;
 pub(crate) const LONGEST_NAME: usize = 255;
 /// What the names of our own files begin with.
 const PREFIX: &str = "file-";
+/// What to do where there is no room.
+const DELETE_SOME: &str = "hint: delete files that nobody needs: DELETE /v1/files/{file_id}";
 /// Letters and digits after that.
 const ID_LEN: usize = 24;
-/// No record is as long.
-const LONGEST_RECORD: u64 = 64 << 10;
+/// No record is as long: the errors of a batch are counted, and what they show is cut.
+const LONGEST_RECORD: u64 = 1 << 20;
 
 /// Where files of clients are kept, and how much of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +66,8 @@ pub(crate) struct StoredFile {
     pub(crate) owner: Option<String>,
 }
 
-/// Whether what a key brought may be seen by whoever asks with this one: its owner, and who may change what there is. Where
-/// no keys are asked for, everybody sees everything.
+/// Whether what a key brought may be seen by whoever asks with this one: its owner, and who may change what there is.
+/// Where no keys are asked for, everybody sees everything.
 pub(crate) fn may_see(owner: Option<&str>, asker: Option<&Key>) -> bool {
     asker.is_none_or(|key| owner == Some(key.id.as_str()) || key.allows(Scope::Admin))
 }
@@ -74,17 +77,41 @@ pub(crate) struct FileStore {
     options: FilesOptions,
     /// Held while a file is added, so that the bounds hold for all together.
     adding: Mutex<()>,
+    /// Bytes of all files that are being written.
+    coming: Arc<AtomicU64>,
 }
 
 /// A file that is being written; without an end, nothing is left of it.
 pub(crate) struct Incoming {
     file: NamedTempFile,
+    coming: Coming,
+    /// Bytes that all files that are being written may have together; none where it is no upload.
+    room: Option<u64>,
+}
+
+/// Bytes that were written, counted with those of all others until this is dropped.
+struct Coming {
     bytes: u64,
+    all: Arc<AtomicU64>,
+}
+
+impl Coming {
+    /// Counts more, and returns the bytes of all.
+    fn add(&mut self, bytes: u64) -> u64 {
+        self.bytes += bytes;
+        self.all.fetch_add(bytes, Ordering::AcqRel) + bytes
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
 }
 
 impl FileStore {
     pub(crate) fn of(options: FilesOptions) -> FileStore {
-        FileStore { options, adding: Mutex::default() }
+        FileStore { options, adding: Mutex::default(), coming: Arc::default() }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -100,44 +127,65 @@ impl FileStore {
         format!("{PREFIX}{}", random_text(ID_LEN))
     }
 
-    /// Begins a file.
+    /// Begins a file of the server's own, which is written whatever the bounds: an answer that was computed is not
+    /// lost.
     pub(crate) fn begin(&self) -> Result<Incoming, Failure> {
         make_folder(&self.options.folder).map_err(|error| self.broken("cannot be made", &error))?;
         let file = NamedTempFile::with_prefix_in(".incoming-", &self.options.folder);
-        Ok(Incoming { file: file.map_err(|error| self.broken("cannot be written", &error))?, bytes: 0 })
+        let file = file.map_err(|error| self.broken("cannot be written", &error))?;
+        Ok(Incoming { file, coming: Coming { bytes: 0, all: Arc::clone(&self.coming) }, room: None })
+    }
+
+    /// Begins an upload, which is refused as soon as it and the others that come are too much.
+    pub(crate) fn begin_upload(&self) -> Result<Incoming, Failure> {
+        let room = self.room()?;
+        Ok(Incoming { room: Some(room), ..self.begin()? })
     }
 
     /// Writes more of a file.
     pub(crate) fn write(&self, incoming: &mut Incoming, bytes: &[u8]) -> Result<(), Failure> {
-        incoming.bytes += bytes.len() as u64;
+        let coming = incoming.coming.add(bytes.len() as u64);
+        if let Some(room) = incoming.room.filter(|room| coming > *room) {
+            return Err(self.too_much(room, coming));
+        }
         incoming.file.write_all(bytes).map_err(|error| self.broken("cannot be written", &error))
     }
 
     /// Makes an upload a file of the store, if there is room for it.
     pub(crate) fn upload(&self, incoming: Incoming, file: StoredFile) -> Result<StoredFile, Failure> {
         let _adding = self.adding.lock().unwrap_or_else(PoisonError::into_inner);
-        let there = self.list()?;
-        let FilesOptions { max_bytes, max_files, .. } = self.options;
-        let hint = "hint: delete files that nobody needs: DELETE /v1/files/{file_id}";
-        if there.len() >= max_files {
-            let message = format!("{} files are kept, at most {max_files} may be\n{hint}", there.len());
-            return Err(Failure::new(FailureKind::TooLarge, message));
-        }
-        let before: u64 = there.iter().map(|file| file.bytes).sum();
-        if before + incoming.bytes > max_bytes {
-            let bytes = incoming.bytes;
-            let message = format!(
-                "files of {before} bytes are kept, at most {max_bytes} may be (--max-files-bytes), this one has {bytes}\n\
-                 {hint}"
-            );
-            return Err(Failure::new(FailureKind::TooLarge, message));
+        // What came before it may have taken its place meanwhile.
+        let (room, bytes) = (self.room()?, incoming.coming.bytes);
+        if bytes > room {
+            return Err(self.too_much(room, bytes));
         }
         self.keep(incoming, file)
     }
 
+    /// Bytes that there is room for.
+    fn room(&self) -> Result<u64, Failure> {
+        let there = self.list()?;
+        let most = self.options.max_files;
+        if there.len() >= most {
+            let message = format!("{} files are kept, at most {most} may be\n{DELETE_SOME}", there.len());
+            return Err(Failure::new(FailureKind::TooLarge, message));
+        }
+        let taken: u64 = there.iter().map(|file| file.bytes).sum();
+        Ok(self.options.max_bytes.saturating_sub(taken))
+    }
+
+    fn too_much(&self, room: u64, coming: u64) -> Failure {
+        let most = self.options.max_bytes;
+        let message = format!(
+            "there is room for {room} more bytes, of {most} for all files (--max-files-bytes), and {coming} came\n\
+             {DELETE_SOME}"
+        );
+        Failure::new(FailureKind::TooLarge, message)
+    }
+
     /// Makes what was written the file of that id, in the place of one that is there.
     pub(crate) fn keep(&self, incoming: Incoming, file: StoredFile) -> Result<StoredFile, Failure> {
-        let file = StoredFile { bytes: incoming.bytes, ..file };
+        let file = StoredFile { bytes: incoming.coming.bytes, ..file };
         let kept = || {
             incoming.file.as_file().sync_all()?;
             incoming.file.persist(self.path(&file.id)).map_err(|error| error.error)?;
@@ -190,8 +238,8 @@ impl FileStore {
         gone(fs::remove_file(self.path(&file.id)))
     }
 
-    /// Removes what uploads have left that the end of a process broke off. Another process may be at work in the folder:
-    /// what is younger than this stays.
+    /// Removes what uploads have left that the end of a process broke off. Another process may be at work in the
+    /// folder: what is younger than this stays.
     pub(crate) fn tidy(&self, age: Duration) -> io::Result<()> {
         for name in names_in(&self.options.folder)? {
             let is_left = name.starts_with(".incoming-")
@@ -285,7 +333,7 @@ mod tests {
     }
 
     fn put(store: &FileStore, text: &str) -> Result<StoredFile, Failure> {
-        let mut incoming = store.begin()?;
+        let mut incoming = store.begin_upload()?;
         store.write(&mut incoming, text.as_bytes())?;
         let (name, purpose) = ("../a.jsonl".to_owned(), "batch".to_owned());
         store.upload(incoming, StoredFile { id: FileStore::new_id(), name, purpose, bytes: 0, created: 1, owner: None })
@@ -319,9 +367,16 @@ mod tests {
         let (_folder, store) = store(|options| (options.max_bytes, options.max_files) = (5, 2));
         put(&store, "abc").unwrap();
         let refused = put(&store, "def").unwrap_err();
-        let expected = "files of 3 bytes are kept, at most 5 may be (--max-files-bytes), this one has 3\n\
+        let expected = "there is room for 2 more bytes, of 5 for all files (--max-files-bytes), and 3 came\n\
                         hint: delete files that nobody needs: DELETE /v1/files/{file_id}";
         assert_eq!((refused.kind, refused.message.as_str()), (FailureKind::TooLarge, expected));
+        // Two that come at once have that room together; the answers of the server are written all the same.
+        let (mut one, mut other) = (store.begin_upload().unwrap(), store.begin_upload().unwrap());
+        store.write(&mut one, b"d").unwrap();
+        assert!(store.write(&mut other, b"ef").is_err());
+        let mut own = store.begin().unwrap();
+        store.write(&mut own, b"ghijk").unwrap();
+        drop((one, other, own));
         put(&store, "d").unwrap();
         let refused = put(&store, "").unwrap_err().message;
         assert!(refused.starts_with("2 files are kept, at most 2 may be\n"), "{refused}");

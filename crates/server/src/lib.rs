@@ -1,8 +1,8 @@
 //! HTTP: the APIs that programs already speak, over whoever keeps models.
 //!
 //! A dialect is a folder of `api/`, an endpoint is a file in it; both are a line in a table. No type of a dialect leaves
-//! its folder: everything inward speaks the vocabulary of `chat` and `tasks`. This crate knows no engine, no model file and
-//! no store: it holds a `chat::ModelHost` and asks it.
+//! its folder: everything inward speaks the vocabulary of `chat` and `tasks`. This crate knows no engine, no model file
+//! and no store: it holds a `chat::ModelHost` and asks it.
 //!
 //! ```text
 //! connection -> admit (id, key, limits, deadline) -> endpoint -> App::model -> Answering -> JSON | event stream

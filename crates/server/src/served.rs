@@ -38,7 +38,8 @@ impl ServedTask {
     /// A task by its own name. `examples` are those that its model may be shown (`Task::shown_examples`).
     ///
     /// # Errors
-    /// The task names no model, its name cannot stand in a path, or it reads a field that has another meaning in requests.
+    /// The task names no model, its name cannot stand in a path, or it reads a field that has another meaning in
+    /// requests.
     pub fn new(task: Task, examples: Vec<Example>) -> Result<ServedTask, StartError> {
         let name = &task.name;
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
@@ -127,8 +128,8 @@ impl Tasks {
 }
 
 impl Served {
-    /// Its model, loaded where it is not in memory, and the task made ready for it. Whoever asks holds the model until the
-    /// outcome has come.
+    /// Its model, loaded where it is not in memory, and the task made ready for it. Whoever asks holds the model until
+    /// the outcome has come.
     pub(crate) async fn ready(
         &self,
         app: &Arc<App>,

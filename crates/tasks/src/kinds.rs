@@ -59,8 +59,8 @@ fn object(fields: &Value) -> Value {
     json!({"type": "object", "properties": fields, "required": names, "additionalProperties": false})
 }
 
-/// A schema as a part of another one: what it refers to stands in itself, so that it needs an id of its own (JSON Schema
-/// 2020-12, core, section 8.2.1).
+/// A schema as a part of another one: what it refers to stands in itself, so that it needs an id of its own (JSON
+/// Schema 2020-12, core, section 8.2.1).
 fn embedded(schema: &Value) -> Value {
     let mut schema = schema.clone();
     let text = schema.to_string();

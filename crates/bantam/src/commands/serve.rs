@@ -50,8 +50,8 @@ pub struct Args {
     /// memory that others need can end that, until the model is asked for again
     #[arg(value_name = "MODEL")]
     models: Vec<String>,
-    /// A task file to serve at /v1/tasks/NAME, where NAME is the file's without its ending; may be given several times. A
-    /// task that names no model takes the only MODEL
+    /// A task file to serve at /v1/tasks/NAME, where NAME is the file's without its ending; may be given several times.
+    /// A task that names no model takes the only MODEL
     #[arg(long, value_name = "FILE")]
     task: Vec<PathBuf>,
     /// Where to listen [default: BANTAM_HOST, else 127.0.0.1:11434, the port that Ollama's clients ask]

@@ -1,5 +1,5 @@
-//! What no other API has: tasks, how likely continuations are, tokens, the relevance of documents; whether the server lives, what
-//! it counts, what its endpoints are.
+//! What no other API has: tasks, how likely continuations are, tokens, the relevance of documents; whether the server
+//! lives, what it counts, what its endpoints are.
 //!
 //! Read next: one of the endpoints.
 

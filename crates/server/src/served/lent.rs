@@ -1,7 +1,7 @@
 //! A model that is lent to a task: what is kept for the task does not hold it in memory.
 //!
-//! A host unloads a model once nobody holds it. A task that is ready holds its model for as long as it is kept, so it is
-//! given this one, which borrows the real one for each question. Whoever asks the task holds the real one meanwhile.
+//! A host unloads a model once nobody holds it. A task that is ready holds its model for as long as it is kept, so it
+//! is given this one, which borrows the real one for each question. Whoever asks the task holds the real one meanwhile.
 //! What no task asks for (vectors, scores of given text) is declined.
 
 use crate::answering::{beside, beyond_bound};

@@ -198,7 +198,9 @@ impl ScriptedModel {
     }
 
     fn take(&self, asked: Asked) -> Option<Reply> {
-        self.asked.lock().unwrap().push(asked);
+        // Held, so that of requests that come at once the first that was asked gets the first reply.
+        let mut all = self.asked.lock().unwrap();
+        all.push(asked);
         self.replies.lock().unwrap().pop_front()
     }
 

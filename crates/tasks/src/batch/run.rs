@@ -202,8 +202,8 @@ enum Happening {
     Answered(TakenRow, Result<Outcome, TaskError>),
 }
 
-/// What rows are done with: a [`Batch`] without its sink, which waits for the end. It is shared by all that is under way,
-/// so that a run may go from thread to thread.
+/// What rows are done with: a [`Batch`] without its sink, which waits for the end. It is shared by all that is under
+/// way, so that a run may go from thread to thread.
 struct Means {
     work: Arc<dyn Work>,
     source: Arc<dyn Source>,

@@ -4,8 +4,8 @@
 //! {"custom_id": "1", "method": "POST", "url": "/v1/chat/completions", "body": {"model": .., "messages": ..}}
 //! ```
 //!
-//! All lines are looked at before the first is done: what is wrong with any of them ends the batch, and all of it is told
-//! at once. What is wrong with a body its endpoint says, when its turn comes.
+//! All lines are looked at before the first is done: what is wrong with any of them ends the batch, and all of it is
+//! told at once. What is wrong with a body its endpoint says, when its turn comes.
 
 use super::record::BatchError;
 use crate::body;

@@ -183,8 +183,11 @@ impl Sink for Outputs {
             };
             self.kept.batches.change(&self.batch, finalizing).map_err(storage)?;
         }
-        let result = row.result.map(|outcome| Value::Object(outcome.fields));
-        self.put(&row.name, result.as_ref().cloned().map_err(String::as_str)).map_err(storage)
+        let put = match row.result {
+            Ok(outcome) => self.put(&row.name, Ok(Value::Object(outcome.fields))),
+            Err(reason) => self.put(&row.name, Err(&reason)),
+        };
+        put.map_err(storage)
     }
 
     fn finish(&mut self) -> Result<(), TaskError> {

@@ -5,8 +5,8 @@
 //! FOLDER/batches/batch_xxxx/job/         the ledger of its lines, as long as it is worked on
 //! ```
 //!
-//! A ledger of its own for each batch, so that the text in it is gone with its folder. Everything here blocks. Read next:
-//! `run`, which takes a batch from one status to the next.
+//! A ledger of its own for each batch, so that the text in it is gone with its folder. Everything here blocks. Read
+//! next: `run`, which takes a batch from one status to the next.
 
 use crate::failure::{Failure, FailureKind};
 use crate::files::{ids_in, is_id, make_folder, may_see, read_record, write_record};
@@ -101,7 +101,8 @@ pub(in crate::api::openai) struct Record {
     pub(super) metadata: Option<BTreeMap<String, String>>,
     /// The id of the key that it came with.
     pub(super) owner: Option<String>,
-    /// Where what came of it goes. The ids are given with the batch, so that a second attempt to write replaces the first.
+    /// Where what came of it goes. The ids are given with the batch, so that a second attempt to write replaces the
+    /// first.
     pub(super) reserved_output: String,
     pub(super) reserved_error: String,
     /// Those of the two that were written.

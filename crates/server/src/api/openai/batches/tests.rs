@@ -287,3 +287,24 @@ async fn a_server_that_ends_leaves_its_batches_to_the_next() {
     let batch = ended(&server, &id).await;
     assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 2, "failed": 0}));
 }
+
+#[tokio::test]
+async fn a_batch_that_is_out_of_time_tells_which_lines_were_not_done() {
+    let (server, folder) = Running::keeping().await;
+    server.model.will(Reply::text(&["done"]));
+    (0..9).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+    let file = upload(&server, &(question("a") + &question("b"))).await;
+    let id = create(&server, &file, CHAT).await;
+    when(&server, &id, |batch| batch["request_counts"]["completed"] == 1).await;
+    let path = folder.path().join("files/batches").join(&id).join("batch.json");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    record["expires"] = json!(1);
+    std::fs::write(&path, record.to_string()).unwrap();
+    let batch = ended(&server, &id).await;
+    assert_eq!(batch["status"], "expired", "{batch}");
+    assert!(batch["expired_at"].as_u64().is_some());
+    let (answered, failed) =
+        (lines(&server, &batch["output_file_id"]).await, lines(&server, &batch["error_file_id"]).await);
+    assert_eq!((answered.len(), failed.len()), (1, 1));
+    assert!(failed.values().all(|line| line["error"]["code"] == "batch_expired"), "{failed:?}");
+}

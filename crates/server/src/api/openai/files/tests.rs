@@ -149,3 +149,36 @@ async fn a_key_reaches_its_own_files_alone() {
         assert_eq!(list["data"].as_array().unwrap().len(), count);
     }
 }
+
+/// Seeded mutation: whatever comes, it is taken or refused, and nothing is left of what was refused.
+#[tokio::test]
+async fn no_form_is_too_strange() {
+    let (server, folder) = Running::keeping().await;
+    let (content_type, whole) = form(&[("purpose", None, "batch"), ("file", Some("a.jsonl"), "{}\n")]);
+    let mut state = 11_u64;
+    let mut random = move |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut taken = 0;
+    for _ in 0..300 {
+        let mut body = whole.clone().into_bytes();
+        for _ in 0..=random(3) {
+            if body.is_empty() {
+                break;
+            }
+            let at = random(body.len());
+            match random(3) {
+                0 => body[at] = random(256) as u8,
+                1 => drop(body.remove(at)),
+                _ => body.truncate(at.max(1)),
+            }
+        }
+        let answer = server.send(Method::POST, "/v1/files", &[("content-type", &content_type)], body).await;
+        assert!(answer.status == 200 || answer.status == 400, "{}", answer.text);
+        taken += usize::from(answer.status == 200);
+    }
+    let kept = std::fs::read_dir(folder.path().join("files")).unwrap().count();
+    assert_eq!(kept, 2 * taken, "a file and its record each");
+    assert!((1..300).contains(&taken), "{taken}");
+}

@@ -78,7 +78,7 @@ async fn write(app: &Arc<App>, mut part: Field<'_>, most: u64) -> Result<(Incomi
         let message = format!("file: expected a file with a name of 1 to {LONGEST_NAME} printable bytes");
         return Err(Failure::field("file", message));
     }
-    let mut incoming = app.on_files(|kept| kept.store.begin()).await?;
+    let mut incoming = app.on_files(|kept| kept.store.begin_upload()).await?;
     let mut buffer: Vec<u8> = Vec::new();
     while let Some(piece) = next(app, part.chunk()).await?.map_err(|error| refusal(&error, most))? {
         buffer.extend_from_slice(&piece);

@@ -1,7 +1,7 @@
 //! The body of a request to a task, checked against the fields that the task reads.
 //!
-//! A field that is missing or unknown is an error of the whole request: nothing was asked of the model yet, and the next
-//! request would be as wrong.
+//! A field that is missing or unknown is an error of the whole request: nothing was asked of the model yet, and the
+//! next request would be as wrong.
 
 use crate::failure::{Failure, nearest_hint};
 use crate::served::INPUTS;

@@ -1,5 +1,5 @@
-//! What a task says of itself: in the list of tasks, and in the description of the API, where each task has a path of its
-//! own with the schemas of its inputs and outcomes.
+//! What a task says of itself: in the list of tasks, and in the description of the API, where each task has a path of
+//! its own with the schemas of its inputs and outcomes.
 
 use super::PATH;
 use super::input::MOST_INPUTS;

@@ -82,14 +82,30 @@ async fn several_inputs_have_their_outcomes_and_errors_in_order() {
     assert_eq!(answer["object"], "list");
     let data = answer["data"].as_array().unwrap();
     assert_eq!(data.iter().map(|one| one["index"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 1, 2, 3]);
-    assert_eq!(data[0]["outcome"], json!({"label": "bug", "probability": null}));
-    assert_eq!(data[1]["outcome"], Value::Null);
-    let message =
-        "the prompt has 2000 tokens, the context holds 1024\nhint: shorten it: the model's own context is no larger";
-    assert_eq!(data[1]["error"]["message"], message);
-    assert_eq!(data[2]["error"]["message"], "the model answered \"maybe\", expected one of bug, question");
-    assert_eq!(data[2]["error"]["type"], "model_error");
-    assert_eq!(data[3]["outcome"]["label"], "question");
+    // They are asked at once: each has the reply that came to its own text.
+    let asked = server.model.asked();
+    let got = |index: usize| {
+        let is_of = |one: &Asked| match one {
+            Asked::Chat(request) => request.messages.last().unwrap().content.ends_with(["a", "b", "c", "d"][index]),
+            _ => false,
+        };
+        asked.iter().position(is_of).unwrap()
+    };
+    for (index, one) in data.iter().enumerate() {
+        match got(index) {
+            0 => assert_eq!(one["outcome"], json!({"label": "bug", "probability": null})),
+            1 => {
+                let message = "the prompt has 2000 tokens, the context holds 1024\n\
+                               hint: shorten it: the model's own context is no larger";
+                assert_eq!((&one["outcome"], &one["error"]["message"]), (&Value::Null, &json!(message)));
+            }
+            2 => {
+                let message = "the model answered \"maybe\", expected one of bug, question";
+                assert_eq!((&one["error"]["message"], &one["error"]["type"]), (&json!(message), &json!("model_error")));
+            }
+            _ => assert_eq!(one["outcome"]["label"], "question"),
+        }
+    }
     assert_eq!(answer["usage"]["total_tokens"], 8, "of those that have an outcome");
 }
 
