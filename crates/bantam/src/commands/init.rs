@@ -51,7 +51,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let file = path(&args.name, ".toml")?;
     // Results are written in the format of the data where that is one of them.
     let extension = args.data.extension().and_then(|extension| extension.to_str());
-    let extension = extension.filter(|name| ["csv", "jsonl", "parquet"].contains(name)).unwrap_or("jsonl");
+    let is_written = |extension: &&str| ["csv", "jsonl", "parquet"].contains(extension);
+    let extension = extension.filter(is_written).unwrap_or("jsonl");
     let (train, test) =
         (path(&args.name, &format!("-train.{extension}"))?, path(&args.name, &format!("-test.{extension}"))?);
     let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
