@@ -30,7 +30,8 @@ pub enum OptionScoring {
 pub struct ChooseRequest {
     /// What comes before.
     pub context: ChoiceContext,
-    /// The texts, at least one; none empty, none twice. Special tokens in them are plain text.
+    /// The texts, at least one; none empty, none twice, and each fits behind what comes before. Special tokens in them are
+    /// plain text.
     pub options: Vec<String>,
     /// What is computed of each.
     pub scoring: OptionScoring,
@@ -57,6 +58,6 @@ pub struct ChooseResponse {
     pub prompt_tokens: usize,
     /// Those of them that were not computed, because an earlier request began with the same.
     pub cached_tokens: usize,
-    /// Tokens of options that were computed.
+    /// Tokens of options that were read, some of them perhaps from the prefix cache.
     pub option_tokens: usize,
 }

@@ -77,7 +77,7 @@ pub struct Demand {
 pub struct StepShape {
     /// Sequences that generate in it.
     pub decodes: usize,
-    /// Tokens that they read in it because a constraint had forced them.
+    /// Tokens that they read in it beside the last: a constraint had forced them, or a walk reads them.
     pub forced_tokens: usize,
     /// Tokens that others read in it.
     pub prompt_tokens: usize,

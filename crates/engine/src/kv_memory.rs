@@ -16,6 +16,9 @@ use crate::prefix_cache::PrefixCache;
 use crate::sequence::Sequence;
 use model::PageCopy;
 
+/// The beginning of a page is copied from this part of it on, an eighth.
+const LEAST_SHARE: usize = 8;
+
 /// The pages: free ones, cached ones, and the rules by which sequences come to have them.
 #[derive(Debug)]
 pub(crate) struct KvMemory {
@@ -94,7 +97,9 @@ impl KvMemory {
             return None;
         }
         let parent = sequence.pages.last().copied();
-        let (from, len) = self.prefixes.nearest(parent, &sequence.tokens[first..may_skip], sequence.kind())?;
+        let nearest = self.prefixes.nearest(parent, &sequence.tokens[first..may_skip], sequence.kind());
+        // For a few tokens, which unrelated prompts may begin with, a page is not worth copying.
+        let (from, len) = nearest.filter(|(_, len)| len * LEAST_SHARE >= self.page_len)?;
         // Where no other page is left the copy takes the place of the page itself, which holds the same.
         if !self.take(sequence, first + len) {
             return None;
@@ -127,7 +132,8 @@ impl KvMemory {
             let own = sequence.pages[index];
             let parent = sequence.pages[..index].last().copied();
             let tokens = &sequence.tokens[index * self.page_len..(index + 1) * self.page_len];
-            let page = self.prefixes.publish(parent, own, tokens, sequence.kind());
+            let (page, part) = self.prefixes.publish(parent, own, tokens, sequence.kind());
+            self.pool.give(part.into_iter().collect());
             if page != own {
                 sequence.pages[index] = page;
                 self.pool.give(vec![own]);

@@ -1,4 +1,4 @@
-//! Whole computed pages, for sequences that begin with the same tokens.
+//! Computed pages, whole ones and beginnings, for sequences that begin with the same tokens.
 //!
 //! A cached page is known by all tokens up to its end: by the page before it and its own tokens, compared one by one, and
 //! by what else its keys and values follow from. So pages form trees, with a page of position 0 at each root:
@@ -7,7 +7,7 @@
 //! publish:  a page that was just computed; who computed it is its first reader. What is known already is not kept twice
 //! take:     the pages that hold the next tokens; they may have any number of readers, who never write them
 //! release:  a reader less; the page stays
-//! keep:     the beginning of a page, of a sequence that has ended; nobody reads it, but who begins the same way copies it
+//! keep:     the beginning of a page, of a sequence that has ended or was preempted; nobody reads it, but who begins the same way copies it
 //! nearest:  the page that begins with most of the next tokens, to be copied
 //! evict:    of the pages without a reader and without one that follows, the one that was used longest ago
 //! ```
@@ -119,18 +119,17 @@ impl PrefixCache {
     }
 
     /// Keeps a page that holds `tokens`, `[page_len]` of them, after `parent`, and makes its owner a reader. Returns the page
-    /// to read: another one where the same is known already, and then `page` was not kept.
-    pub(crate) fn publish(&mut self, parent: Option<u32>, page: u32, tokens: &[u32], kind: Kind) -> u32 {
+    /// to read: another one where the same is known already, and then `page` was not kept; and a page that is not needed any
+    /// more, because it held the beginning of this one.
+    pub(crate) fn publish(&mut self, parent: Option<u32>, page: u32, tokens: &[u32], kind: Kind) -> (u32, Option<u32>) {
         assert_eq!(tokens.len(), self.page_len, "only whole pages are kept; this is a bug");
         let link = Link { parent, kind, tokens: tokens.into() };
         self.uses += 1;
         let known = self.pages.get(&link).copied();
-        if known.is_none() {
-            self.insert(link, page);
-        }
+        let part = if known.is_none() { self.insert(link, page) } else { None };
         let kept = known.unwrap_or(page);
         self.read(kept);
-        kept
+        (kept, part)
     }
 
     /// Keeps a page that begins with `tokens`, fewer than a whole one, after `parent`, for those who would copy it. Returns the
@@ -143,12 +142,7 @@ impl PrefixCache {
         {
             return Some(page);
         }
-        let part = nearest.map(|(near, _)| near).filter(|near| tokens.starts_with(&self.nodes[near].link.tokens));
-        if let Some(part) = part {
-            self.remove(part);
-        }
-        self.insert(Link { parent, kind, tokens: tokens.into() }, page);
-        part
+        self.insert(Link { parent, kind, tokens: tokens.into() }, page)
     }
 
     /// Of the pages after `parent`, the one that begins with most of these tokens, and with how many; none if with none. It
@@ -166,8 +160,17 @@ impl PrefixCache {
         Some((page, len))
     }
 
-    /// Adds a page without a reader.
-    fn insert(&mut self, link: Link, page: u32) {
+    /// Adds a page without a reader. Returns the page that held the beginning of the same and is not needed any more: as this
+    /// is done each time, no page begins another one, and the only one that could is the last before it.
+    fn insert(&mut self, link: Link, page: u32) -> Option<u32> {
+        let before = self.pages.range(..&link).next_back();
+        let is_part = |other: &Link| {
+            (other.parent, other.kind) == (link.parent, link.kind) && link.tokens.starts_with(&other.tokens)
+        };
+        let part = before.filter(|(other, _)| is_part(other)).map(|(_, &part)| part);
+        if let Some(part) = part {
+            self.remove(part);
+        }
         if let Some(parent) = link.parent {
             self.change(parent, |node| node.children += 1);
         }
@@ -175,6 +178,7 @@ impl PrefixCache {
         self.nodes.insert(page, Node { link, readers: 0, children: 0, last_use: self.uses });
         self.unread += 1;
         self.evictable.insert((self.uses, page));
+        part
     }
 
     /// Gives up the page that was used longest ago; none if all are read.
@@ -241,7 +245,7 @@ mod tests {
     fn publish(cache: &mut PrefixCache, tokens: &[u32], pages: &[u32]) -> Vec<u32> {
         let mut read: Vec<u32> = Vec::new();
         for (tokens, &page) in tokens.chunks_exact(2).zip(pages) {
-            read.push(cache.publish(read.last().copied(), page, tokens, SHORT));
+            read.push(cache.publish(read.last().copied(), page, tokens, SHORT).0);
         }
         read
     }
@@ -281,7 +285,7 @@ mod tests {
     #[test]
     fn the_page_that_begins_with_most_of_the_tokens_is_found_to_be_copied() {
         let mut cache = PrefixCache::new(4);
-        let root = cache.publish(None, 10, &[1, 1, 1, 1], SHORT);
+        let root = cache.publish(None, 10, &[1, 1, 1, 1], SHORT).0;
         for (page, tokens) in [(11, [2, 3, 4, 5]), (12, [2, 3, 9, 9]), (13, [7, 7, 7, 7])] {
             cache.publish(Some(root), page, &tokens, SHORT);
         }
@@ -301,10 +305,12 @@ mod tests {
         assert_eq!(cache.keep(None, 22, &[1], SHORT), Some(22), "a part of what is known");
         assert_eq!(cache.keep(None, 23, &[1, 2, 3], SHORT), Some(20), "the longer one takes its place");
         assert_eq!(cache.keep(None, 24, &[1, 2, 4], SHORT), None);
-        assert_eq!((cache.len(), cache.unread()), (2, 2));
+        assert_eq!(cache.publish(None, 25, &[1, 2, 4, 4], SHORT), (25, Some(24)), "the whole page takes it too");
+        assert_eq!((cache.len(), cache.unread()), (2, 1));
         assert!(cache.take(None, &[1, 2, 3], SHORT).is_empty());
         assert_eq!(cache.nearest(None, &[1, 2, 3, 9], SHORT), Some((23, 3)));
-        assert_eq!([cache.evict(), cache.evict(), cache.evict()], [Some(24), Some(23), None]);
+        cache.release(&[25]);
+        assert_eq!([cache.evict(), cache.evict(), cache.evict()], [Some(23), Some(25), None]);
     }
 
     #[test]

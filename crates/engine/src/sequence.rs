@@ -154,7 +154,7 @@ pub enum FinishReason {
     Length,
     /// It was cancelled.
     Cancelled,
-    /// Its constraint lets nothing follow.
+    /// Its constraint lets nothing follow, or its walk has come to its end.
     Complete,
     /// Its constraint failed or allowed no token.
     Constraint(String),
@@ -303,7 +303,7 @@ impl Sequence {
         self.tokens.len() - self.computed
     }
 
-    /// Whether its turn continues its answer: one token, or those that its constraint forced.
+    /// Whether its turn continues its answer: one token, or those that its constraint forced or its walk reads.
     pub(crate) fn is_decoding(&self) -> bool {
         match self.pending() {
             1 => true,

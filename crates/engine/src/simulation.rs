@@ -319,6 +319,9 @@ struct Met {
     resumed: usize,
     /// Walks that came to their end after more than a step.
     walked: usize,
+    /// Pages whose beginning was copied, and those that were so in their own place.
+    copies: usize,
+    copies_in_place: usize,
 }
 
 /// One run of the engine with its model, and all that was asked of it.
@@ -418,6 +421,8 @@ impl Simulation {
         for (&token, index) in batch.tokens.iter().zip(1..) {
             self.trace = mix(self.trace ^ u64::from(token).wrapping_add(index << 32));
         }
+        self.met.copies += batch.copies.len();
+        self.met.copies_in_place += batch.copies.iter().filter(|copy| copy.from == copy.to).count();
         let logits = self.model.forward(&batch);
         if self.random.chance(2) {
             self.cancel_one();
@@ -578,6 +583,8 @@ fn every_sequence_says_what_it_would_say_alone() {
         all.preemptions += met.preemptions;
         all.resumed += met.resumed;
         all.walked += met.walked;
+        all.copies += met.copies;
+        all.copies_in_place += met.copies_in_place;
         all.counts.cached_tokens += met.counts.cached_tokens;
         all.counts.drafted_tokens += met.counts.drafted_tokens;
         all.counts.accepted_tokens += met.counts.accepted_tokens;
@@ -585,6 +592,7 @@ fn every_sequence_says_what_it_would_say_alone() {
     // The simulation met everything that it is about.
     assert!(all.complete > 30_000 && all.cancelled > 5_000 && all.faults > 2_000 && all.overloads > 4_000, "{all:?}");
     assert!(all.preemptions > 1_000 && all.resumed > 5_000 && all.walked > 1_000, "{all:?}");
+    assert!(all.copies > 2_000 && all.copies_in_place > 0, "{all:?}");
     let Counts { cached_tokens, drafted_tokens, accepted_tokens } = all.counts;
     assert!(cached_tokens > 8_000, "{all:?}");
     assert!(accepted_tokens > 3_000 && drafted_tokens - accepted_tokens > 3_000, "{all:?}");

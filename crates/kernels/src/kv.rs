@@ -296,4 +296,46 @@ mod tests {
         // More than any address space of today: refused by the system, not an abort.
         assert!(matches!(error(KvShape { pages: 1 << 40, ..shape }), KernelError::OutOfMemory { .. }));
     }
+
+    /// A number for each strip.
+    fn number(layer: usize, page: u32, part: KvPart, head: usize) -> u8 {
+        (layer * 40 + page as usize * 8 + head * 2 + usize::from(part == KvPart::Values)) as u8
+    }
+
+    #[test]
+    fn a_copied_page_is_the_other_in_every_layer_and_nothing_else_changes() {
+        for element in ELEMENTS.map(|(_, element)| element) {
+            let shape = KvShape { layers: 3, pages: 4, page_len: PAGE_LEN, kv_heads: 2, head_dim: 40, element };
+            let mut arena = KvArena::new(shape).unwrap();
+            let runtime = Runtime::new(crate::Isa::detect(), 1).unwrap();
+            arena.for_each_head(&runtime, 0, |part, head, mut strips| {
+                for (layer, page) in (0..3).flat_map(|layer| (0..4).map(move |page| (layer, page))) {
+                    let number = number(layer, page, part, head);
+                    match strips.strip(layer, page) {
+                        StripMut::F32(strip) => strip.fill(f32::from(number)),
+                        StripMut::F16(strip) => strip.fill(u16::from(number)),
+                        StripMut::Q8_0(bytes, scales) => {
+                            bytes.fill(number as i8);
+                            scales.fill(u16::from(number));
+                        }
+                    }
+                }
+            });
+            arena.copy_page(1, 3);
+            arena.copy_page(2, 2);
+            for (layer, page) in (0..3).flat_map(|layer| (0..4).map(move |page| (layer, page))) {
+                for (part, head) in [KvPart::Keys, KvPart::Values].into_iter().flat_map(|part| [(part, 0), (part, 1)]) {
+                    let held = number(layer, if page == 3 { 1 } else { page }, part, head);
+                    match arena.strip(layer, page, part, head) {
+                        Strip::F32(strip) => assert!(strip.iter().all(|&one| one == f32::from(held))),
+                        Strip::F16(strip) => assert!(strip.iter().all(|&one| one == u16::from(held))),
+                        Strip::Q8_0(bytes, scales) => {
+                            assert!(bytes.iter().all(|&one| one == held as i8));
+                            assert!(scales.iter().all(|&one| one == u16::from(held)));
+                        }
+                    }
+                }
+            }
+        }
+    }
 }

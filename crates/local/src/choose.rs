@@ -15,11 +15,11 @@ use crate::answer::broken;
 use crate::local_model::{text_ids, thread_gone};
 use crate::worker::{Listener, Next};
 use chat::{ChatError, ChatModel, ChoiceContext, ChooseRequest, ChooseResponse, OptionScore, OptionScoring};
-use engine::{BrokenLogits, Counts, FinishReason, PromptScores, SequenceRequest, Walk, WalkStep};
+use engine::{BrokenLogits, Counts, FinishReason, PromptScores, Refused, SequenceRequest, Walk, WalkStep};
 use futures::channel::oneshot;
 use hub::Sha256;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Most options of one request.
@@ -31,13 +31,18 @@ const MOST_BYTES: usize = 1 << 20;
 /// Most tries that are kept, those asked for last.
 const MOST_KEPT: usize = 16;
 
+/// Larger ones are made anew each time: nodes, some 80 bytes each.
+const MOST_KEPT_NODES: usize = 200_000;
+
 /// A place in the trie.
+#[derive(Default)]
 struct Node {
-    /// The token that leads here; none at the root.
-    token: Option<u32>,
+    /// The token that leads here; any at the root.
+    token: u32,
     parent: usize,
     depth: usize,
-    children: Vec<usize>,
+    /// The tokens that may follow, ascending, and where they lead.
+    children: Vec<(u32, usize)>,
     /// The option whose tokens end here.
     option: Option<usize>,
 }
@@ -63,10 +68,11 @@ impl Trie {
     ///
     /// # Errors
     /// Two options that are the same tokens, or one that is the beginning of another where nothing ends it.
-    fn new(options: &[String], ids: impl IntoIterator<Item = Vec<u32>>, has_ends: bool) -> Result<Trie, String> {
-        let root = Node { token: None, parent: 0, depth: 0, children: Vec::new(), option: None };
-        let mut trie = Trie { nodes: vec![root], has_ends };
-        for (option, ids) in ids.into_iter().enumerate() {
+    fn new(options: &[String], ids: Vec<Vec<u32>>, has_ends: bool) -> Result<Trie, String> {
+        let mut trie = Trie { nodes: vec![Node::default()], has_ends };
+        let mut sorted: Vec<(Vec<u32>, usize)> = ids.into_iter().zip(0..).collect();
+        sorted.sort_unstable();
+        for (ids, option) in sorted {
             let mut at = 0;
             for token in ids {
                 at = trie.child(at, token);
@@ -86,14 +92,16 @@ impl Trie {
     }
 
     fn child(&mut self, at: usize, token: u32) -> usize {
-        let known = self.nodes[at].children.iter().find(|&&child| self.nodes[child].token == Some(token));
-        if let Some(&child) = known {
+        // Tokens come in ascending order, so what is known is the last.
+        if let Some(&(last, child)) = self.nodes[at].children.last()
+            && last == token
+        {
             return child;
         }
         let child = self.nodes.len();
         let depth = self.nodes[at].depth + 1;
-        self.nodes.push(Node { token: Some(token), parent: at, depth, children: Vec::new(), option: None });
-        self.nodes[at].children.push(child);
+        self.nodes.push(Node { token, parent: at, depth, ..Node::default() });
+        self.nodes[at].children.push((token, child));
         child
     }
 
@@ -108,7 +116,7 @@ impl Trie {
             let node = &self.nodes[at];
             match (node.option, node.children.as_slice()) {
                 (Some(option), []) => return Target::Option(option),
-                (None, &[child]) => at = child,
+                (None, &[(_, child)]) => at = child,
                 _ => return Target::Node(at),
             }
         }
@@ -119,7 +127,7 @@ impl Trie {
         let mut tokens = Vec::new();
         let mut at = to;
         while at != from {
-            tokens.extend(self.nodes[at].token);
+            tokens.push(self.nodes[at].token);
             at = self.nodes[at].parent;
         }
         tokens.reverse();
@@ -186,8 +194,7 @@ impl Search {
     fn expand(&mut self, logprob: f64, logits: &[f32]) -> Result<(), BrokenLogits> {
         let node = &self.trie.nodes[self.at];
         let mut branches: Vec<(Target, f64)> = Vec::with_capacity(node.children.len() + 1);
-        for &child in &node.children {
-            let token = self.trie.nodes[child].token.ok_or(BrokenLogits)?;
+        for &(token, child) in &node.children {
             branches.push((self.target(child), f64::from(logits[token as usize])));
         }
         if let Some(option) = node.option.filter(|_| self.trie.has_ends) {
@@ -290,16 +297,31 @@ fn log_sum_exp(values: &[f64]) -> f64 {
 pub(crate) struct Tries(Mutex<VecDeque<(Sha256, Arc<Trie>)>>);
 
 impl Tries {
+    fn kept(&self) -> MutexGuard<'_, VecDeque<(Sha256, Arc<Trie>)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn find(&self, key: &Sha256) -> Option<Arc<Trie>> {
+        let mut kept = self.kept();
+        let place = kept.iter().position(|(known, _)| known == key)?;
+        let entry = kept.remove(place)?;
+        let trie = Arc::clone(&entry.1);
+        kept.push_back(entry);
+        Some(trie)
+    }
+
     fn of(&self, key: Sha256, make: impl FnOnce() -> Result<Trie, ChatError>) -> Result<Arc<Trie>, ChatError> {
-        let kept = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, trie)) = kept().iter().find(|(known, _)| *known == key) {
-            return Ok(Arc::clone(trie));
+        if let Some(trie) = self.find(&key) {
+            return Ok(trie);
         }
         let trie = Arc::new(make()?);
-        let mut kept = kept();
-        kept.push_back((key, Arc::clone(&trie)));
-        if kept.len() > MOST_KEPT {
-            kept.pop_front();
+        // Somebody else may have made it meanwhile.
+        if trie.nodes.len() <= MOST_KEPT_NODES && self.find(&key).is_none() {
+            let mut kept = self.kept();
+            kept.push_back((key, Arc::clone(&trie)));
+            if kept.len() > MOST_KEPT {
+                kept.pop_front();
+            }
         }
         Ok(trie)
     }
@@ -344,8 +366,16 @@ impl LocalModel {
             ChoiceContext::Chat(chat) => self.ids_without_thought(&chat)?,
             ChoiceContext::Plain(prompt) => self.prompt_ids(prompt)?,
         };
+        let vocabulary = self.info().vocabulary;
+        let ends: Vec<u32> =
+            self.tokenizer().stop_ids().iter().copied().filter(|&end| (end as usize) < vocabulary).collect();
+        if has_ends && ends.is_empty() {
+            let what = "scores of given answers: it has no token that ends a turn";
+            return Err(ChatError::Unsupported { model: self.info().name.clone(), what });
+        }
         let prompt_tokens = prompt.len();
         let trie = self.trie(&request.options, has_ends)?;
+        self.check_prompt(&prompt, trie.depth())?;
         let start = match (request.scoring, trie.follow(0)) {
             (OptionScoring::Likelihood, _) => 0,
             (OptionScoring::Tree, Target::Node(start)) => start,
@@ -356,21 +386,13 @@ impl LocalModel {
             }
         };
         prompt.extend(trie.tokens_between(0, start));
-        let depth = trie.depth();
-        let context = self.info().context;
-        if prompt_tokens + depth > context {
-            return Err(ChatError::ContextTooLong {
-                prompt_tokens: prompt_tokens + depth,
-                context,
-                maximum_context: self.info().maximum_context,
-            });
-        }
         let shared_tokens = trie.nodes[start].depth;
+        let max_tokens = trie.depth() - shared_tokens + 1;
         let (reply, found) = oneshot::channel();
         let search = Search {
             scoring: request.scoring,
             all: request.all,
-            ends: self.tokenizer().stop_ids().to_vec(),
+            ends,
             start,
             at: start,
             frontier: Vec::new(),
@@ -381,7 +403,7 @@ impl LocalModel {
         };
         let walk = Walking { search, logprob: 0.0 };
         let sequence = SequenceRequest {
-            max_tokens: Some(depth + 1),
+            max_tokens: Some(max_tokens),
             walk: Some(Box::new(walk)),
             ..Self::score_request(prompt, PromptScores::None)
         };
@@ -397,12 +419,32 @@ impl LocalModel {
         })
     }
 
+    /// Refuses a prompt that no option fits behind, or that no engine would take.
+    fn check_prompt(&self, prompt: &[u32], depth: usize) -> Result<(), ChatError> {
+        let ModelInfo { context, maximum_context, vocabulary, .. } = *self.info();
+        let tokens = prompt.len() + depth;
+        if tokens > context {
+            return Err(ChatError::ContextTooLong { prompt_tokens: tokens, context, maximum_context });
+        }
+        match prompt.iter().find(|&&token| token as usize >= vocabulary) {
+            _ if prompt.is_empty() => Err(self.refusal(Refused::EmptyPrompt)),
+            Some(&token) => Err(self.refusal(Refused::TokenOutOfRange { token, vocabulary })),
+            None => Ok(()),
+        }
+    }
+
     fn trie(&self, options: &[String], has_ends: bool) -> Result<Arc<Trie>, ChatError> {
         let key = serde_json::to_vec(&(has_ends, options)).map_err(|error| ChatError::Internal(error.to_string()))?;
         self.tries.of(Sha256::of(&key), || {
             let mut ids = Vec::with_capacity(options.len());
             for option in options {
-                ids.push(text_ids(&self.info().name, self.tokenizer(), option)?);
+                let own = text_ids(&self.info().name, self.tokenizer(), option)?;
+                let is_known = |&id: &u32| (id as usize) < self.info().vocabulary;
+                if own.is_empty() || !own.iter().all(is_known) {
+                    let text = format!("the option {option:?} has no tokens that the model can say");
+                    return Err(ChatError::InvalidRequest(text));
+                }
+                ids.push(own);
             }
             Trie::new(options, ids, has_ends).map_err(ChatError::InvalidRequest)
         })

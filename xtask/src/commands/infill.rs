@@ -5,7 +5,7 @@
 //! less the Levenshtein distance by the longer of both. Completions of eight tokens are timed one at a time over HTTP: with the
 //! whole prompt known, and after an edit of one line in its middle.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::{Value, json};
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -56,20 +56,26 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     }
     let server = Server::start(&bantam, &[&args.model])?;
     let client = reqwest::blocking::Client::builder().timeout(Duration::from_secs(600)).no_proxy().build()?;
-    let mut known = Vec::new();
-    let mut edited = Vec::new();
+    if holes.is_empty() {
+        bail!("{}: expected lines, got none", args.data.display());
+    }
+    let (mut known, mut edited, mut tokens) = (Vec::new(), Vec::new(), 0);
     for hole in holes.iter().step_by((holes.len() / TIMED).max(1)).take(TIMED) {
         complete(&client, &server, args, hole)?;
-        known.push(complete(&client, &server, args, hole)?);
-        edited.push(complete(&client, &server, args, &after_an_edit(hole))?);
+        let (time, count) = complete(&client, &server, args, hole)?;
+        known.push(time);
+        tokens += count;
+        edited.push(complete(&client, &server, args, &after_an_edit(hole))?.0);
     }
     let median = |times: &mut Vec<Duration>| {
         times.sort_unstable();
         times[times.len() / 2].as_secs_f64() * 1e3
     };
     say(&format!(
-        "{}: {TIMED_TOKENS} tokens in {:.0} ms with the prompt known, {:.0} ms after an edit of one line (medians)",
+        "{}: up to {TIMED_TOKENS} tokens ({:.1} in the mean) in {:.0} ms with the prompt known, {:.0} ms after an edit of \
+         one line (medians)",
         args.model,
+        tokens as f64 / known.len() as f64,
         median(&mut known),
         median(&mut edited)
     ));
@@ -84,7 +90,9 @@ fn fill(bantam: &Bantam, args: &Args, holes: &[Hole]) -> anyhow::Result<()> {
     let (from, to) = (rows.to_string_lossy(), results.to_string_lossy());
     let summary = bantam.json(&["complete", "--stop", "line", "--model", &args.model, "--in", &from, "--out", &to])?;
     let (mut exact, mut similarity) = (0, 0.0);
-    for (line, hole) in std::fs::read_to_string(&results)?.lines().zip(holes) {
+    let results = std::fs::read_to_string(&results)?;
+    ensure!(results.lines().count() == holes.len(), "{} rows of results for {}", results.lines().count(), holes.len());
+    for (line, hole) in results.lines().zip(holes) {
         let row: Value = serde_json::from_str(line).with_context(|| format!("not a row of results: {line}"))?;
         let filled = row["completion"].as_str().unwrap_or_default().trim_end();
         exact += usize::from(filled == hole.line.trim_end());
@@ -103,8 +111,13 @@ fn fill(bantam: &Bantam, args: &Args, holes: &[Hole]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// What a completion takes.
-fn complete(client: &reqwest::blocking::Client, server: &Server, args: &Args, hole: &Hole) -> anyhow::Result<Duration> {
+/// What a completion takes, and how many tokens it has.
+fn complete(
+    client: &reqwest::blocking::Client,
+    server: &Server,
+    args: &Args,
+    hole: &Hole,
+) -> anyhow::Result<(Duration, u64)> {
     let body = json!({"model": args.model, "prompt": hole.prefix, "suffix": hole.suffix, "max_tokens": TIMED_TOKENS,
         "temperature": 0.0});
     let request = client.post(format!("{}/v1/completions", server.url())).header("content-type", "application/json");
@@ -115,7 +128,9 @@ fn complete(client: &reqwest::blocking::Client, server: &Server, args: &Args, ho
     if !status.is_success() {
         bail!("{status}: {text}");
     }
-    Ok(began.elapsed())
+    let time = began.elapsed();
+    let value: Value = serde_json::from_str(&text)?;
+    Ok((time, value["usage"]["completion_tokens"].as_u64().context("the answer has no usage")?))
 }
 
 /// The same with another line in the middle of its prefix.
@@ -129,9 +144,12 @@ fn read(path: &Path) -> anyhow::Result<Vec<Hole>> {
     let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
     let mut text = String::new();
     match bytes.starts_with(&[0x1f, 0x8b]) {
-        true => flate2::read::GzDecoder::new(&bytes[..]).take(MOST_BYTES).read_to_string(&mut text)?,
+        true => flate2::read::GzDecoder::new(&bytes[..]).take(MOST_BYTES + 1).read_to_string(&mut text)?,
         false => bytes.as_slice().read_to_string(&mut text)?,
     };
+    if text.len() as u64 > MOST_BYTES {
+        bail!("{}: unpacks to more than {MOST_BYTES} bytes", path.display());
+    }
     let hole = |line: &str| -> anyhow::Result<Hole> {
         let value: Value = serde_json::from_str(line)?;
         let field = |name: &str| value[name].as_str().map(str::to_owned).with_context(|| format!("no {name}: {line}"));

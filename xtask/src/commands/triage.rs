@@ -52,7 +52,7 @@ pub(crate) struct Args {
     /// Clients at once
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
     clients: u32,
-    /// Rows that Bantam classifies in a turn; spread over the table
+    /// Rows that Bantam classifies in a turn; each turn has others, spread over the table
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     rows: usize,
     /// Rows that the other server classifies in a turn: the first of the same
@@ -119,17 +119,22 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     // One thread for all clients: they share the machine with the servers, and should take little of it.
     let clients = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (mut our_sum, mut their_sum) = (Count::default(), Count::default());
-    for turn in 1..=args.repeat {
+    // Nobody is sent a row twice, and what comes before the first is not counted.
+    let (unheard, tickets) = tickets.split_at(ALONE + 1);
+    let (first, unheard) = (&unheard[0], &unheard[1..]);
+    for (turn, tickets) in (1..=args.repeat).zip(tickets.chunks(args.rows)) {
         let few = &tickets[..args.peer_rows.min(tickets.len())];
-        let their_turn = clients.block_on(load(&client, &theirs, few, &labels, args.clients)).context("the peer")?;
-        let our_turn = clients.block_on(load(&client, &ours, &tickets, &labels, args.clients)).context("bantam")?;
+        let their_turn =
+            clients.block_on(load(&client, &theirs, first, few, &labels, args.clients)).context("the peer")?;
+        let our_turn =
+            clients.block_on(load(&client, &ours, first, tickets, &labels, args.clients)).context("bantam")?;
         say(&format!("{turn}/{}: {} {}; bantam {}", args.repeat, args.peer_name, their_turn.line(), our_turn.line()));
         their_sum.add(&their_turn);
         our_sum.add(&our_turn);
     }
     let ratio = our_sum.rate() / their_sum.rate();
     say(&format!("{}: {} {}; bantam {}: {ratio:.1}x", args.model, args.peer_name, their_sum.line(), our_sum.line()));
-    let mut times = clients.block_on(alone(&client, &ours, &tickets))?;
+    let mut times = clients.block_on(alone(&client, &ours, unheard))?;
     times.sort_unstable();
     let at = |share: f64| times[((times.len() - 1) as f64 * share) as usize].as_secs_f64() * 1e3;
     say(&format!("one row at a time: {:.1} ms in the median, {:.1} ms at the 95th percentile", at(0.5), at(0.95)));
@@ -152,10 +157,13 @@ fn read(args: &Args) -> anyhow::Result<(Vec<String>, Vec<Ticket>)> {
     let mut labels: Vec<String> = rows.iter().map(|(_, label)| label.clone()).collect();
     labels.sort();
     labels.dedup();
-    let every = (rows.len() / args.rows.max(1)).max(1);
+    let wanted = args.rows * args.repeat as usize + ALONE + 1;
+    if rows.len() < wanted {
+        bail!("expected {wanted} rows or more, got {}\nhint: ask for fewer --rows or --repeat", rows.len());
+    }
     // As tables are often sorted by label, the rows are taken in an order that is not: by a step that shares no divisor.
-    let step = (1..).map(|index| 7_919 + index).find(|step| gcd(*step, rows.len()) == 1).unwrap_or(1);
-    let chosen = (0..rows.len()).map(|index| &rows[index * step % rows.len()]).step_by(every).take(args.rows);
+    let step = (rows.len() * 5 / 8..).find(|step| gcd(*step, rows.len()) == 1).unwrap_or(1);
+    let chosen = (0..wanted).map(|index| &rows[index * step % rows.len()]);
     let kind = Classify::new(labels.iter().map(|name| Label { name: name.clone(), description: None }).collect())?;
     let tickets = chosen.map(|(text, label)| Ticket {
         prompt: kind.question(None, text),
@@ -212,13 +220,13 @@ async fn ask(client: &reqwest::Client, side: &Side, ticket: &Ticket) -> anyhow::
 async fn load(
     client: &reqwest::Client,
     side: &Side,
+    first: &Ticket,
     tickets: &[Ticket],
     labels: &[String],
     clients: u32,
 ) -> anyhow::Result<Count> {
     // Loads the model where that is not done, and reads once what all prompts begin with.
-    let last = tickets.last().context("the table has no rows")?;
-    ask(client, side, last).await.context("the first request")?;
+    ask(client, side, first).await.context("the first request")?;
     let next = Cell::new(0);
     let began = Instant::now();
     let one = || async {
@@ -243,7 +251,7 @@ async fn load(
 /// What each of some rows takes, sent one after the other.
 async fn alone(client: &reqwest::Client, side: &Side, tickets: &[Ticket]) -> anyhow::Result<Vec<Duration>> {
     let mut times = Vec::new();
-    for ticket in tickets.iter().rev().take(ALONE) {
+    for ticket in tickets {
         let began = Instant::now();
         ask(client, side, ticket).await?;
         times.push(began.elapsed());
