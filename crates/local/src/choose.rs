@@ -14,7 +14,7 @@ use crate::LocalModel;
 use crate::answer::broken;
 use crate::local_model::{text_ids, thread_gone};
 use crate::worker::{Listener, Next};
-use chat::{ChatError, ChatModel, ChoiceContext, ChooseRequest, ChooseResponse, OptionScore, OptionScoring};
+use chat::{ChatError, ChatModel, ChoiceContext, ChooseRequest, ChooseResponse, ModelInfo, OptionScore, OptionScoring};
 use engine::{BrokenLogits, Counts, FinishReason, PromptScores, Refused, SequenceRequest, Walk, WalkStep};
 use futures::channel::oneshot;
 use hub::Sha256;
