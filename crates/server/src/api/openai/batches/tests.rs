@@ -433,7 +433,8 @@ async fn a_damaged_record_keeps_nobody_from_the_others() {
     std::fs::write(files.join("batches").join(&id).join("batch.json"), "{").unwrap();
     let second = create(&server, &upload(&server, &question("b")).await, CHAT).await;
     assert_eq!(ended(&server, &second).await["status"], "completed");
-    let ids = |list: Value| -> Vec<Value> { list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect() };
+    let ids =
+        |list: Value| -> Vec<Value> { list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect() };
     assert_eq!(ids(server.get("/v1/batches").await.json()), [json!(second)]);
     assert!(!ids(server.get("/v1/files").await.json()).contains(&json!(file)));
 }
