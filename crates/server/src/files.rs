@@ -357,6 +357,20 @@ mod tests {
     }
 
     #[test]
+    fn a_file_that_cannot_be_deleted_is_still_listed() {
+        let (_folder, store) = store(|_| ());
+        let file = put(&store, "abc").unwrap();
+        // A folder in the place of the bytes is no file that can be removed.
+        fs::remove_file(store.path(&file.id)).unwrap();
+        fs::create_dir(store.path(&file.id)).unwrap();
+        assert_eq!(store.delete(&file).unwrap_err().kind, FailureKind::Unavailable);
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&file));
+        fs::remove_dir(store.path(&file.id)).unwrap();
+        store.delete(&file).unwrap();
+        assert_eq!(store.list().unwrap(), []);
+    }
+
+    #[test]
     fn names_of_clients_are_no_paths() {
         let (_folder, store) = store(|_| ());
         put(&store, "abc").unwrap();

@@ -66,7 +66,7 @@ impl LentModel {
         let prompt_tokens = match request.context.clone() {
             ChoiceContext::Chat(request) => self.count_tokens(&request).await?,
             ChoiceContext::Plain(Prompt::Ids(ids)) => ids.len(),
-            // The first event tells how long the prompt is; nothing is computed before the second is asked for.
+            // The first event tells how long the prompt is, before anything was computed; the rest is given up.
             ChoiceContext::Plain(prompt) => {
                 let options = GenerationOptions { max_tokens: Some(1), ..GenerationOptions::default() };
                 let (model, request) = (Arc::clone(model), CompletionRequest::new(prompt, options));

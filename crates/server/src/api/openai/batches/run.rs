@@ -213,7 +213,7 @@ struct Working {
 
 /// A batch that was looked at.
 enum Opened {
-    Working(Working),
+    Working(Arc<Working>),
     /// Nothing happens to it any more.
     Ended(Status),
 }
@@ -223,7 +223,7 @@ async fn advance(app: &Arc<App>, kept: &Arc<Kept>, id: &str) -> Result<Status, H
     let (name, max_line_bytes) = (id.to_owned(), app.options.max_body_bytes);
     let opened = blocking(kept, move |kept| open(kept, &name, max_line_bytes)).await?;
     let working = match opened {
-        Opened::Working(working) => Arc::new(working),
+        Opened::Working(working) => working,
         Opened::Ended(status) => return Ok(status),
     };
     if reason_to_end(&working.record).is_none() {
@@ -292,7 +292,7 @@ fn open(kept: &Arc<Kept>, id: &str, max_line_bytes: usize) -> Result<Opened, Hal
     let bound = job.new.spec[BOUND].as_u64().and_then(|bound| usize::try_from(bound).ok());
     lines.max_line_bytes = bound.unwrap_or(max_line_bytes);
     let record = kept.batches.change(id, |record| validated(record, &job))?;
-    Ok(Opened::Working(Working { record, lines, job: job.id, ledger, _lock: lock }))
+    Ok(Opened::Working(Arc::new(Working { record, lines, job: job.id, ledger, _lock: lock })))
 }
 
 /// The field of a job that holds the bound on its lines.

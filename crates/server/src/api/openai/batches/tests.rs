@@ -438,3 +438,28 @@ async fn a_damaged_record_keeps_nobody_from_the_others() {
     assert_eq!(ids(server.get("/v1/batches").await.json()), [json!(second)]);
     assert!(!ids(server.get("/v1/files").await.json()).contains(&json!(file)));
 }
+
+/// A smaller bound on bodies, and a time that is over: neither takes anything from what was validated and done.
+#[tokio::test]
+async fn what_was_validated_is_written_whatever_bound_and_time_the_next_server_has() {
+    let (server, folder) = Running::keeping().await;
+    (0..9).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+    let file = upload(&server, &(question("a") + &question("b"))).await;
+    let id = create(&server, &file, CHAT).await;
+    until("lines are under way", || server.model.open_streams() == 2).await;
+    drop(server);
+    rewrite(&folder, &id, |record| {
+        record["status"] = json!("finalizing");
+        record["expires"] = json!(1);
+    });
+    let files = crate::FilesOptions::in_folder(folder.path().join("files"));
+    let next = Running::with(|options| {
+        options.files = Some(files);
+        // Less than a line has, more than its body.
+        options.max_body_bytes = 100;
+    })
+    .await;
+    let batch = ended(&next, &id).await;
+    assert_eq!(batch["status"], "completed", "{batch}");
+    assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 2, "failed": 0}));
+}
