@@ -356,6 +356,7 @@ async fn a_batch_goes_on_once_what_was_broken_is_mended() {
     let broken = |id: &str| folder.path().join("files/batches").join(id).join("job");
     let first = create(&server, &upload(&server, &question("b")).await, CHAT).await;
     ended(&server, &first).await;
+    until("its ledger is removed", || !broken(&first).exists()).await;
     std::fs::write(broken(&first), "").unwrap();
     rewrite(&folder, &first, |record| {
         record["status"] = json!("validating");

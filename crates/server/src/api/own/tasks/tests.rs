@@ -274,7 +274,7 @@ async fn tasks_are_for_those_who_may_ask_and_count_for_their_keys() {
 async fn what_an_input_took_that_has_no_outcome_counts_for_its_key_too() {
     let folder = tempfile::tempdir().unwrap();
     for (task, path, reply, status) in
-        [(reply(), REPLY, Reply::hanging(&["Dear"]), 408), (triage(), "/v1/tasks/triage", Reply::text(&["maybe"]), 500)]
+        [(reply(), REPLY, Reply::hanging(&["Dear"]), 408), (triage(), "/v1/tasks/triage", Reply::text(&["maybe"]), 502)]
     {
         let file = KeysFile(folder.path().join(format!("{status}.toml")));
         let limits = KeyLimits { tokens_per_minute: Some(4), ..KeyLimits::default() };
