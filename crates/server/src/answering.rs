@@ -7,6 +7,7 @@ use crate::admit::Context;
 use crate::app::App;
 use crate::failure::{Failure, FailureKind};
 use crate::metrics::Meter;
+use crate::served::Spent;
 use chat::{
     ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest, FinishReason, PromptToken,
     TokenLogprob, Usage,
@@ -245,12 +246,15 @@ pub(crate) async fn outcome(
 ) -> Result<Result<Outcome, Failure>, Failure> {
     context.record.note_input(input);
     let mut meter = app.metrics.meter(context, model, None);
-    match within(context, work.ask(input)).await.inspect_err(|_| meter.note_timeout())? {
+    let mut charge = Charge { context, spent: Arc::default(), is_counted: false };
+    let asked = Arc::clone(&charge.spent);
+    match within(context, asked.counting(work.ask(input))).await.inspect_err(|_| meter.note_timeout())? {
         Ok(outcome) => {
             let Outcome { prompt_tokens, cached_tokens, completion_tokens, .. } = outcome;
             let usage = Usage { prompt_tokens, cached_tokens, completion_tokens, ..Usage::default() };
             context.record.note_outcome(&outcome);
             meter.note_at_once(&usage, Instant::now());
+            charge.is_counted = true;
             note_end(app, context, prompt_tokens + completion_tokens);
             Ok(Ok(outcome))
         }
@@ -259,6 +263,22 @@ pub(crate) async fn outcome(
             let failure = Failure::from(error);
             meter.note_failure(&failure);
             if is_fatal { Err(failure) } else { Ok(Err(failure)) }
+        }
+    }
+}
+
+/// Counts for the key what an input took that has no outcome: it failed, was late, or its client has gone.
+struct Charge<'a> {
+    context: &'a Context,
+    spent: Arc<Spent>,
+    /// Its outcome said what it took.
+    is_counted: bool,
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if let Some(held) = self.context.held.key.as_ref().filter(|_| !self.is_counted) {
+            held.spend(self.spent.tokens(), Instant::now());
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! FOLDER/file-xxxx        the bytes
-//! FOLDER/file-xxxx.json   what is known of them; written last and removed first, so that a file is whole or not there
+//! FOLDER/file-xxxx.json   what is known of them; written last, so that a file is whole or not there, and removed
+//!                         last, so that no bytes are left that nobody can delete
 //! ```
 //!
 //! What a client calls a file is kept as text and never becomes a path. Everything here blocks; callers are apart from
@@ -208,8 +209,12 @@ impl FileStore {
         for id in
             ids_in(&self.options.folder, PREFIX, ".json").map_err(|error| self.broken("cannot be read", &error))?
         {
-            // One that was deleted meanwhile is no longer there.
-            files.extend(read_record(&self.record_path(&id)).map_err(|error| self.broken("cannot be read", &error))?);
+            match read_record(&self.record_path(&id)) {
+                // One that was deleted meanwhile is no longer there.
+                Ok(file) => files.extend(file),
+                // One that is damaged keeps nobody from the others.
+                Err(error) => tracing::error!(file = id, "passed over, its record cannot be read: {error}"),
+            }
         }
         files.sort_by(|one: &StoredFile, other| (other.created, &other.id).cmp(&(one.created, &one.id)));
         Ok(files)
@@ -234,8 +239,8 @@ impl FileStore {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(self.broken("cannot be removed", &error)),
             _ => Ok(()),
         };
-        gone(fs::remove_file(self.record_path(&file.id)))?;
-        gone(fs::remove_file(self.path(&file.id)))
+        gone(fs::remove_file(self.path(&file.id)))?;
+        gone(fs::remove_file(self.record_path(&file.id)))
     }
 
     /// Removes what uploads have left that the end of a process broke off. Another process may be at work in the
@@ -349,6 +354,20 @@ mod tests {
         store.delete(&file).unwrap();
         assert_eq!(store.list().unwrap(), []);
         assert_eq!(fs::read_dir(store.folder()).unwrap().count(), 0, "nothing is left");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_deleted_is_still_listed() {
+        let (_folder, store) = store(|_| ());
+        let file = put(&store, "abc").unwrap();
+        // A folder in the place of the bytes is no file that can be removed.
+        fs::remove_file(store.path(&file.id)).unwrap();
+        fs::create_dir(store.path(&file.id)).unwrap();
+        assert_eq!(store.delete(&file).unwrap_err().kind, FailureKind::Unavailable);
+        assert_eq!(store.list().unwrap(), std::slice::from_ref(&file));
+        fs::remove_dir(store.path(&file.id)).unwrap();
+        store.delete(&file).unwrap();
+        assert_eq!(store.list().unwrap(), []);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Knows no wire format. Read next: `served/lent.rs`, why what is kept holds no model; `api::own::tasks`, the endpoint.
 
 mod lent;
+mod spent;
 
 use crate::admit::Context;
 use crate::answering::within;
@@ -15,6 +16,7 @@ use crate::failure::{Failure, FailureKind, nearest_hint};
 use crate::listen::StartError;
 use chat::ChatModel;
 use lent::LentModel;
+pub(crate) use spent::Spent;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tasks::{Example, Ready, Task};

@@ -4,14 +4,17 @@
 //! is given this one, which borrows the real one for each question. Whoever asks the task holds the real one meanwhile.
 //! What no task asks for (vectors, scores of given text) is declined.
 
+use super::spent::Spent;
 use crate::answering::{beside, beyond_bound};
 use chat::{
-    Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ChooseRequest,
-    ChooseResponse, CompletionRequest, ModelInfo,
+    Activity, AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ChoiceContext,
+    ChooseRequest, ChooseResponse, CompletionRequest, GenerationOptions, ModelInfo, Prompt,
 };
 use futures::StreamExt;
 use futures::executor::block_on;
+use futures::future::{Either, select};
 use std::sync::{Arc, Weak};
+use tokio::sync::oneshot;
 
 /// A model that is lent to a task.
 pub(super) struct LentModel {
@@ -23,7 +26,10 @@ pub(super) struct LentModel {
 
 impl LentModel {
     pub(super) fn of(model: &Arc<dyn ChatModel>, max_prompt_tokens: Option<usize>) -> LentModel {
-        LentModel { info: model.info().clone(), model: Arc::downgrade(model), max_prompt_tokens }
+        // A kind that splits what is too long heeds the context: the bound is one.
+        let context = max_prompt_tokens.unwrap_or(usize::MAX).min(model.info().context);
+        let info = ModelInfo { context, ..model.info().clone() };
+        LentModel { info, model: Arc::downgrade(model), max_prompt_tokens }
     }
 
     /// Whether it is this model, and not one that was loaded under the same name before.
@@ -36,16 +42,48 @@ impl LentModel {
         self.model.upgrade().ok_or_else(|| ChatError::Unavailable(gone()))
     }
 
-    /// The answer, unless its prompt is beyond the bound.
+    /// The answer, unless its prompt is beyond the bound, its tokens counted for whoever asks.
     fn bounded(&self, events: ChatStream) -> ChatStream {
-        let Some(most) = self.max_prompt_tokens else { return events };
-        let checked = move |event| match event {
-            Ok(ChatEvent::Started { prompt_tokens }) if prompt_tokens > most => {
-                Err(ChatError::InvalidRequest(beyond_bound(prompt_tokens, most)))
+        let (most, spent) = (self.max_prompt_tokens, Spent::of_asker());
+        let checked = move |event: Result<ChatEvent, ChatError>| {
+            let event = event?;
+            if let (ChatEvent::Started { prompt_tokens }, Some(most)) = (&event, most) {
+                check(*prompt_tokens, most)?;
             }
-            other => other,
+            spent.note(&event);
+            Ok(event)
         };
         Box::pin(events.map(checked))
+    }
+
+    /// Refuses a choice whose prompt is beyond the bound, before it is computed.
+    async fn check_choice(
+        &self,
+        model: &Arc<dyn ChatModel>,
+        request: &ChooseRequest,
+        most: usize,
+    ) -> Result<(), ChatError> {
+        let prompt_tokens = match request.context.clone() {
+            ChoiceContext::Chat(request) => self.count_tokens(&request).await?,
+            ChoiceContext::Plain(Prompt::Ids(ids)) => ids.len(),
+            // The first event tells how long the prompt is, before anything was computed; the rest is given up.
+            ChoiceContext::Plain(prompt) => {
+                let options = GenerationOptions { max_tokens: Some(1), ..GenerationOptions::default() };
+                let (model, request) = (Arc::clone(model), CompletionRequest::new(prompt, options));
+                match beside(move || block_on(model.complete(request))).await?.next().await.transpose()? {
+                    Some(ChatEvent::Started { prompt_tokens }) => prompt_tokens,
+                    other => return Err(ChatError::Internal(format!("an answer began with {other:?}"))),
+                }
+            }
+        };
+        check(prompt_tokens, most)
+    }
+}
+
+fn check(prompt_tokens: usize, most: usize) -> Result<(), ChatError> {
+    match prompt_tokens > most {
+        true => Err(ChatError::InvalidRequest(beyond_bound(prompt_tokens, most))),
+        false => Ok(()),
     }
 }
 
@@ -87,6 +125,20 @@ impl ChatModel for LentModel {
     }
 
     fn choose(&self, request: ChooseRequest) -> ChatFuture<'_, ChooseResponse> {
-        Box::pin(async move { self.borrowed()?.choose(request).await })
+        Box::pin(async move {
+            let model = self.borrowed()?;
+            if let Some(most) = self.max_prompt_tokens {
+                self.check_choice(&model, &request, most).await?;
+            }
+            // Dropped with this future, so that nothing is computed for whoever has gone.
+            let (_stays, left) = oneshot::channel::<()>();
+            let choosing = move || match block_on(select(model.choose(request), left)) {
+                Either::Left((answer, _)) => answer,
+                Either::Right(_) => Err(ChatError::Internal("whoever asked has gone".to_owned())),
+            };
+            let answer = beside(choosing).await?;
+            Spent::of_asker().add(answer.prompt_tokens + answer.option_tokens);
+            Ok(answer)
+        })
     }
 }

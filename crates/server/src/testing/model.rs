@@ -3,10 +3,10 @@
 //! What is not scripted has simple rules: a word is a token, a vector counts vowels, relevance counts shared words.
 
 use chat::{
-    AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream,
-    CompletionRequest, EmbedRequest, EmbedResponse, FinishReason, ModelInfo, Prompt, PromptToken, RankRequest,
-    RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest, ScoreResponse, ScoredToken, TokenLogprob,
-    ToolWarning, Usage,
+    AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ChoiceContext,
+    ChooseRequest, ChooseResponse, CompletionRequest, EmbedRequest, EmbedResponse, FinishReason, ModelInfo,
+    OptionScore, Prompt, PromptToken, RankRequest, RankResponse, RelevanceRequest, RelevanceResponse, ScoreRequest,
+    ScoreResponse, ScoredToken, TokenLogprob, ToolWarning, Usage,
 };
 use futures::stream::unfold;
 use std::collections::VecDeque;
@@ -111,6 +111,7 @@ pub(crate) enum Asked {
     Rank(RankRequest),
     Embed(EmbedRequest),
     Relevance(RelevanceRequest),
+    Choose(ChooseRequest),
 }
 
 /// A model that says what a test tells it.
@@ -372,6 +373,18 @@ impl ChatModel for ScriptedModel {
             truncated: Vec::new(),
         };
         self.by_rule(Asked::Embed(request), answer)
+    }
+
+    /// The first option is the best by far.
+    fn choose(&self, request: ChooseRequest) -> ChatFuture<'_, ChooseResponse> {
+        let prompt_tokens = match &request.context {
+            ChoiceContext::Chat(chat) => chat.messages.iter().map(|message| words(&message.content).len()).sum(),
+            ChoiceContext::Plain(prompt) => scored(&said(prompt)).len(),
+        };
+        let score = |option| OptionScore { option, logprob: -9.0 * option as f64 };
+        let scores = (0..request.options.len()).map(score).collect();
+        let answer = ChooseResponse { scores, prompt_tokens, ..ChooseResponse::default() };
+        self.by_rule(Asked::Choose(request), answer)
     }
 
     fn relevance(&self, request: RelevanceRequest) -> ChatFuture<'_, RelevanceResponse> {

@@ -224,5 +224,8 @@ async fn cancel(
             }
         })
     });
-    Ok(Json(BatchObject::of(cancelled.await?)))
+    let record = cancelled.await?;
+    // One that waits for its turn has only to end, which needs none.
+    app.kept()?.changed.notify_one();
+    Ok(Json(BatchObject::of(record)))
 }

@@ -142,7 +142,6 @@ impl Lines {
 
 impl Source for Lines {
     fn rows(&self) -> Result<Rows, TaskError> {
-        let unreadable = |error: io::Error| TaskError::Data(format!("the file of the batch cannot be read: {error}"));
         let (lines, own) = (RawLines::open(&self.path, self.max_line_bytes).map_err(unreadable)?, self.clone());
         Ok(Box::new(lines.enumerate().map(move |(index, text)| {
             let line = own.parse(&text.map_err(unreadable)?);
@@ -154,7 +153,20 @@ impl Source for Lines {
     }
 
     fn sha256(&self) -> Result<Option<String>, TaskError> {
-        file_sha256(&self.path).map(Some)
+        let unreadable = |error: TaskError| match self.path.try_exists() {
+            Ok(false) => error,
+            _ => TaskError::Storage(error.to_string()),
+        };
+        file_sha256(&self.path).map(Some).map_err(unreadable)
+    }
+}
+
+/// A file that is gone stays gone; a disk, or a process that is short of something, may be mended.
+fn unreadable(error: io::Error) -> TaskError {
+    let reason = format!("the file of the batch cannot be read: {error}");
+    match error.kind() {
+        io::ErrorKind::NotFound => TaskError::Data(reason),
+        _ => TaskError::Storage(reason),
     }
 }
 

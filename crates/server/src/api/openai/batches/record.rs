@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! FOLDER/batches/batch_xxxx/batch.json   the record: numbers and names, no text of requests
+//! FOLDER/batches/batch_xxxx/lock         locked by whoever works on it, empty
 //! FOLDER/batches/batch_xxxx/job/         the ledger of its lines, as long as it is worked on
 //! ```
 //!
@@ -13,6 +14,7 @@ use crate::files::{ids_in, is_id, make_folder, may_see, read_record, write_recor
 use crate::keys::Key;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -130,6 +132,11 @@ impl Record {
     }
 }
 
+/// Held by whoever works on a batch; the system frees it when the process ends, however it ends.
+pub(super) struct BatchLock {
+    _file: File,
+}
+
 /// The batches of a folder.
 pub(crate) struct BatchStore {
     folder: PathBuf,
@@ -182,7 +189,11 @@ impl BatchStore {
     pub(super) fn list(&self) -> Result<Vec<Record>, Failure> {
         let mut records = Vec::new();
         for id in ids_in(&self.folder, PREFIX, "").map_err(|error| self.broken("read", &error))? {
-            records.extend(self.read(&id)?);
+            match self.read(&id) {
+                Ok(record) => records.extend(record),
+                // One that is damaged keeps nobody from the others; the log has its name.
+                Err(failure) => tracing::error!(batch = id, "passed over: {}", failure.message),
+            }
         }
         records.sort_by(|one, other| (other.created(), &other.id).cmp(&(one.created(), &one.id)));
         Ok(records)
@@ -215,6 +226,18 @@ impl BatchStore {
         match counts {
             Some(counts) => drop(live.insert(id.to_owned(), counts)),
             None => drop(live.remove(id)),
+        }
+    }
+
+    /// The lock of a batch; none while another server has it.
+    pub(super) fn try_lock(&self, id: &str) -> Result<Option<BatchLock>, Failure> {
+        let broken = |error: io::Error| self.broken("locked", &error);
+        let path = self.batch_folder(id).join("lock");
+        let file = OpenOptions::new().create(true).truncate(false).write(true).open(path).map_err(broken)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(BatchLock { _file: file })),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(broken(error)),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Batches through HTTP: from an upload to the files that come of it, also where the server ends meanwhile.
 
-use crate::testing::{Asked, Reply, Running, form};
+use crate::testing::{Asked, Reply, Running, form, until};
 use axum::http::Method;
 use chat::ChatError;
 use serde_json::{Value, json};
@@ -105,7 +105,7 @@ async fn lines_become_answers_and_errors_in_two_files() {
     let list = server.get("/v1/batches").await.json();
     assert_eq!((&list["data"][0], list["data"].as_array().unwrap().len()), (&batch, 1));
     let left = std::fs::read_dir(folder.path().join("files/batches").join(&id)).unwrap().count();
-    assert_eq!(left, 1, "of the ledger with the text of lines nothing is left");
+    assert_eq!(left, 2, "beside the record and the lock, of the ledger with the text of lines nothing is left");
     let metrics = server.get("/metrics").await.text;
     assert!(metrics.contains("vllm:generation_tokens_total{model_name=\"small\"} 2"), "{metrics}");
 }
@@ -307,4 +307,160 @@ async fn a_batch_that_is_out_of_time_tells_which_lines_were_not_done() {
         (lines(&server, &batch["output_file_id"]).await, lines(&server, &batch["error_file_id"]).await);
     assert_eq!((answered.len(), failed.len()), (1, 1));
     assert!(failed.values().all(|line| line["error"]["code"] == "batch_expired"), "{failed:?}");
+}
+
+/// The record of a batch, changed in its file.
+fn rewrite(folder: &tempfile::TempDir, id: &str, change: impl FnOnce(&mut Value)) {
+    let path = folder.path().join("files/batches").join(id).join("batch.json");
+    let mut record: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut record);
+    std::fs::write(&path, record.to_string()).unwrap();
+}
+
+#[tokio::test]
+async fn of_two_servers_on_a_folder_one_does_a_batch_and_the_other_leaves_it_ended() {
+    let (server, folder) = Running::keeping().await;
+    let other = Running::over(&folder).await;
+    server.model.will(Reply::text(&["done"]).after(Duration::from_millis(700)));
+    other.model.will(Reply::text(&["done"]).after(Duration::from_millis(700)));
+    let file = upload(&server, &question("a")).await;
+    let id = create(&server, &file, CHAT).await;
+    let batch = ended(&server, &id).await;
+    assert_eq!((&batch["status"], &batch["request_counts"]["completed"]), (&json!("completed"), &json!(1)), "{batch}");
+    // Some rounds of both, which look at the folder again and again.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(server.model.asked().len() + other.model.asked().len(), 1, "the line was done once");
+    assert_eq!(ended(&other, &id).await, batch, "nothing was made anew");
+}
+
+#[tokio::test]
+async fn a_batch_that_another_server_left_is_taken_up() {
+    let (server, folder) = Running::keeping().await;
+    (0..9).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+    let file = upload(&server, &question("a")).await;
+    let id = create(&server, &file, CHAT).await;
+    when(&server, &id, |batch| batch["status"] == "in_progress").await;
+    let other = Running::over(&folder).await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(other.model.asked().is_empty(), "it is another's");
+    drop(server);
+    let batch = ended(&other, &id).await;
+    assert_eq!(batch["request_counts"], json!({"total": 1, "completed": 1, "failed": 0}), "{batch}");
+}
+
+#[tokio::test]
+async fn a_batch_goes_on_once_what_was_broken_is_mended() {
+    let (server, folder) = Running::keeping().await;
+    // A file where the ledger's folder should be.
+    let file = upload(&server, &question("a")).await;
+    let broken = |id: &str| folder.path().join("files/batches").join(id).join("job");
+    let first = create(&server, &upload(&server, &question("b")).await, CHAT).await;
+    ended(&server, &first).await;
+    until("its ledger is removed", || !broken(&first).exists()).await;
+    std::fs::write(broken(&first), "").unwrap();
+    rewrite(&folder, &first, |record| {
+        record["status"] = json!("validating");
+        record["input_file"] = json!(file);
+    });
+    let batch = when(&server, &first, |batch| batch["errors"] != Value::Null).await;
+    assert_eq!(batch["status"], "validating", "{batch}");
+    let told = &batch["errors"]["data"][0];
+    let message = "the server could not read or write what it keeps of the batch\n\
+                   hint: it is tried again; the server's log says why";
+    assert_eq!((&told["code"], &told["message"]), (&json!("storage_failed"), &json!(message)), "no path is told");
+    std::fs::remove_file(broken(&first)).unwrap();
+    let batch = ended(&server, &first).await;
+    assert_eq!((&batch["status"], &batch["errors"]), (&json!("completed"), &Value::Null), "{batch}");
+}
+
+#[tokio::test]
+async fn a_batch_whose_file_is_gone_or_another_fails() {
+    let (server, folder) = Running::keeping().await;
+    for text in [None, Some("{}\n")] {
+        (0..2).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+        let file = upload(&server, &question("a")).await;
+        let id = create(&server, &file, CHAT).await;
+        until("a line is under way", || server.model.open_streams() > 0).await;
+        let path = folder.path().join("files").join(&file);
+        match text {
+            None => std::fs::remove_file(path).unwrap(),
+            Some(text) => std::fs::write(path, text).unwrap(),
+        }
+        assert_eq!(server.post(&format!("/v1/batches/{id}/cancel"), json!({})).await.status, 200);
+        let batch = ended(&server, &id).await;
+        assert_eq!(batch["status"], "failed", "{batch}");
+        let told = &batch["errors"]["data"][0];
+        let message = "the file of the batch cannot be read any more, or is not what it was when it was validated\n\
+                       hint: upload it again and make a new batch of it; the server's log says more";
+        assert_eq!((&told["code"], &told["message"]), (&json!("file_unreadable"), &json!(message)));
+        server.model.asked();
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_waits_for_its_turn_is_cancelled_at_once() {
+    let (server, _folder) = Running::keeping().await;
+    (0..9).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+    let file = upload(&server, &question("a")).await;
+    for _ in 0..4 {
+        let id = create(&server, &file, CHAT).await;
+        when(&server, &id, |batch| batch["status"] == "in_progress").await;
+    }
+    let waiting = create(&server, &file, CHAT).await;
+    assert_eq!(server.post(&format!("/v1/batches/{waiting}/cancel"), json!({})).await.status, 200);
+    let batch = ended(&server, &waiting).await;
+    assert_eq!(batch["status"], "cancelled", "{batch}");
+    assert_eq!(lines(&server, &batch["error_file_id"]).await["a"]["error"]["code"], "batch_cancelled");
+}
+
+#[tokio::test]
+async fn a_line_that_had_no_time_is_tried_again() {
+    let (server, _folder) = Running::keeping_with(|options| options.request_timeout = Duration::from_millis(300)).await;
+    server.model.will(Reply::hanging(&["half"]));
+    let file = upload(&server, &question("a")).await;
+    let id = create(&server, &file, CHAT).await;
+    let batch = ended(&server, &id).await;
+    assert_eq!(batch["request_counts"], json!({"total": 1, "completed": 1, "failed": 0}), "{batch}");
+}
+
+#[tokio::test]
+async fn a_damaged_record_keeps_nobody_from_the_others() {
+    let (server, folder) = Running::keeping().await;
+    let file = upload(&server, &question("a")).await;
+    let id = create(&server, &file, CHAT).await;
+    ended(&server, &id).await;
+    let files = folder.path().join("files");
+    std::fs::write(files.join(format!("{file}.json")), "{").unwrap();
+    std::fs::write(files.join("batches").join(&id).join("batch.json"), "{").unwrap();
+    let second = create(&server, &upload(&server, &question("b")).await, CHAT).await;
+    assert_eq!(ended(&server, &second).await["status"], "completed");
+    let ids =
+        |list: Value| -> Vec<Value> { list["data"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect() };
+    assert_eq!(ids(server.get("/v1/batches").await.json()), [json!(second)]);
+    assert!(!ids(server.get("/v1/files").await.json()).contains(&json!(file)));
+}
+
+/// A smaller bound on bodies, and a time that is over: neither takes anything from what was validated and done.
+#[tokio::test]
+async fn what_was_validated_is_written_whatever_bound_and_time_the_next_server_has() {
+    let (server, folder) = Running::keeping().await;
+    (0..9).for_each(|_| server.model.will(Reply::hanging(&["half"])));
+    let file = upload(&server, &(question("a") + &question("b"))).await;
+    let id = create(&server, &file, CHAT).await;
+    until("lines are under way", || server.model.open_streams() == 2).await;
+    drop(server);
+    rewrite(&folder, &id, |record| {
+        record["status"] = json!("finalizing");
+        record["expires"] = json!(1);
+    });
+    let files = crate::FilesOptions::in_folder(folder.path().join("files"));
+    let next = Running::with(|options| {
+        options.files = Some(files);
+        // Less than a line has, more than its body.
+        options.max_body_bytes = 100;
+    })
+    .await;
+    let batch = ended(&next, &id).await;
+    assert_eq!(batch["status"], "completed", "{batch}");
+    assert_eq!(batch["request_counts"], json!({"total": 2, "completed": 2, "failed": 0}));
 }

@@ -37,9 +37,9 @@ impl Work for LineWork {
             let as_reason = || serde_json::to_string(&response).expect("our own types are always JSON; this is a bug");
             match status {
                 StatusCode::OK => Ok(outcome(response)),
-                // There may be room for it in a while. What keeps all models from answering keeps no other batch from
+                // There may be time or room for it in a while. What keeps all models from answering keeps no other batch from
                 // its turn: the line is tried again, and fails alone.
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+                StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
                     Err(TaskError::Model(ChatError::Overloaded(as_reason())))
                 }
                 _ => Err(TaskError::Output(as_reason())),

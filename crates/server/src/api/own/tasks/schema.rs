@@ -107,7 +107,7 @@ pub(crate) fn described(served: &Served, tag: &str) -> (String, Value) {
     let mut operation = json!({
         "tags": [tag],
         "summary": format!("Does the task {name} ({}) with {}", task.kind(), served.model),
-        "operationId": format!("post_v1_tasks_{}", name.replace(['-', '.'], "_")),
+        "operationId": format!("post_v1_tasks_{}", identifier(name)),
         "security": [{"key": []}],
         "requestBody": {"required": true, "content": content(json!({"oneOf": [input, several]}))},
         "responses": {
@@ -119,4 +119,22 @@ pub(crate) fn described(served: &Served, tag: &str) -> (String, Value) {
         operation["description"] = json!(instructions);
     }
     (PATH.replace("{name}", name), json!({"post": operation}))
+}
+
+/// A name as an identifier that no other name has: `_` leads what stands for another character, and for itself.
+fn identifier(name: &str) -> String {
+    name.replace('_', "__").replace('-', "_dash_").replace('.', "_dot_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_names_have_one_identifier() {
+        let names = ["a-b", "a_b", "a.b", "a_dash_b", "a__b", "a_-b", "ab"];
+        let identifiers: std::collections::BTreeSet<String> = names.into_iter().map(identifier).collect();
+        assert_eq!(identifiers.len(), names.len(), "{identifiers:?}");
+        assert_eq!(identifier("re-ply_2.1"), "re_dash_ply__2_dot_1");
+    }
 }

@@ -3,9 +3,9 @@
 use crate::keys::{KeyLimits, KeysFile, Scope, add};
 use crate::options::Access;
 use crate::served::ServedTask;
-use crate::testing::{Asked, Reply, Running, ScriptedModel, until};
+use crate::testing::{Asked, Reply, Running, ScriptedModel, started, until};
 use axum::http::Method;
-use chat::ChatError;
+use chat::{Capabilities, ChatError};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
@@ -268,4 +268,57 @@ async fn tasks_are_for_those_who_may_ask_and_count_for_their_keys() {
     let limited = server.send(Method::POST, REPLY, &headers, body).await;
     assert_eq!(limited.status, 429);
     assert!(limited.text.contains("the key team has used 5 tokens within a minute"), "{}", limited.text);
+}
+
+#[tokio::test]
+async fn what_an_input_took_that_has_no_outcome_counts_for_its_key_too() {
+    let folder = tempfile::tempdir().unwrap();
+    for (task, path, reply, status) in
+        [(reply(), REPLY, Reply::hanging(&["Dear"]), 408), (triage(), "/v1/tasks/triage", Reply::text(&["maybe"]), 502)]
+    {
+        let file = KeysFile(folder.path().join(format!("{status}.toml")));
+        let limits = KeyLimits { tokens_per_minute: Some(4), ..KeyLimits::default() };
+        let key = add(&file, "team", vec![Scope::Infer], limits).unwrap();
+        let server = Running::with(|options| {
+            options.tasks = vec![served(task, "small")];
+            options.access = Access::Keys(file);
+        })
+        .await;
+        server.model.will(reply);
+        let bearer = format!("Bearer {}", key.secret);
+        let headers = [("authorization", bearer.as_str()), ("x-request-timeout", "0.3")];
+        let body = match status {
+            408 => json!({"name": "Ada", "message": "Hi"}).to_string(),
+            _ => json!({"text": "x"}).to_string(),
+        };
+        let failed = server.send(Method::POST, path, &headers, body.clone()).await;
+        assert_eq!(failed.status, status, "{}", failed.text);
+        let limited = server.send(Method::POST, path, &headers, body).await;
+        assert!(limited.text.contains("the key team has used 4 tokens within a minute"), "{}", limited.text);
+    }
+}
+
+#[tokio::test]
+async fn the_bound_on_prompts_holds_for_choices() {
+    let all = ScriptedModel::named("chooser").info.capabilities;
+    for template in [true, false] {
+        let model = Arc::new(ScriptedModel::able("chooser", Capabilities { choose: true, template, ..all }));
+        let server = Running::with(|options| {
+            options.tasks = vec![served(triage(), "chooser")];
+            options.max_prompt_tokens = Some(60);
+        })
+        .await;
+        server.host.add(Arc::clone(&model));
+        let ask = async |text: String| server.post("/v1/tasks/triage", json!({"text": text})).await;
+        let short = ask("a".to_owned()).await;
+        assert_eq!((short.status, &short.json()["outcome"]["label"]), (200, &json!("bug")), "{}", short.text);
+        model.asked();
+        if !template {
+            model.will(Reply::events(vec![Ok(started(61))]));
+        }
+        let long = ask("a ".repeat(100)).await;
+        assert_eq!(long.status, 400, "{}", long.text);
+        assert!(long.text.contains("tokens, this server takes 60 (--max-prompt-tokens)"), "{}", long.text);
+        assert!(!model.asked().iter().any(|asked| matches!(asked, Asked::Choose(_))), "nothing was computed");
+    }
 }
