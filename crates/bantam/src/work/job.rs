@@ -10,6 +10,7 @@ use super::row::RowShape;
 use super::watch::JobWatch;
 use super::{View, host, model_name, prepare};
 use crate::failure::{Interrupted, UsedWrongly};
+use crate::generation::LoadArgs;
 use crate::session::Session;
 use futures::executor::block_on;
 use futures::future::{Either, select};
@@ -108,9 +109,9 @@ fn work(
 
 /// A failed job says how it goes on.
 fn going_on(error: &TaskError, job: JobId) -> anyhow::Error {
-    anyhow::anyhow!(
-        "{error}\nhint: what is done stays done; once this is mended, the same command goes on with job {job}"
-    )
+    let text = error.to_string();
+    let join = if text.contains("\nhint: ") { "; " } else { "\nhint: " };
+    anyhow::anyhow!("{text}{join}what is done stays done; once this is mended, the same command goes on with job {job}")
 }
 
 fn tell(summary: &Summary, out: &Path, is_begun: bool, args: &WorkArgs, session: &Session) -> anyhow::Result<()> {
@@ -176,11 +177,16 @@ fn choose(
         _ => String::new(),
     };
     let input = source.digest()?;
-    let target = std::path::absolute(out)?.display().to_string();
+    let target = std::path::absolute(out)?;
+    // Names that are not Unicode stay apart where they are written with escapes.
+    let target = target.to_str().map_or_else(|| format!("{target:?}"), str::to_owned);
     let limit = args.limit.map_or(String::new(), |limit| limit.to_string());
-    let fingerprint = fingerprint(&[task.kind(), &task.fingerprint(), identity, &examples, &input, &limit, &target]);
-    if let Some(job) = ledger.find(&fingerprint)?
-        && goes_on(&job, out, args)?
+    let loading = loaded_with(&args.load);
+    let parts = [task.kind(), &task.fingerprint(), identity, &loading, &examples, &input, &limit, &target];
+    let fingerprint = fingerprint(&parts);
+    let found = ledger.find(&fingerprint)?;
+    if let Some(job) = &found
+        && goes_on(job, out, args)?
     {
         let settled = job.done + job.failed;
         session.terminal.note(&format!("job {} was begun before: {settled} rows are done already", job.id));
@@ -192,14 +198,15 @@ fn choose(
     if out.exists() && !args.overwrite {
         return Err(taken(out, ""));
     }
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let paths: Vec<_> = source.paths.iter().map(|path| path.display().to_string()).collect();
-    let folder = std::env::current_dir()?;
+    let folder = std::env::current_dir()?.display().to_string();
     let spec = json!({
         "command": command, "folder": folder, "task": task.name, "model": model, "in": paths, "out": target,
     });
     let (kind, title) = (task.kind().to_owned(), titled(task, out));
-    let job = ledger.create(&NewJob { kind, title, spec, fingerprint, input_sha256: Some(input) })?;
+    let new = NewJob { kind, title, spec, fingerprint, input_sha256: Some(input) };
+    let job = ledger.create_since(&new, found.map(|job| job.id))?;
     Ok((job.id, false))
 }
 
@@ -218,8 +225,8 @@ fn goes_on(job: &Job, out: &Path, args: &WorkArgs) -> anyhow::Result<bool> {
         }
         // Its file is gone and is written once more from the ledger.
         JobState::Done => Ok(true),
-        // A file that is there while rows are left is not this job's.
-        _ if out.exists() && !is_settled && !args.overwrite => Err(taken(out, "")),
+        // A file that is there while rows are left is this job's only where it was done before and rows are tried again.
+        _ if out.exists() && !is_settled && !job.was_done && !args.overwrite => Err(taken(out, "")),
         _ => Ok(true),
     }
 }
@@ -260,6 +267,15 @@ fn identity(host: &LocalHost, name: &str) -> anyhow::Result<String> {
         });
     }
     Ok(parts.join("\n"))
+}
+
+/// What of loading a model changes its answers. Threads do not.
+fn loaded_with(load: &LoadArgs) -> String {
+    let LoadArgs { context, yarn, kv_type, threads: _ } = load;
+    let context = context.map(|context| format!("context {context}"));
+    let yarn = yarn.map(|factor| format!("yarn {factor}"));
+    let kv_type = kv_type.map(|element| format!("keys and values {}", element.name()));
+    [context, yarn, kv_type].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// How many inputs there are. Rows of tables that do not say are counted, which takes no more than reading them; only
