@@ -15,7 +15,7 @@ use crate::session::Session;
 use futures::executor::block_on;
 use futures::future::{Either, select};
 use hub::Home;
-use ledger::{Job, JobId, JobState, Ledger, NewJob};
+use ledger::{Claim, Job, JobId, JobState, Ledger, NewJob};
 use local::LocalHost;
 use serde::Serialize;
 use serde_json::json;
@@ -24,7 +24,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tasks::batch::{
-    Batch, Ending, OutputRow, Retries, Rows, Sink, Source, SourceRow, Summary, file_sha256, fingerprint, run,
+    Batch, Ending, OutputRow, Retries, Rows, Sink, Source, SourceRow, Summary, file_sha256, fingerprint, run_claimed,
 };
 use tasks::documents::Reader;
 use tasks::table::Writer;
@@ -57,6 +57,7 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let (Given::Many(paths), Some(out)) = (given, &args.out) else {
         return Err(UsedWrongly("--out is for many inputs\nhint: name them by --in".to_owned()).into());
     };
+    refuse_as_input(out, &paths)?;
     let inputs = open(&paths, args, task, session)?;
     let field = if inputs.has_tables() { tasks::TEXT } else { task.text_field()? }.to_owned();
     let shape = RowShape::new(task, inputs.has_tables(), !is_lines(out));
@@ -70,7 +71,12 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let ledger = ledger()?;
     let wanted = Wanted { task, model: &model, source: &source, out };
     let (job, is_begun) = choose(&ledger, &wanted, &identity(&host, &model)?, args, session)?;
-    let prepared = prepare(task, args, &host, view.concurrency, session)?;
+    // Nobody else works on the job, nor removes it, while the model is loaded.
+    let claim = ledger.claim(job)?;
+    let prepared = prepare(task, args, &host, view.concurrency, session).inspect_err(|error| {
+        // The first error says more than one that follows from it.
+        let _ = claim.end(JobState::Failed, Some(&format!("{error:#}")));
+    })?;
     let watch = Arc::new(JobWatch::new(session.terminal));
     let interrupt = Arc::new(AtomicBool::new(false));
     let concurrency = prepared.ready.concurrency();
@@ -84,21 +90,39 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
         retries: Retries::default(),
         retry_failed: args.retry_failed,
     };
-    let summary = work(&ledger, job, batch, &interrupt, session);
+    let summary = work(claim, batch, &interrupt, session);
     watch.end();
     tell(&summary.map_err(|error| going_on(&error, job))?, out, is_begun, args, session)
 }
 
+/// Refuses results that would replace an input, or be one of the next run.
+fn refuse_as_input(out: &Path, inputs: &[PathBuf]) -> Result<(), UsedWrongly> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where there is no such folder, whoever creates the file says so.
+    let (Ok(folder), Some(name)) = (folder.canonicalize(), out.file_name()) else { return Ok(()) };
+    let file = folder.join(name);
+    let file = file.canonicalize().unwrap_or(file);
+    for input in inputs {
+        let Ok(path) = input.canonicalize() else { continue };
+        let (out, input) = (out.display(), input.display());
+        if path == file {
+            let text = format!("--out: {out} is an input too\nhint: name another file for the results");
+            return Err(UsedWrongly(text));
+        }
+        if path.is_dir() && file.starts_with(&path) {
+            return Err(UsedWrongly(format!(
+                "--out: {out} lies in the folder {input} of --in, and would be an input of the next run\n\
+                 hint: name a file outside of the folder"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Runs a job; the first Ctrl-C lets it end where it can go on, the second ends the program.
-fn work(
-    ledger: &Arc<Ledger>,
-    job: JobId,
-    batch: Batch,
-    interrupt: &AtomicBool,
-    session: &Session,
-) -> Result<Summary, TaskError> {
+fn work(claim: Claim, batch: Batch, interrupt: &AtomicBool, session: &Session) -> Result<Summary, TaskError> {
     let mut interrupts = session.interrupts.listen();
-    let mut running = Box::pin(run(ledger, job, batch));
+    let mut running = Box::pin(run_claimed(claim, batch));
     if let Either::Right((summary, _)) = block_on(select(pin!(interrupts.next()), &mut running)) {
         return summary;
     }
@@ -371,5 +395,72 @@ impl Sink for FileSink {
 
     fn finish(&mut self) -> Result<(), TaskError> {
         self.writer.take().map_or(Ok(()), Writer::finish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_are_inputs_too_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("letters")).unwrap();
+        std::fs::write(path("rows.csv"), "text\na\n").unwrap();
+        let refused = |out: &str, input: &str| {
+            let text = refuse_as_input(&path(out), &[path(input)]).unwrap_err().0;
+            text.replace(&format!("{}/", folder.path().display()), "")
+        };
+        assert_eq!(
+            refused("rows.csv", "letters/../rows.csv"),
+            "--out: rows.csv is an input too\nhint: name another file for the results"
+        );
+        assert_eq!(
+            refused("letters/out.csv", "letters"),
+            "--out: letters/out.csv lies in the folder letters of --in, and would be an input of the next run\n\
+             hint: name a file outside of the folder"
+        );
+        assert!(refuse_as_input(&path("letters.csv"), &[path("letters"), path("rows.csv")]).is_ok());
+    }
+
+    #[test]
+    fn what_changes_the_answers_of_a_loaded_model_is_told_apart() {
+        let plain = LoadArgs::default();
+        let exact = LoadArgs { kv_type: kernels::KvElement::from_name("f32"), ..plain.clone() };
+        let long = LoadArgs { context: Some(4096), threads: Some(1), ..plain.clone() };
+        assert_eq!(loaded_with(&LoadArgs { threads: Some(3), ..plain }), "");
+        assert_eq!(loaded_with(&exact), "keys and values f32");
+        assert_eq!(loaded_with(&long), "context 4096");
+    }
+
+    #[test]
+    fn a_file_that_a_job_wrote_before_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out.csv");
+        std::fs::write(&out, "").unwrap();
+        let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite")).unwrap());
+        let id = {
+            let (kind, title, fingerprint) = ("classify".to_owned(), String::new(), String::new());
+            let new = NewJob { kind, title, spec: json!({}), fingerprint, input_sha256: None };
+            ledger.create(&new).unwrap().id
+        };
+        let after = |state| {
+            ledger.claim(id).unwrap().end(state, None).unwrap();
+            goes_on(&ledger.job(id).unwrap(), &out, &WorkArgs::default())
+        };
+        assert!(after(JobState::Queued).is_err(), "it has written nothing: the file is another's");
+        assert!(after(JobState::Done).is_err(), "it is done");
+        // A run with --retry-failed that was interrupted, or cancelled, goes on.
+        assert!(after(JobState::Queued).unwrap());
+        assert!(after(JobState::Cancelled).unwrap());
+    }
+
+    #[test]
+    fn an_error_has_one_hint() {
+        let text = |error: &str| going_on(&TaskError::Data(error.to_owned()), JobId(3)).to_string();
+        let further = "what is done stays done; once this is mended, the same command goes on with job 3";
+        assert_eq!(text("it is full"), format!("it is full\nhint: {further}"));
+        assert_eq!(text("it is full\nhint: make room"), format!("it is full\nhint: make room; {further}"));
     }
 }
