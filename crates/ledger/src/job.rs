@@ -87,12 +87,14 @@ pub struct Job {
     pub owner: Option<Owner>,
     /// Its owner was asked to stop.
     pub is_cancel_requested: bool,
+    /// It was done once, whatever became of it since: its results were written.
+    pub was_done: bool,
 }
 
 /// All columns that [`read_job`] reads, in its order.
 const COLUMNS: &str = "id, created_ms, updated_ms, kind, title, spec, fingerprint, input_sha256, state, reason, \
      total, done, failed, prompt_tokens, cached_tokens, completion_tokens, milliseconds, owner_process, owner_host, \
-     cancel_requested";
+     cancel_requested, was_done";
 
 impl Ledger {
     /// Creates a job that nobody works on.
@@ -100,18 +102,34 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be written.
     pub fn create(&self, new: &NewJob) -> Result<Job, LedgerError> {
+        self.write(|transaction| self.insert(transaction, new))
+    }
+
+    /// Creates a job, unless another of its fingerprint was created since its maker looked for one by
+    /// [`Ledger::find`] and found `seen`: that one then. Of two equal commands at once, one creates the job.
+    ///
+    /// # Errors
+    /// The ledger cannot be written.
+    pub fn create_since(&self, new: &NewJob, seen: Option<JobId>) -> Result<Job, LedgerError> {
         let at = LedgerError::at(self.path());
-        self.write(|transaction| {
-            let now = now_ms();
-            let sql = "INSERT INTO jobs (created_ms, updated_ms, kind, title, spec, fingerprint, input_sha256, state) \
-                 VALUES (?, ?, ?, ?, ?, ?, ?, 'queued')";
-            let spec = new.spec.to_string();
-            transaction
-                .execute(sql, params![now, now, new.kind, new.title, spec, new.fingerprint, new.input_sha256])
-                .map_err(&at)?;
-            job_in(transaction, JobId(transaction.last_insert_rowid())).map_err(&at)?.ok_or_else(|| {
-                LedgerError::Failed { path: self.path().to_path_buf(), reason: "a new job is not there".to_owned() }
-            })
+        self.write(|transaction| match found_in(transaction, &new.fingerprint).map_err(&at)? {
+            Some(job) if Some(job.id) != seen => Ok(job),
+            _ => self.insert(transaction, new),
+        })
+    }
+
+    fn insert(&self, transaction: &Transaction<'_>, new: &NewJob) -> Result<Job, LedgerError> {
+        let at = LedgerError::at(self.path());
+        let now = now_ms();
+        let sql = "INSERT INTO jobs (created_ms, updated_ms, kind, title, spec, fingerprint, input_sha256, state) \
+             VALUES (?, ?, ?, ?, ?, ?, ?, 'queued')";
+        let spec = new.spec.to_string();
+        transaction
+            .execute(sql, params![now, now, new.kind, new.title, spec, new.fingerprint, new.input_sha256])
+            .map_err(&at)?;
+        job_in(transaction, JobId(transaction.last_insert_rowid())).map_err(&at)?.ok_or_else(|| LedgerError::Failed {
+            path: self.path().to_path_buf(),
+            reason: "a new job is not there".to_owned(),
         })
     }
 
@@ -128,8 +146,7 @@ impl Ledger {
     /// # Errors
     /// The ledger cannot be read.
     pub fn find(&self, fingerprint: &str) -> Result<Option<Job>, LedgerError> {
-        let sql = format!("SELECT {COLUMNS} FROM jobs WHERE fingerprint = ? ORDER BY id DESC LIMIT 1");
-        self.read(|connection| connection.prepare_cached(&sql)?.query_row([fingerprint], read_job).optional())
+        self.read(|connection| found_in(connection, fingerprint))
     }
 
     /// Up to `limit` jobs, the newest first; older than `before`, where that is given.
@@ -150,7 +167,7 @@ impl Ledger {
         Lock::is_held(&self.lock_path(id))
     }
 
-    /// Forgets a job and its rows.
+    /// Forgets a job and its rows. What they said is overwritten in the file, and goes out of SQLite's log with it.
     ///
     /// # Errors
     /// There is none, somebody works on it, or the ledger cannot be written.
@@ -165,7 +182,7 @@ impl Ledger {
         })?;
         // Where it cannot be removed, an empty file stays that nobody asks for again.
         let _ = std::fs::remove_file(&path);
-        Ok(())
+        self.empty_log()
     }
 }
 
@@ -184,6 +201,12 @@ pub(crate) fn job_in(connection: &Connection, id: JobId) -> rusqlite::Result<Opt
     connection.prepare_cached(&sql)?.query_row([id.0], read_job).optional()
 }
 
+/// The newest job of that fingerprint, where there is one.
+fn found_in(connection: &Connection, fingerprint: &str) -> rusqlite::Result<Option<Job>> {
+    let sql = format!("SELECT {COLUMNS} FROM jobs WHERE fingerprint = ? ORDER BY id DESC LIMIT 1");
+    connection.prepare_cached(&sql)?.query_row([fingerprint], read_job).optional()
+}
+
 /// Sets the state of a job that nobody else writes.
 pub(crate) fn set_state(
     transaction: &Transaction<'_>,
@@ -191,8 +214,9 @@ pub(crate) fn set_state(
     state: JobState,
     reason: Option<&str>,
 ) -> rusqlite::Result<usize> {
-    let sql = "UPDATE jobs SET state = ?, reason = ?, cancel_requested = 0, updated_ms = ? WHERE id = ?";
-    transaction.execute(sql, params![state.name(), reason, now_ms(), id.0])
+    let sql = "UPDATE jobs SET state = ?, reason = ?, cancel_requested = 0, updated_ms = ?, was_done = was_done OR ? \
+         WHERE id = ?";
+    transaction.execute(sql, params![state.name(), reason, now_ms(), state == JobState::Done, id.0])
 }
 
 /// Milliseconds since 1970; a clock that is set before that reads 0.
@@ -241,6 +265,7 @@ fn read_job(row: &rusqlite::Row<'_>) -> rusqlite::Result<Job> {
         },
         owner: process.zip(host).map(|(process, host)| Owner { process, host }),
         is_cancel_requested: row.get(19)?,
+        was_done: row.get(20)?,
     })
 }
 

@@ -35,10 +35,13 @@ impl Ledger {
         std::fs::create_dir_all(&locks).map_err(LedgerError::file(&locks))?;
         // SQLite does not wait while two that open a new file both turn its log on.
         let _opening = Lock::acquire(&locks.join("open.lock"))?;
+        create_for_owner(path)?;
         let mut writer = connect(path)?;
         let at = LedgerError::at(path);
         writer.pragma_update(None, "journal_mode", "WAL").map_err(&at)?;
         writer.pragma_update(None, "synchronous", "FULL").map_err(&at)?;
+        // What a removed job said is overwritten, not only let go.
+        writer.pragma_update(None, "secure_delete", true).map_err(&at)?;
         migrations::migrate(&mut writer, path)?;
         let reader = connect(path)?;
         reader.pragma_update(None, "query_only", true).map_err(&at)?;
@@ -60,6 +63,13 @@ impl Ledger {
         read(&guard(&self.reader)).map_err(LedgerError::at(&self.path))
     }
 
+    /// Moves what stands in SQLite's log into the file, and empties the log. Where another process reads meanwhile for
+    /// longer than a writer waits, whoever closes the ledger last does it.
+    pub(crate) fn empty_log(&self) -> Result<(), LedgerError> {
+        let emptied = guard(&self.writer).query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+        emptied.map_err(LedgerError::at(&self.path))
+    }
+
     /// Writes all or nothing. No other connection writes meanwhile, in whatever process.
     pub(crate) fn write<T>(
         &self,
@@ -77,6 +87,24 @@ impl Ledger {
 /// A panic in the midst of a transaction rolled it back: the connection behind the lock is as good as before.
 fn guard(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a new file that its owner alone can read: it holds what was said of private texts. SQLite gives the files
+/// beside it the same rights.
+#[cfg(unix)]
+fn create_for_owner(path: &Path) -> Result<(), LedgerError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    match std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if !path.exists() => Err(LedgerError::file(path)(error)),
+        // One that is there keeps the rights that it was given.
+        _ => Ok(()),
+    }
+}
+
+/// Rights are those of the folder.
+#[cfg(not(unix))]
+fn create_for_owner(_: &Path) -> Result<(), LedgerError> {
+    Ok(())
 }
 
 fn connect(path: &Path) -> Result<Connection, LedgerError> {

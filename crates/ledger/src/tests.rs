@@ -408,3 +408,55 @@ fn a_number_of_a_job_is_read_as_people_type_it() {
     assert_eq!(JobId::parse("x"), Err(expected.to_owned()));
     assert!(JobId::parse("-1").is_err() && JobId::parse("99999999999999999999").is_err());
 }
+
+#[test]
+fn of_two_equal_jobs_created_at_once_one_is_made() {
+    let Scene { ledger, .. } = &scene();
+    let first = ledger.create_since(&new_job("a"), None).unwrap();
+    assert_eq!(ledger.create_since(&new_job("a"), None).unwrap().id, first.id, "created since it was looked for");
+    let anew = ledger.create_since(&new_job("a"), Some(first.id)).unwrap();
+    assert_ne!(anew.id, first.id, "whoever has seen the first one wants another");
+}
+
+#[test]
+fn a_job_that_was_done_once_is_known_as_such_whatever_comes_after() {
+    let Scene { ledger, .. } = &scene();
+    let id = ledger.create(&new_job("a")).unwrap().id;
+    let end = |state| {
+        ledger.claim(id).unwrap().end(state, None).unwrap();
+        ledger.job(id).unwrap().was_done
+    };
+    assert!(!end(JobState::Queued));
+    assert!(end(JobState::Done));
+    assert!(end(JobState::Queued));
+}
+
+#[test]
+fn what_a_removed_job_said_is_in_no_file_any_more() {
+    let Scene { ledger, path, _folder: folder } = &scene();
+    let id = ledger.create(&new_job("a")).unwrap().id;
+    let said = "a-secret-that-nobody-else-says";
+    let outcome = RowOutcome::Done { outcome: json!({"label": said}), warnings: Vec::new() };
+    ledger.claim(id).unwrap().record(&[Record { outcome, ..done(1) }]).unwrap();
+    let files_that_say = || {
+        let files = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path());
+        let texts = files.filter(|file| file.is_file()).map(|file| std::fs::read(file).unwrap());
+        texts.filter(|bytes| bytes.windows(said.len()).any(|window| window == said.as_bytes())).count()
+    };
+    assert!(files_that_say() > 0);
+    ledger.remove(id).unwrap();
+    assert_eq!(files_that_say(), 0);
+    assert!(path.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_ledger_and_its_log_are_for_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let Scene { path, ledger, .. } = &scene();
+    ledger.create(&new_job("a")).unwrap();
+    for name in ["", "-wal", "-shm"] {
+        let file = PathBuf::from(format!("{}{name}", path.display()));
+        assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600, "{name:?}");
+    }
+}

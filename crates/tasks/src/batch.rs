@@ -28,7 +28,7 @@ mod thread;
 pub use fingerprint::{file_sha256, fingerprint};
 pub use output::{OutputRow, Sink};
 pub use progress::{Progress, Watch};
-pub use run::{Batch, Ending, Retries, Summary, run};
+pub use run::{Batch, Ending, Retries, Summary, run, run_claimed};
 pub use source::{Rows, Source, SourceRow};
 pub use stored::{StoredInputs, store_inputs};
 

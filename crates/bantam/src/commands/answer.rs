@@ -22,7 +22,7 @@ no answer. Where the text does not say, nothing stands on standard output, and `
 JSON.")]
 pub struct Args {
     /// The question, the same for all inputs, which are texts then
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "input")]
     question: Option<String>,
     /// The document to answer from, the same for all inputs, which are questions then
     #[arg(long, value_name = "FILE", conflicts_with = "question")]

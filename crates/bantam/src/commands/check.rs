@@ -139,10 +139,10 @@ fn look_at(path: &Path, task: &Task, findings: &mut Findings) -> Option<Seen> {
     let name = path.display().to_string();
     findings.warnings.extend(table.warnings().iter().map(|warning| format!("{name}: {warning}")));
     let columns: Vec<_> = table.columns().iter().map(String::as_str).collect();
-    if let Err(error) = task.check_columns(&name, &columns) {
-        findings.problems.push(error.to_string());
-    }
-    let has_columns = findings.problems.is_empty();
+    let columns = task.check_columns(&name, &columns);
+    // Rows without a column that is missing are not each a problem of their own.
+    let has_columns = columns.is_ok();
+    findings.problems.extend(columns.err().map(|error| error.to_string()));
     let (mut seen, mut wrong) = (Seen { rows: 0, first: None }, Vec::new());
     for row in table {
         seen.rows += 1;

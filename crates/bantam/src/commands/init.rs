@@ -3,6 +3,7 @@
 use crate::session::Session;
 use serde::Serialize;
 use serde_json::{Map, Value};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use tasks::table::{Table, Writer};
 
@@ -50,9 +51,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let (rows, warnings) = read(&args.data)?;
     let file = path(&args.name, ".toml")?;
     // Results are written in the format of the data where that is one of them.
-    let extension = args.data.extension().and_then(|extension| extension.to_str());
-    let is_written = |extension: &&str| ["csv", "jsonl", "parquet"].contains(extension);
-    let extension = extension.filter(is_written).unwrap_or("jsonl");
+    let extension = ending(&args.data);
     let (train, test) =
         (path(&args.name, &format!("-train.{extension}"))?, path(&args.name, &format!("-test.{extension}"))?);
     let named = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
@@ -63,12 +62,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
             anyhow::bail!("{}: there is such a file already\nhint: take another name, or move it away", path.display());
         }
     }
-    write(&train, &rows, &draft.train)?;
-    if has_test {
-        write(&test, &rows, &draft.test)?;
-    }
-    std::fs::write(&file, &draft.file)
-        .map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", file.display()))?;
+    let tables = [(&train, &draft.train), (&test, &draft.test)];
+    write_all(&file, &draft.file, &tables[..if has_test { 2 } else { 1 }], &rows)?;
     for warning in &warnings {
         session.terminal.warn(warning);
     }
@@ -131,6 +126,46 @@ fn read(data: &Path) -> anyhow::Result<(Vec<NumberedRow>, Vec<String>)> {
     Ok((rows, warnings))
 }
 
+/// The ending of tables in the format of the data where results are written in it.
+fn ending(data: &Path) -> &'static str {
+    let extension = data.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    ["csv", "jsonl", "parquet"].into_iter().find(|known| known.eq_ignore_ascii_case(extension)).unwrap_or("jsonl")
+}
+
+/// Writes the tables, and the task file at last: it is there only where all that it names is. What was written before
+/// something failed is taken away again.
+fn write_all(file: &Path, text: &str, tables: &[(&PathBuf, &Vec<usize>)], rows: &[NumberedRow]) -> anyhow::Result<()> {
+    let mut written: Vec<&Path> = Vec::new();
+    let mut write_in_order = || -> anyhow::Result<()> {
+        for &(path, chosen) in tables {
+            write(path, rows, chosen)?;
+            written.push(path);
+        }
+        write_text(file, text).map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", file.display()))
+    };
+    write_in_order().inspect_err(|_| {
+        // Why it failed says more than that a file of it stays.
+        written.iter().for_each(|path| drop(std::fs::remove_file(path)));
+    })
+}
+
+/// Writes a new file whole or not at all, and replaces none.
+fn write_text(file: &Path, text: &str) -> std::io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // A task file is given around; the rights of temporary files are for their owner alone.
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let mut temporary = builder.tempfile_in(folder)?;
+    temporary.write_all(text.as_bytes())?;
+    temporary.as_file().sync_all()?;
+    temporary.persist_noclobber(file)?;
+    Ok(())
+}
+
 fn write(path: &Path, rows: &[NumberedRow], chosen: &[usize]) -> anyhow::Result<()> {
     let mut writer = Writer::create(path)?;
     for &index in chosen {
@@ -144,6 +179,24 @@ fn write(path: &Path, rows: &[NumberedRow], chosen: &[usize]) -> anyhow::Result<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_end_as_the_data_does_in_whatever_case() {
+        let endings = ["a.CSV", "a.parquet", "a.xlsx", "a"].map(|name| ending(Path::new(name)));
+        assert_eq!(endings, ["csv", "parquet", "jsonl", "jsonl"]);
+    }
+
+    #[test]
+    fn where_the_task_file_cannot_be_written_no_table_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, train) = (folder.path().join("a.toml"), folder.path().join("a-train.csv"));
+        let rows = [(1, Map::from_iter([("text".to_owned(), Value::from("b"))]))];
+        let write = |text: &str| write_all(&file, text, &[(&train, &vec![0])], &rows);
+        write("first").unwrap();
+        assert_eq!(std::fs::read_to_string(&train).unwrap(), "text\nb\n");
+        assert!(write("second").is_err(), "no file is replaced");
+        assert_eq!((std::fs::read_to_string(&file).unwrap().as_str(), train.exists()), ("first", false));
+    }
 
     #[test]
     fn a_task_is_called_by_its_name_with_or_without_the_ending() {

@@ -32,7 +32,7 @@ enum Action {
     /// List jobs, the newest first
     List {
         /// The newest N
-        #[arg(long, value_name = "N", default_value_t = 20)]
+        #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
         limit: u32,
     },
     /// Show a job: how far it is, what failed and why

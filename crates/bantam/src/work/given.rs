@@ -64,7 +64,11 @@ impl Given {
                 let text = format!("{name}: the text is empty\nhint: give a text, or --in with files");
                 return Err(UsedWrongly(text).into());
             }
-            let lone = [("--out", args.out.is_some()), ("--limit", args.limit.is_some())];
+            let lone = [
+                ("--out", args.out.is_some()),
+                ("--limit", args.limit.is_some()),
+                ("--concurrency", args.concurrency.is_some()),
+            ];
             if let Some((flag, _)) = lone.iter().find(|(_, is_given)| *is_given) {
                 let hint = "its answer is printed: send it into a file, or name inputs by --in";
                 return Err(UsedWrongly(format!("{flag} is for many inputs, got one text\nhint: {hint}")).into());

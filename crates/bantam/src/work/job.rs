@@ -10,11 +10,12 @@ use super::row::RowShape;
 use super::watch::JobWatch;
 use super::{View, host, model_name, prepare};
 use crate::failure::{Interrupted, UsedWrongly};
+use crate::generation::LoadArgs;
 use crate::session::Session;
 use futures::executor::block_on;
 use futures::future::{Either, select};
 use hub::Home;
-use ledger::{Job, JobId, JobState, Ledger, NewJob};
+use ledger::{Claim, Job, JobId, JobState, Ledger, NewJob};
 use local::LocalHost;
 use serde::Serialize;
 use serde_json::json;
@@ -23,7 +24,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tasks::batch::{
-    Batch, Ending, OutputRow, Retries, Rows, Sink, Source, SourceRow, Summary, file_sha256, fingerprint, run,
+    Batch, Ending, OutputRow, Retries, Rows, Sink, Source, SourceRow, Summary, file_sha256, fingerprint, run_claimed,
 };
 use tasks::documents::Reader;
 use tasks::table::Writer;
@@ -56,6 +57,7 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let (Given::Many(paths), Some(out)) = (given, &args.out) else {
         return Err(UsedWrongly("--out is for many inputs\nhint: name them by --in".to_owned()).into());
     };
+    refuse_as_input(out, &paths)?;
     let inputs = open(&paths, args, task, session)?;
     let field = if inputs.has_tables() { tasks::TEXT } else { task.text_field()? }.to_owned();
     let shape = RowShape::new(task, inputs.has_tables(), !is_lines(out));
@@ -69,7 +71,12 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let ledger = ledger()?;
     let wanted = Wanted { task, model: &model, source: &source, out };
     let (job, is_begun) = choose(&ledger, &wanted, &identity(&host, &model)?, args, session)?;
-    let prepared = prepare(task, args, &host, view.concurrency, session)?;
+    // Nobody else works on the job, nor removes it, while the model is loaded.
+    let claim = ledger.claim(job)?;
+    let prepared = prepare(task, args, &host, view.concurrency, session).inspect_err(|error| {
+        // The first error says more than one that follows from it.
+        let _ = claim.end(JobState::Failed, Some(&format!("{error:#}")));
+    })?;
     let watch = Arc::new(JobWatch::new(session.terminal));
     let interrupt = Arc::new(AtomicBool::new(false));
     let concurrency = prepared.ready.concurrency();
@@ -83,21 +90,39 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
         retries: Retries::default(),
         retry_failed: args.retry_failed,
     };
-    let summary = work(&ledger, job, batch, &interrupt, session);
+    let summary = work(claim, batch, &interrupt, session);
     watch.end();
     tell(&summary.map_err(|error| going_on(&error, job))?, out, is_begun, args, session)
 }
 
+/// Refuses results that would replace an input, or be one of the next run.
+fn refuse_as_input(out: &Path, inputs: &[PathBuf]) -> Result<(), UsedWrongly> {
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Where there is no such folder, whoever creates the file says so.
+    let (Ok(folder), Some(name)) = (folder.canonicalize(), out.file_name()) else { return Ok(()) };
+    let file = folder.join(name);
+    let file = file.canonicalize().unwrap_or(file);
+    for input in inputs {
+        let Ok(path) = input.canonicalize() else { continue };
+        let (out, input) = (out.display(), input.display());
+        if path == file {
+            let text = format!("--out: {out} is an input too\nhint: name another file for the results");
+            return Err(UsedWrongly(text));
+        }
+        if path.is_dir() && file.starts_with(&path) {
+            return Err(UsedWrongly(format!(
+                "--out: {out} lies in the folder {input} of --in, and would be an input of the next run\n\
+                 hint: name a file outside of the folder"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Runs a job; the first Ctrl-C lets it end where it can go on, the second ends the program.
-fn work(
-    ledger: &Arc<Ledger>,
-    job: JobId,
-    batch: Batch,
-    interrupt: &AtomicBool,
-    session: &Session,
-) -> Result<Summary, TaskError> {
+fn work(claim: Claim, batch: Batch, interrupt: &AtomicBool, session: &Session) -> Result<Summary, TaskError> {
     let mut interrupts = session.interrupts.listen();
-    let mut running = Box::pin(run(ledger, job, batch));
+    let mut running = Box::pin(run_claimed(claim, batch));
     if let Either::Right((summary, _)) = block_on(select(pin!(interrupts.next()), &mut running)) {
         return summary;
     }
@@ -108,9 +133,9 @@ fn work(
 
 /// A failed job says how it goes on.
 fn going_on(error: &TaskError, job: JobId) -> anyhow::Error {
-    anyhow::anyhow!(
-        "{error}\nhint: what is done stays done; once this is mended, the same command goes on with job {job}"
-    )
+    let text = error.to_string();
+    let join = if text.contains("\nhint: ") { "; " } else { "\nhint: " };
+    anyhow::anyhow!("{text}{join}what is done stays done; once this is mended, the same command goes on with job {job}")
 }
 
 fn tell(summary: &Summary, out: &Path, is_begun: bool, args: &WorkArgs, session: &Session) -> anyhow::Result<()> {
@@ -176,11 +201,16 @@ fn choose(
         _ => String::new(),
     };
     let input = source.digest()?;
-    let target = std::path::absolute(out)?.display().to_string();
+    let target = std::path::absolute(out)?;
+    // Names that are not Unicode stay apart where they are written with escapes.
+    let target = target.to_str().map_or_else(|| format!("{target:?}"), str::to_owned);
     let limit = args.limit.map_or(String::new(), |limit| limit.to_string());
-    let fingerprint = fingerprint(&[task.kind(), &task.fingerprint(), identity, &examples, &input, &limit, &target]);
-    if let Some(job) = ledger.find(&fingerprint)?
-        && goes_on(&job, out, args)?
+    let loading = loaded_with(&args.load);
+    let parts = [task.kind(), &task.fingerprint(), identity, &loading, &examples, &input, &limit, &target];
+    let fingerprint = fingerprint(&parts);
+    let found = ledger.find(&fingerprint)?;
+    if let Some(job) = &found
+        && goes_on(job, out, args)?
     {
         let settled = job.done + job.failed;
         session.terminal.note(&format!("job {} was begun before: {settled} rows are done already", job.id));
@@ -192,14 +222,15 @@ fn choose(
     if out.exists() && !args.overwrite {
         return Err(taken(out, ""));
     }
-    let command: Vec<String> = std::env::args().skip(1).collect();
+    let command: Vec<_> = std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let paths: Vec<_> = source.paths.iter().map(|path| path.display().to_string()).collect();
-    let folder = std::env::current_dir()?;
+    let folder = std::env::current_dir()?.display().to_string();
     let spec = json!({
         "command": command, "folder": folder, "task": task.name, "model": model, "in": paths, "out": target,
     });
     let (kind, title) = (task.kind().to_owned(), titled(task, out));
-    let job = ledger.create(&NewJob { kind, title, spec, fingerprint, input_sha256: Some(input) })?;
+    let new = NewJob { kind, title, spec, fingerprint, input_sha256: Some(input) };
+    let job = ledger.create_since(&new, found.map(|job| job.id))?;
     Ok((job.id, false))
 }
 
@@ -218,8 +249,8 @@ fn goes_on(job: &Job, out: &Path, args: &WorkArgs) -> anyhow::Result<bool> {
         }
         // Its file is gone and is written once more from the ledger.
         JobState::Done => Ok(true),
-        // A file that is there while rows are left is not this job's.
-        _ if out.exists() && !is_settled && !args.overwrite => Err(taken(out, "")),
+        // A file that is there while rows are left is this job's only where it was done before and rows are tried again.
+        _ if out.exists() && !is_settled && !job.was_done && !args.overwrite => Err(taken(out, "")),
         _ => Ok(true),
     }
 }
@@ -260,6 +291,15 @@ fn identity(host: &LocalHost, name: &str) -> anyhow::Result<String> {
         });
     }
     Ok(parts.join("\n"))
+}
+
+/// What of loading a model changes its answers. Threads do not.
+fn loaded_with(load: &LoadArgs) -> String {
+    let LoadArgs { context, yarn, kv_type, threads: _ } = load;
+    let context = context.map(|context| format!("context {context}"));
+    let yarn = yarn.map(|factor| format!("yarn {factor}"));
+    let kv_type = kv_type.map(|element| format!("keys and values {}", element.name()));
+    [context, yarn, kv_type].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 /// How many inputs there are. Rows of tables that do not say are counted, which takes no more than reading them; only
@@ -355,5 +395,72 @@ impl Sink for FileSink {
 
     fn finish(&mut self) -> Result<(), TaskError> {
         self.writer.take().map_or(Ok(()), Writer::finish)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_that_are_inputs_too_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("letters")).unwrap();
+        std::fs::write(path("rows.csv"), "text\na\n").unwrap();
+        let refused = |out: &str, input: &str| {
+            let text = refuse_as_input(&path(out), &[path(input)]).unwrap_err().0;
+            text.replace(&format!("{}/", folder.path().display()), "")
+        };
+        assert_eq!(
+            refused("rows.csv", "letters/../rows.csv"),
+            "--out: rows.csv is an input too\nhint: name another file for the results"
+        );
+        assert_eq!(
+            refused("letters/out.csv", "letters"),
+            "--out: letters/out.csv lies in the folder letters of --in, and would be an input of the next run\n\
+             hint: name a file outside of the folder"
+        );
+        assert!(refuse_as_input(&path("letters.csv"), &[path("letters"), path("rows.csv")]).is_ok());
+    }
+
+    #[test]
+    fn what_changes_the_answers_of_a_loaded_model_is_told_apart() {
+        let plain = LoadArgs::default();
+        let exact = LoadArgs { kv_type: kernels::KvElement::from_name("f32"), ..plain.clone() };
+        let long = LoadArgs { context: Some(4096), threads: Some(1), ..plain.clone() };
+        assert_eq!(loaded_with(&LoadArgs { threads: Some(3), ..plain }), "");
+        assert_eq!(loaded_with(&exact), "keys and values f32");
+        assert_eq!(loaded_with(&long), "context 4096");
+    }
+
+    #[test]
+    fn a_file_that_a_job_wrote_before_is_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out.csv");
+        std::fs::write(&out, "").unwrap();
+        let ledger = Arc::new(Ledger::open(&folder.path().join("ledger.sqlite")).unwrap());
+        let id = {
+            let (kind, title, fingerprint) = ("classify".to_owned(), String::new(), String::new());
+            let new = NewJob { kind, title, spec: json!({}), fingerprint, input_sha256: None };
+            ledger.create(&new).unwrap().id
+        };
+        let after = |state| {
+            ledger.claim(id).unwrap().end(state, None).unwrap();
+            goes_on(&ledger.job(id).unwrap(), &out, &WorkArgs::default())
+        };
+        assert!(after(JobState::Queued).is_err(), "it has written nothing: the file is another's");
+        assert!(after(JobState::Done).is_err(), "it is done");
+        // A run with --retry-failed that was interrupted, or cancelled, goes on.
+        assert!(after(JobState::Queued).unwrap());
+        assert!(after(JobState::Cancelled).unwrap());
+    }
+
+    #[test]
+    fn an_error_has_one_hint() {
+        let text = |error: &str| going_on(&TaskError::Data(error.to_owned()), JobId(3)).to_string();
+        let further = "what is done stays done; once this is mended, the same command goes on with job 3";
+        assert_eq!(text("it is full"), format!("it is full\nhint: {further}"));
+        assert_eq!(text("it is full\nhint: make room"), format!("it is full\nhint: make room; {further}"));
     }
 }

@@ -10,15 +10,18 @@ use super::row::RowShape;
 use super::{Prepared, View, host, prepare};
 use crate::failure::Interrupted;
 use crate::session::Session;
+use futures::SinkExt;
+use futures::channel::mpsc::{Receiver, channel};
 use futures::executor::block_on;
 use futures::future::{Either, select};
-use futures::stream::{self, StreamExt};
+use futures::stream::StreamExt;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 use std::pin::pin;
+use std::thread::JoinHandle;
 use std::time::Instant;
-use tasks::{Input, Outcome, Task, TaskError, Work};
+use tasks::{Input, Item, Outcome, Task, TaskError, Work};
 
 /// A line with `--json`: all that is known of a row.
 #[derive(Serialize)]
@@ -53,7 +56,8 @@ pub fn execute(task: &Task, paths: &[PathBuf], args: &WorkArgs, view: View, sess
     let mut interrupts = session.interrupts.listen();
     let ready = &prepared.ready;
     let limit = args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let asked = inputs.take(limit).map(|item| {
+    let (read, reading) = read_ahead(inputs.take(limit))?;
+    let asked = read.map(|item| {
         let field = &field;
         async move {
             let started = Instant::now();
@@ -74,7 +78,7 @@ pub fn execute(task: &Task, paths: &[PathBuf], args: &WorkArgs, view: View, sess
             Answered { number: item.number, source: item.source, input, result, seconds }
         }
     });
-    let mut answers = stream::iter(asked).buffered(ready.concurrency());
+    let mut answers = pin!(asked.buffered(ready.concurrency()));
     let (mut rows, mut failed) = (0, 0);
     loop {
         let row = match block_on(select(pin!(interrupts.next()), answers.next())) {
@@ -91,10 +95,27 @@ pub fn execute(task: &Task, paths: &[PathBuf], args: &WorkArgs, view: View, sess
         failed += u64::from(row.result.is_err());
         print(task, row, &shape, &prepared, args, view, session)?;
     }
+    if reading.join().is_err() {
+        anyhow::bail!("{rows} rows are done, and the reader of the inputs panicked; this is a bug");
+    }
     if failed > 0 {
         anyhow::bail!("{failed} of {rows} rows failed; `error` of each says why");
     }
     Ok(())
+}
+
+/// Reads inputs on a thread of its own, so that a document that takes long holds up no answer. One is read ahead; nobody
+/// waits for the thread where the answers end early.
+fn read_ahead(inputs: impl Iterator<Item = Item> + Send + 'static) -> anyhow::Result<(Receiver<Item>, JoinHandle<()>)> {
+    let (mut sender, receiver) = channel(0);
+    let reading = std::thread::Builder::new().name("inputs".to_owned()).spawn(move || {
+        for item in inputs {
+            if block_on(sender.send(item)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok((receiver, reading))
 }
 
 fn print(

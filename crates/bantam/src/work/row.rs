@@ -5,6 +5,7 @@
 //! `docs/json.md`, which promises all this.
 
 use serde_json::{Map, Value};
+use std::borrow::Cow;
 use tasks::{Classify, Extract, Input, Outcome, Task};
 
 /// Columns that every row of results has.
@@ -13,6 +14,8 @@ const ERROR: &str = "error";
 const WARNINGS: &str = "warnings";
 /// The field of an extraction that holds the object.
 const VALUE: &str = "value";
+/// Stands before the name of a column of the input that is that of an outcome.
+const RENAMED: &str = "input_";
 const LABELS: &str = "labels";
 /// Between labels in one cell; task files read the same.
 const BETWEEN_LABELS: &str = ";";
@@ -47,22 +50,20 @@ impl RowShape {
         self.keeps_input
     }
 
-    /// The name that a column of the input has among the results.
-    pub fn column<'n>(&self, name: &'n str, others: &Map<String, Value>) -> std::borrow::Cow<'n, str> {
-        if !self.is_taken(name) {
-            return name.into();
+    /// The name that a column of the input has among the results. It depends on no other column of its row, so that a
+    /// column of lines that have not all the same fields has one name; and no two columns get the same one.
+    fn column<'n>(&self, name: &'n str) -> Cow<'n, str> {
+        let (base, depth) = without_prefixes(name);
+        let taken = self.taken().map(without_prefixes).filter(|(other, _)| *other == base).map(|(_, depth)| depth);
+        match taken.clone().min().zip(taken.max()) {
+            Some((least, most)) if depth >= least => format!("{}{name}", RENAMED.repeat(most + 1)).into(),
+            _ => name.into(),
         }
-        let mut renamed = format!("input_{name}");
-        while self.is_taken(&renamed) || others.contains_key(&renamed) {
-            renamed.insert_str(0, "input_");
-        }
-        renamed.into()
     }
 
-    fn is_taken(&self, name: &str) -> bool {
-        self.outcome.iter().any(|one| one == name)
-            || [ERROR, WARNINGS].contains(&name)
-            || self.spread.iter().any(|one| one == name)
+    /// The names that what came of a row has.
+    fn taken(&self) -> impl Iterator<Item = &str> + Clone {
+        self.outcome.iter().chain(&self.spread).map(String::as_str).chain([ERROR, WARNINGS])
     }
 
     /// A row of results.
@@ -70,8 +71,7 @@ impl RowShape {
         let mut row = Map::new();
         if self.keeps_input {
             for (name, value) in input.iter().flat_map(|input| &input.fields) {
-                let column = input.map(|input| self.column(name, &input.fields)).unwrap_or_default();
-                row.insert(column.into_owned(), value.clone());
+                row.insert(self.column(name).into_owned(), value.clone());
             }
         } else {
             row.insert(SOURCE.to_owned(), Value::from(source));
@@ -103,6 +103,12 @@ impl RowShape {
         row.insert(WARNINGS.to_owned(), warnings);
         row
     }
+}
+
+/// A name without what renaming puts before it, and how often that stood there.
+fn without_prefixes(name: &str) -> (&str, usize) {
+    let base = name.trim_start_matches(RENAMED);
+    (base, (name.len() - base.len()) / RENAMED.len())
 }
 
 fn joined(labels: &Value) -> Value {
@@ -138,11 +144,11 @@ mod tests {
         let outcome = Outcome { fields, warnings: vec!["w".to_owned()], ..Outcome::default() };
         assert_eq!(
             text(shape.row("rows.csv row 1", Some(&input), &Ok(outcome))),
-            r#"{"id":1,"text":"x","input_label":"old","input_input_error":"e","input_error":"f","label":"a","probability":0.5,"error":null,"warnings":["w"]}"#
+            r#"{"id":1,"text":"x","input_label":"old","input_error":"e","input_input_error":"f","label":"a","probability":0.5,"error":null,"warnings":["w"]}"#
         );
         assert_eq!(
             text(shape.row("rows.csv row 2", Some(&input), &Err("why".to_owned()))),
-            r#"{"id":1,"text":"x","input_label":"old","input_input_error":"e","input_error":"f","label":null,"probability":null,"error":"why","warnings":[]}"#
+            r#"{"id":1,"text":"x","input_label":"old","input_error":"e","input_input_error":"f","label":null,"probability":null,"error":"why","warnings":[]}"#
         );
     }
 
@@ -164,6 +170,18 @@ mod tests {
         let task = Task::new("t", Extract::fields(&[Field::text("error")]).unwrap());
         let row = RowShape::new(&task, false, true).row("a.pdf", None, &Ok(outcome));
         assert!(row.contains_key("value"), "{row:?}");
+    }
+
+    #[test]
+    fn a_column_has_one_name_whatever_else_its_row_has() {
+        let task = Task::new("t", Extract::fields(&[Field::text("input_label"), Field::text("total")]).unwrap());
+        let shape = RowShape::new(&task, true, true);
+        let renamed = |name| shape.column(name).into_owned();
+        assert_eq!((renamed("total"), renamed("input_total")), ("input_total".into(), "input_input_total".into()));
+        // What only begins as a renamed column is left alone, as far as no field has that name.
+        assert_eq!((renamed("input_file"), renamed("label")), ("input_file".into(), "label".into()));
+        assert_eq!(renamed("input_label"), "input_input_input_label");
+        assert_eq!(renamed("input_input_label"), "input_input_input_input_label");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What the ledger can give back as it was given: bounds on outcomes and inputs, checked before they are stored.
 
 use crate::Outcome;
+use serde::Serialize;
 use serde_json::{Map, Value};
+use std::io::{self, Write};
 
 /// JSON that lies deeper in itself is not read back: below the depth that readers of JSON refuse (128), with room for
 /// what outcomes and inputs are wrapped in.
@@ -10,19 +12,45 @@ const DEEPEST: usize = 100;
 /// More than any model can do in a row; sums over two billion rows of it are exact.
 const MOST_TOKENS: usize = 1 << 32;
 
+/// The most bytes of fields or warnings as JSON. The ledger takes 256 MiB in a row: room for an input, its outcome and
+/// what is said of both.
+const MOST_BYTES: usize = 80 << 20;
+
 /// Why an outcome cannot be recorded; none if it can.
 pub(super) fn fault_of_outcome(outcome: &Outcome) -> Option<String> {
     let most = outcome.prompt_tokens.max(outcome.cached_tokens).max(outcome.completion_tokens);
     if most > MOST_TOKENS {
         return Some(format!("expected an outcome of at most {MOST_TOKENS} tokens, got {most}"));
     }
-    fault_of_fields(&outcome.fields)
+    fault_of_fields(&outcome.fields).or_else(|| fault_of_size(&outcome.warnings, MOST_BYTES))
 }
 
 /// Why fields cannot be stored; none if they can.
 pub(super) fn fault_of_fields(fields: &Map<String, Value>) -> Option<String> {
     let is_too_deep = fields.values().any(|value| !fits(value, DEEPEST));
-    is_too_deep.then(|| format!("expected JSON at most {DEEPEST} levels deep, got deeper"))
+    if is_too_deep {
+        return Some(format!("expected JSON at most {DEEPEST} levels deep, got deeper"));
+    }
+    fault_of_size(fields, MOST_BYTES)
+}
+
+fn fault_of_size(value: &impl Serialize, most: usize) -> Option<String> {
+    let is_too_large = serde_json::to_writer(Room(most), value).is_err();
+    is_too_large.then(|| format!("expected JSON of at most {most} bytes, got more"))
+}
+
+/// Takes so many bytes and keeps none of them.
+struct Room(usize);
+
+impl Write for Room {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Looks no deeper than it allows, so that it needs no more stack for hostile JSON than for honest.
@@ -51,6 +79,13 @@ mod tests {
         assert!(serde_json::from_str::<Value>(&text).is_ok());
         let expected = "expected JSON at most 100 levels deep, got deeper";
         assert_eq!(fault_of_outcome(&nested(DEEPEST + 1)).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn what_is_larger_than_the_ledger_takes_is_named() {
+        let fields = serde_json::json!({"a": "b"});
+        assert_eq!(fault_of_size(&fields, 9), None);
+        assert_eq!(fault_of_size(&fields, 8).as_deref(), Some("expected JSON of at most 8 bytes, got more"));
     }
 
     #[test]

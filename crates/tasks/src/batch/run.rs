@@ -95,8 +95,36 @@ pub struct Summary {
 pub async fn run(ledger: &Arc<Ledger>, job: JobId, batch: Batch) -> Result<Summary, TaskError> {
     let (ledger, source, retry_failed) = (Arc::clone(ledger), Arc::clone(&batch.source), batch.retry_failed);
     let claim = Thread::spawn("batch-begin", move || begin(&ledger, job, source.as_ref(), retry_failed))?.await??;
-    let mut progress = Progress::default();
-    let ended = work_and_write(&claim, batch, &mut progress).await;
+    run_begun(claim, batch, Ok(Begun::ToBeDone)).await
+}
+
+/// The same for a job that its caller has claimed already, so that nobody else took, cancelled or removed it while its
+/// model was loaded. Whoever asked for it to be cancelled meanwhile is heard before any row is done.
+///
+/// # Errors
+/// Those of [`run`]; the job has failed for that reason then, changed inputs among them.
+pub async fn run_claimed(claim: Claim, batch: Batch) -> Result<Summary, TaskError> {
+    let claim = Arc::new(claim);
+    let (claimed, source, retry_failed) = (Arc::clone(&claim), Arc::clone(&batch.source), batch.retry_failed);
+    let look = move || begin_claimed(&claimed, source.as_ref(), retry_failed);
+    let begun = Thread::spawn("batch-begin", look)?.await?;
+    run_begun(claim, batch, begun).await
+}
+
+/// What is to become of a job that is claimed.
+enum Begun {
+    ToBeDone,
+    Cancelled,
+}
+
+async fn run_begun(claim: Arc<Claim>, batch: Batch, begun: Result<Begun, TaskError>) -> Result<Summary, TaskError> {
+    let Job { id: job, done, failed, total, .. } = *claim.job();
+    let mut progress = Progress { done, failed, total, ..Progress::default() };
+    let ended = match begun {
+        Ok(Begun::ToBeDone) => work_and_write(&claim, batch, &mut progress).await,
+        Ok(Begun::Cancelled) => Ok(Ending::Cancelled),
+        Err(error) => Err(error),
+    };
     let (state, reason) = match &ended {
         Ok(Ending::Done) => (JobState::Done, None),
         Ok(Ending::Interrupted) => (JobState::Queued, None),
@@ -118,6 +146,17 @@ fn begin(ledger: &Arc<Ledger>, job: JobId, source: &dyn Source, retry_failed: bo
         claim.retry_failed().map_err(storage)?;
     }
     Ok(Arc::new(claim))
+}
+
+fn begin_claimed(claim: &Claim, source: &dyn Source, retry_failed: bool) -> Result<Begun, TaskError> {
+    if claim.is_cancel_requested().map_err(storage)? {
+        return Ok(Begun::Cancelled);
+    }
+    check_input(claim.job(), source)?;
+    if retry_failed {
+        claim.retry_failed().map_err(storage)?;
+    }
+    Ok(Begun::ToBeDone)
 }
 
 /// Refuses inputs that are not those that the job began with.

@@ -399,3 +399,19 @@ fn an_input_stored_by_somebody_else_is_an_error_and_never_a_panic() {
     let row = StoredInputs::open(&scene.ledger, job).unwrap().rows().unwrap().next().unwrap().unwrap();
     assert_eq!(row.input.unwrap().fields, Map::new());
 }
+
+#[test]
+fn a_cancellation_between_claim_and_run_is_heard_before_any_row() {
+    let scene = scene();
+    let work = all_well();
+    let claim = scene.ledger.claim(scene.job).unwrap();
+    scene.ledger.cancel(scene.job).unwrap();
+    let summary = futures::executor::block_on(run_claimed(claim, scene.batch(&work, source(3)))).unwrap();
+    assert_eq!(summary.ending, Ending::Cancelled);
+    assert_eq!(work.asked(), [0_u64; 0]);
+    assert_eq!(scene.ledger.job(scene.job).unwrap().state, JobState::Cancelled);
+    // What is claimed and not cancelled is done.
+    let claim = scene.ledger.claim(scene.job).unwrap();
+    let summary = futures::executor::block_on(run_claimed(claim, scene.batch(&work, source(3)))).unwrap();
+    assert_eq!((summary.ending, summary.progress.done), (Ending::Done, 3));
+}

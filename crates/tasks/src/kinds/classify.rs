@@ -416,7 +416,7 @@ impl Kind for Classify {
             self.check()?;
             let head = self.head(task.instructions.as_deref());
             let mut frame = Frame::new(head, "Text", if self.several { "Answer" } else { "Label" });
-            let mut warnings = Vec::new();
+            let mut warnings: Vec<String> = of_no_effect(&task.options, asker.can_choose()).into_iter().collect();
             if self.shots > 0 {
                 let none = self.none_of_these.as_deref().unwrap_or(Classify::NONE_OF_THESE);
                 let shots = self.choose_shots(examples, &task.input)?;
@@ -452,6 +452,19 @@ impl Classify {
             None => Err(format!("expected one of the labels {}, got {got}", self.options().join(", "))),
         }
     }
+}
+
+/// Options that a task sets and that change nothing of a label.
+fn of_no_effect(options: &GenerationOptions, scores: bool) -> Option<String> {
+    let is_random = options.temperature.is_some_and(|temperature| temperature > 0.0);
+    let unheeded = [
+        ("max_tokens", options.max_tokens.is_some()),
+        ("temperature", scores && is_random),
+        ("seed", scores && options.seed.is_some()),
+    ];
+    let names: Vec<_> = unheeded.iter().filter(|(_, is_set)| *is_set).map(|(name, _)| *name).collect();
+    let reason = if scores { "the model scores the labels and writes none" } else { "a label is written to its end" };
+    (!names.is_empty()).then(|| format!("of no effect: {}; {reason}", names.join(", ")))
 }
 
 fn yes_or_no() -> Vec<String> {
