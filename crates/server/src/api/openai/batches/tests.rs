@@ -104,8 +104,8 @@ async fn lines_become_answers_and_errors_in_two_files() {
     assert_eq!(output["filename"], format!("{id}_output.jsonl"));
     let list = server.get("/v1/batches").await.json();
     assert_eq!((&list["data"][0], list["data"].as_array().unwrap().len()), (&batch, 1));
-    let left = std::fs::read_dir(folder.path().join("files/batches").join(&id)).unwrap().count();
-    assert_eq!(left, 2, "beside the record and the lock, of the ledger with the text of lines nothing is left");
+    let left = || std::fs::read_dir(folder.path().join("files/batches").join(&id)).unwrap().count();
+    until("nothing but the record and the lock is left, no text of lines", || left() == 2).await;
     let metrics = server.get("/metrics").await.text;
     assert!(metrics.contains("vllm:generation_tokens_total{model_name=\"small\"} 2"), "{metrics}");
 }
