@@ -132,8 +132,12 @@ fn a_call_without_room_is_told_as_such() {
             request
         };
         let whole = calls(&model, &request(300), &what).0.remove(0);
+        let text = refusal(block_on(model.chat(request(1))));
+        let least = text.strip_prefix("at most 1 tokens are allowed, what the answer must be takes ");
+        let least = least.and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+        let least = least.unwrap_or_else(|| panic!("{what}: {text}"));
         let mut seen = 0;
-        for max_tokens in (1..40).step_by(3) {
+        for max_tokens in (least..least + 40).step_by(3) {
             let (cut, reason) = calls(&model, &request(max_tokens), &what);
             let Some((name, arguments)) = cut.first() else {
                 assert_eq!(reason, FinishReason::Length, "{what} {max_tokens}");
