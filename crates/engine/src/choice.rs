@@ -1,4 +1,5 @@
-//! What becomes of the logits of one sequence's turn: scores of its prompt, its next token, or as many as its draft had right.
+//! What becomes of the logits of one sequence's turn: scores of its prompt, its next token, as many
+//! as its draft had right, or where its walk goes on.
 //!
 //! Read next: `sampler` for how a row of logits becomes a token, `speculation` for where drafts come from.
 

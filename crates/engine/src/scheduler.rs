@@ -3,10 +3,10 @@
 //! ```text
 //! admit:    while the head of the queue has a place and pages for the tokens that it knows, beside what the running ones
 //!           will want soon: it starts to run, behind the pages that the prefix cache has of its tokens
-//! plan:     every decoding sequence one token, and those that its constraint forced, who was served longest ago first, and a
-//!           few drafted ones where few decode;
+//! plan:     every decoding sequence one token, and those that its constraint forced or its walk reads, who was served longest
+//!           ago first, and a few drafted ones where few decode;
 //!           what is left of the budget goes to prompts, oldest first, in pieces, each behind what the prefix cache has by
-//!           now; a prompt whose next page an older one is reading in this step waits for that page
+//!           now, of the page after that a copy of what is the same; a prompt whose next page an older one is reading in this step waits for that page
 //! pages:    each turn takes the pages that it fills; where there are none, the youngest sequence is preempted
 //! preempt:  its pages are given up and it waits again, at the head of the queue; it will read all its tokens once more,
 //!           those that it generated too

@@ -6,8 +6,8 @@
 
 use crate::job::{job_in, now_ms, set_state};
 use crate::lock::Lock;
-use crate::row::{Totals, add_totals, insert_input, record_row};
-use crate::{InputRow, Job, JobId, JobState, Ledger, LedgerError, Record};
+use crate::row::{Totals, add_totals, record_row};
+use crate::{Job, JobId, JobState, Ledger, LedgerError, Record};
 use rusqlite::{OptionalExtension, Transaction, params};
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,20 +81,6 @@ impl Claim {
                 totals.add(record);
             }
             add_totals(transaction, self.job.id, &totals, now_ms()).map_err(&at)
-        })
-    }
-
-    /// Stores inputs that stand nowhere else, as rows that are to be done.
-    ///
-    /// # Errors
-    /// A row is there already, the claim was lost, or the ledger cannot be written. Nothing was stored then.
-    pub fn store_inputs(&self, inputs: &[InputRow]) -> Result<(), LedgerError> {
-        let at = LedgerError::at(self.ledger.path());
-        self.write(|transaction| {
-            for input in inputs {
-                insert_input(transaction, self.job.id, input).map_err(&at)?;
-            }
-            Ok(())
         })
     }
 

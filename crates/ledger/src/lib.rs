@@ -19,7 +19,7 @@ pub use claim::Claim;
 pub use error::LedgerError;
 pub use job::{Job, JobId, JobState, NewJob, Owner};
 pub use ledger::Ledger;
-pub use row::{Effort, InputRow, Record, Row, RowOutcome, Selection};
+pub use row::{Effort, Record, Row, RowOutcome, Selection};
 
 #[cfg(test)]
 mod tests;

@@ -66,23 +66,12 @@ pub struct Row {
     pub effort: Effort,
 }
 
-/// A row whose input is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InputRow {
-    /// Its place among the inputs, from 1.
-    pub number: u64,
-    /// What its source calls it.
-    pub name: String,
-    /// The input.
-    pub input: Value,
-}
-
 /// Which rows are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
     /// All that the ledger has.
     All,
-    /// Those to be done. Of a job whose inputs stay outside, the ledger has only those that are to be tried again.
+    /// Those to be done that the ledger has: those that are to be tried again.
     Pending,
     /// Those with an outcome.
     Done,
@@ -149,23 +138,6 @@ impl Ledger {
             connection.prepare_cached(sql)?.query_map(params![job.0, from, limit], |row| row.get(0))?.collect()
         })
     }
-
-    /// Up to `limit` stored inputs in order, from a number on.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn inputs(&self, job: JobId, from: u64, limit: u32) -> Result<Vec<InputRow>, LedgerError> {
-        let sql = "SELECT number, name, input FROM job_rows WHERE job = ? AND number >= ? AND input IS NOT NULL \
-             ORDER BY number LIMIT ?";
-        self.read(|connection| {
-            connection.prepare_cached(sql)?.query_map(params![job.0, from, limit], read_input)?.collect()
-        })
-    }
-}
-
-fn read_input(row: &rusqlite::Row<'_>) -> rusqlite::Result<InputRow> {
-    let input: String = row.get(2)?;
-    Ok(InputRow { number: row.get(0)?, name: row.get(1)?, input: json(2, &input)? })
 }
 
 fn read_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Row> {
@@ -259,11 +231,4 @@ pub(crate) fn record_row(transaction: &Transaction<'_>, job: JobId, record: &Rec
         effort.milliseconds
     ])?;
     Ok(written == 1)
-}
-
-/// Stores an input as a row to be done.
-pub(crate) fn insert_input(transaction: &Transaction<'_>, job: JobId, input: &InputRow) -> rusqlite::Result<()> {
-    let sql = "INSERT INTO job_rows (job, number, name, state, input) VALUES (?, ?, ?, 'pending', ?)";
-    let parameters = params![job.0, input.number, input.name, input.input.to_string()];
-    transaction.prepare_cached(sql)?.execute(parameters).map(|_| ())
 }

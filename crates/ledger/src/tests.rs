@@ -160,21 +160,6 @@ fn failed_rows_are_tried_again_and_what_they_took_is_added_up() {
 }
 
 #[test]
-fn stored_inputs_are_rows_to_be_done_and_stay_beside_their_outcome() {
-    let Scene { ledger, .. } = &scene();
-    let id = ledger.create(&new_job("a")).unwrap().id;
-    let claim = ledger.claim(id).unwrap();
-    let inputs: Vec<InputRow> = (1..=3)
-        .map(|number| InputRow { number, name: format!("line {number}"), input: json!({"text": number}) })
-        .collect();
-    claim.store_inputs(&inputs).unwrap();
-    claim.record(&[done(2)]).unwrap();
-    assert_eq!(ledger.inputs(id, 2, 10).unwrap(), inputs[1..]);
-    assert_eq!(numbers(ledger, id, Selection::Pending), [1, 3]);
-    claim.store_inputs(&inputs[..1]).unwrap_err();
-}
-
-#[test]
 fn a_job_has_one_owner_and_is_free_when_that_one_is_gone() {
     let scene = scene();
     let id = scene.ledger.create(&new_job("a")).unwrap().id;

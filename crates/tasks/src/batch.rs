@@ -22,7 +22,6 @@ mod reader;
 mod recorder;
 mod run;
 mod source;
-mod stored;
 mod thread;
 
 pub use fingerprint::{file_sha256, fingerprint};
@@ -30,7 +29,6 @@ pub use output::{OutputRow, Sink};
 pub use progress::{Progress, Watch};
 pub use run::{Batch, Ending, Retries, Summary, run, run_claimed};
 pub use source::{Rows, Source, SourceRow};
-pub use stored::{StoredInputs, store_inputs};
 
 use crate::TaskError;
 use ledger::LedgerError;

@@ -29,7 +29,7 @@ CREATE TABLE jobs (
 
 CREATE INDEX jobs_by_fingerprint ON jobs (fingerprint);
 
--- A row that has not been done yet is here only if its input is stored, or if it failed and is to be tried again.
+-- A row that has not been done yet is here only if it failed and is to be tried again.
 -- What may be long stands last, so that a look at the rest does not read it.
 CREATE TABLE job_rows (
     job INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
@@ -44,7 +44,6 @@ CREATE TABLE job_rows (
     reason TEXT, -- why it failed
     warnings TEXT, -- a JSON array of texts; null where there are none
     outcome TEXT, -- JSON
-    input TEXT, -- JSON, of inputs that stand nowhere else
     PRIMARY KEY (job, number)
 ) STRICT;
 

@@ -1,4 +1,4 @@
-//! What the ledger can give back as it was given: bounds on outcomes and inputs, checked before they are stored.
+//! What the ledger can give back as it was given: bounds on outcomes, checked before they are recorded.
 
 use crate::Outcome;
 use serde::Serialize;
@@ -6,14 +6,14 @@ use serde_json::{Map, Value};
 use std::io::{self, Write};
 
 /// JSON that lies deeper in itself is not read back: below the depth that readers of JSON refuse (128), with room for
-/// what outcomes and inputs are wrapped in.
+/// what outcomes are wrapped in.
 const DEEPEST: usize = 100;
 
 /// More than any model can do in a row; sums over two billion rows of it are exact.
 const MOST_TOKENS: usize = 1 << 32;
 
-/// The most bytes of fields or warnings as JSON. The ledger takes 256 MiB in a row: room for an input, its outcome and
-/// what is said of both.
+/// The most bytes of fields or warnings as JSON. The ledger takes 256 MiB in a row: room for both and for what else it
+/// says.
 const MOST_BYTES: usize = 80 << 20;
 
 /// Why an outcome cannot be recorded; none if it can.
@@ -25,8 +25,8 @@ pub(super) fn fault_of_outcome(outcome: &Outcome) -> Option<String> {
     fault_of_fields(&outcome.fields).or_else(|| fault_of_size(&outcome.warnings, MOST_BYTES))
 }
 
-/// Why fields cannot be stored; none if they can.
-pub(super) fn fault_of_fields(fields: &Map<String, Value>) -> Option<String> {
+/// Why fields cannot be recorded; none if they can.
+fn fault_of_fields(fields: &Map<String, Value>) -> Option<String> {
     let is_too_deep = fields.values().any(|value| !fits(value, DEEPEST));
     if is_too_deep {
         return Some(format!("expected JSON at most {DEEPEST} levels deep, got deeper"));

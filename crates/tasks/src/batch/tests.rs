@@ -3,8 +3,8 @@
 use super::scenes::*;
 use super::*;
 use crate::Input;
-use ledger::{Cancellation, JobState, NewJob, Selection};
-use serde_json::{Map, json};
+use ledger::{Cancellation, JobState};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -320,84 +320,6 @@ fn a_row_that_vanished_from_the_ledger_is_told_before_an_output_is_written() {
     );
     scene.run(scene.batch(&all_well(), source(9))).unwrap();
     assert_eq!(scene.output().len(), 9);
-}
-
-/// A job whose inputs are to be stored.
-fn stored_job(scene: &Scene) -> ledger::JobId {
-    let new = NewJob { input_sha256: None, ..scene.ledger.job(scene.job).unwrap().new };
-    scene.ledger.create(&new).unwrap().id
-}
-
-#[test]
-fn stored_inputs_run_as_those_of_a_file() {
-    let mut scene = scene();
-    let job = stored_job(&scene);
-    scene.job = job;
-    let mut given = source(700);
-    given.rows[0].input.as_mut().unwrap().pages = vec![0, 5];
-    given.rows[1].input = Err(TaskError::Data("line 2: no JSON".to_owned()));
-    assert_eq!(store_inputs(&scene.ledger, job, given.rows().unwrap()).unwrap(), 700);
-    let stored = Arc::new(StoredInputs::open(&scene.ledger, job).unwrap());
-    assert_eq!(stored.sha256().unwrap(), None);
-    assert_eq!(stored.total(), Some(700));
-    let back: Vec<SourceRow> = stored.rows().unwrap().map(Result::unwrap).collect();
-    assert_eq!(format!("{back:?}"), format!("{:?}", given.rows));
-    for passed in [0, 1, 255, 256, 300, 699] {
-        let mut rows = stored.rows().unwrap();
-        assert_eq!(rows.nth(passed).unwrap().unwrap().name, format!("line {}", passed + 1));
-        assert_eq!(rows.next().is_some(), passed < 699);
-    }
-    assert!(stored.rows().unwrap().nth(700).is_none());
-
-    let error = scene.run(Batch { source: stored.clone(), ..scene.batch(&except(300, unavailable), source(0)) });
-    error.unwrap_err();
-    let mut sink = scene.sink();
-    sink.wants_inputs = true;
-    let batch = Batch { source: stored, sink: Box::new(sink), ..scene.batch(&all_well(), source(0)) };
-    scene.run(batch).unwrap();
-    let output = scene.output();
-    assert_eq!(output.len(), 700);
-    assert_eq!(output[0].input.as_ref().unwrap().pages, [0, 5]);
-    assert_eq!(output[1].result, Err("line 2: no JSON".to_owned()));
-    assert_eq!(output[699].result, Ok(answer(700)));
-}
-
-#[test]
-fn inputs_that_were_not_stored_to_the_end_do_not_run() {
-    let scene = scene();
-    let job = stored_job(&scene);
-    let broken = || Err(TaskError::Data("the pipe broke".to_owned()));
-    let rows = source(300).rows.into_iter().map(Ok).chain(std::iter::once_with(broken));
-    let error = store_inputs(&scene.ledger, job, Box::new(rows)).unwrap_err();
-    assert_eq!(error.to_string(), "the pipe broke");
-    let error = StoredInputs::open(&scene.ledger, job).unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        format!(
-            "job {job}: its inputs were not stored to the end, because reading them was broken off\n\
-             hint: remove the job with `bantam jobs remove {job}`, and start it again"
-        )
-    );
-    let error = store_inputs(&scene.ledger, job, source(3).rows().unwrap()).unwrap_err();
-    let expected = format!("job {job} has inputs already\nhint: start a new job for others");
-    assert_eq!(error.to_string(), expected);
-    assert_eq!(scene.ledger.rows(job, Selection::All, 0, 1000).unwrap().len(), 256);
-}
-
-#[test]
-fn an_input_stored_by_somebody_else_is_an_error_and_never_a_panic() {
-    let scene = scene();
-    let job = stored_job(&scene);
-    store_inputs(&scene.ledger, job, source(1).rows().unwrap()).unwrap();
-    for wrong in [json!(1), json!({}), json!({"fields": []}), json!({"fields": {}, "pages": [-1]}), json!(null)] {
-        scene.sql(&format!("UPDATE job_rows SET input = '{wrong}'"));
-        let row = StoredInputs::open(&scene.ledger, job).unwrap().rows().unwrap().next().unwrap().unwrap();
-        let error = row.input.unwrap_err();
-        assert_eq!(error.to_string(), "expected an input in the ledger, got something else", "{wrong}");
-    }
-    scene.sql(&format!("UPDATE job_rows SET input = '{}'", json!({"fields": {}})));
-    let row = StoredInputs::open(&scene.ledger, job).unwrap().rows().unwrap().next().unwrap().unwrap();
-    assert_eq!(row.input.unwrap().fields, Map::new());
 }
 
 #[test]
