@@ -1,5 +1,7 @@
 //! What several targets share: the smallest vocabulary that can say any bytes and name a special token.
 
+#![forbid(unsafe_code)]
+
 use serde_json::{Value, json};
 use tokenizer::Tokenizer;
 
