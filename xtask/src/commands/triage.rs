@@ -210,10 +210,11 @@ async fn ask(client: &reqwest::Client, side: &Side, ticket: &Ticket) -> anyhow::
     }
     let value: Value = serde_json::from_str(&text)?;
     let label = match side {
-        Side::Task { .. } => &value["label"],
+        Side::Task { .. } => &value["outcome"]["label"],
         Side::Chat { .. } => &value["choices"][0]["message"]["content"],
     };
-    Ok(label.as_str().unwrap_or_default().trim().to_owned())
+    let label = label.as_str().with_context(|| format!("expected a label, got {value}"))?;
+    Ok(label.trim().to_owned())
 }
 
 /// One turn of a server.
