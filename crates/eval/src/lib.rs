@@ -1,0 +1,15 @@
+//! Is a model good enough for a task? A verdict, with the evidence that it rests on.
+//!
+//! ```text
+//! task, candidates -> run: every row of the test set through every candidate -> rows of the ledger
+//! rows -> metrics (what is counted of a row, and the figure that the sums make) -> statistics (how sure a figure is)
+//!      -> verdict (good enough, not good enough, not enough evidence) -> report
+//! ```
+//!
+//! Candidates are `tasks::Work`: a task with a model, or a baseline that needs none (`baselines`). It knows no engine, no
+//! provider, no HTTP and no terminal. Read next: `metrics.rs` for what a metric is.
+#![forbid(unsafe_code)]
+
+pub mod baselines;
+pub mod metrics;
+pub mod statistics;

@@ -1,0 +1,1 @@
+//! The providers: one file and one line of the table each.
