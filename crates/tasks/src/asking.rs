@@ -47,7 +47,15 @@ impl Written {
     /// How sure the model is of the value at a JSON Pointer of its answer; none where it tells no probabilities.
     pub fn confidence_of(&self, pointer: &str) -> Option<f64> {
         let (_, place) = leaves(&self.text).into_iter().find(|(found, _)| found == pointer)?;
-        (!self.tokens.is_empty()).then(|| self.probability(&place))
+        self.confidence_at(&place)
+    }
+
+    /// As [`Written::confidence_of`], of the value at these bytes. The quotation mark that opens a text is no part of
+    /// what the model is sure of: one that would have written a bare number had no choice.
+    pub fn confidence_at(&self, place: &Range<usize>) -> Option<f64> {
+        let is_text = self.text.get(place.clone()).is_some_and(|value| value.starts_with('"'));
+        let value = place.start + usize::from(is_text)..place.end;
+        (!self.tokens.is_empty()).then(|| self.probability(&value))
     }
 
     /// What is to be said of an answer that ended because it was long.
@@ -268,5 +276,15 @@ mod tests {
             Written { text: text.into(), tokens: places, reason: FinishReason::Stop, usage: Usage::default() };
         assert!((written.probability(&(7..9)).ln() + 3.0).abs() < 1e-6);
         assert_eq!(written.probability(&(1..4)), 1.0);
+    }
+
+    #[test]
+    fn the_mark_that_opens_a_text_says_nothing_of_how_sure_a_model_is_of_it() {
+        let text = r#"{"a": "xy", "b": 12}"#.to_owned();
+        let tokens = vec![(6..7, -9.0), (7..10, -1.0), (17..19, -2.0)];
+        let written = Written { text, tokens, reason: FinishReason::Stop, usage: Usage::default() };
+        let confidence = |pointer: &str| written.confidence_of(pointer).unwrap().ln();
+        assert!((confidence("/a") + 1.0).abs() < 1e-6, "{}", confidence("/a"));
+        assert!((confidence("/b") + 2.0).abs() < 1e-6, "{}", confidence("/b"));
     }
 }

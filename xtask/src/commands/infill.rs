@@ -88,7 +88,7 @@ fn fill(bantam: &Bantam, args: &Args, holes: &[Hole]) -> anyhow::Result<()> {
     let row = |hole: &Hole| json!({"prefix": hole.prefix, "suffix": hole.suffix}).to_string();
     std::fs::write(&rows, holes.iter().map(row).collect::<Vec<_>>().join("\n") + "\n")?;
     let (from, to) = (rows.to_string_lossy(), results.to_string_lossy());
-    let summary = bantam.json(&["complete", "--stop", "line", "--model", &args.model, "--in", &from, "--out", &to])?;
+    let summary = bantam.job(&["complete", "--stop", "line", "--model", &args.model, "--in", &from, "--out", &to])?;
     let (mut exact, mut similarity) = (0, 0.0);
     let results = std::fs::read_to_string(&results)?;
     ensure!(results.lines().count() == holes.len(), "{} rows of results for {}", results.lines().count(), holes.len());

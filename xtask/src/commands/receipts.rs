@@ -73,7 +73,7 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     std::fs::write(&rows, lines.join("\n") + "\n")?;
     let (from, to) = (rows.to_string_lossy(), results.to_string_lossy());
     let flags = ["extract", "--fields", DESCRIBED, "--model", &args.model, "--in", &from, "--out", &to];
-    let summary = bantam.json(&flags)?;
+    let summary = bantam.job(&flags)?;
     let mut scores: BTreeMap<&str, Score> = BTreeMap::new();
     let mut valid = 0;
     let results = std::fs::read_to_string(&results)?;

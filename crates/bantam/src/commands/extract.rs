@@ -17,7 +17,8 @@ use tasks::{Extract, Field, Outcome, Task};
 
 One text: the object on standard output; --json has of each value how sure the model is, and where
 it stands. Results in csv and parquet have a column for each field of the object, in jsonl `value`;
-beside them `fields` (confidence and place) and `error`.")]
+beside them `fields` (confidence and place) and `error`. A text among --fields has at most 500
+characters; a schema of your own may say otherwise (maxLength).")]
 pub struct Args {
     /// What to find, with commas between: NAME[:TYPE][=DESCRIPTION]; types: text, number, integer, boolean, date
     #[arg(long, value_name = "A,B,..", value_delimiter = ',', conflicts_with = "schema")]

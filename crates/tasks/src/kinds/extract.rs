@@ -265,13 +265,15 @@ impl Kind for Extract {
             let validator = jsonschema::validator_for(&self.schema)
                 .map_err(|error| TaskError::File(format!("the schema cannot be checked: {error}")))?;
             let frame = Frame::new(self.head(task.instructions.as_deref()), "Text", "JSON");
-            let asking = Extracting { validator, asker, frame, input: task.input.clone(), format };
+            let schema = self.schema.clone();
+            let asking = Extracting { schema, validator, asker, frame, input: task.input.clone(), format };
             Ok(Prepared { asking: Box::new(asking), warnings, shown: Value::Null })
         })
     }
 }
 
 struct Extracting {
+    schema: Value,
     validator: Validator,
     asker: Asker,
     frame: Frame,
@@ -299,7 +301,7 @@ impl Extracting {
     }
 
     fn field(written: &Written, value: &Value, place: &std::ops::Range<usize>, sources: &mut Sources<'_>) -> Value {
-        let confidence = (!written.tokens.is_empty()).then(|| written.probability(place));
+        let confidence = written.confidence_at(place);
         let span = match value {
             Value::String(text) => sources.span(text),
             Value::Number(number) => sources.span(&number.to_string()),
@@ -325,6 +327,7 @@ impl Asking for Extracting {
             }
             let mut outcome = Outcome::default();
             written.count(&mut outcome);
+            outcome.warnings = fields::at_the_bound(&self.schema, &value);
             outcome.fields.insert("value".to_owned(), value);
             outcome.fields.insert("fields".to_owned(), Value::Object(fields));
             Ok(outcome)

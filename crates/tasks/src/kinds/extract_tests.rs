@@ -72,7 +72,7 @@ fn a_file_says_what_to_extract_by_names_types_or_schema() {
     let path = folder.path().join("receipts.toml");
     let schema = |text: &str| parse(text, &path).map(|task| task.kind_settings().settings()["schema"].clone());
     let named = schema("fields = [\"shop\", \"day\"]").unwrap();
-    assert_eq!(named["properties"]["shop"], json!({"type": ["string", "null"]}));
+    assert_eq!(named["properties"]["shop"], json!({"type": ["string", "null"], "maxLength": 500}));
     assert_eq!(named["required"], json!(["shop", "day"]));
     let described = schema(
         "fields = { zone = \"integer\", amount = \"what was paid\", b = { type = \"date\", description = \"x\" } }",
@@ -142,4 +142,17 @@ fn a_model_without_a_template_goes_on_from_the_heading_and_its_tokens_are_found_
     assert!((outcome.fields["fields"]["/shop"]["confidence"].as_f64().unwrap() - 0.25).abs() < 1e-6);
     assert_eq!(outcome.fields["fields"]["/shop"]["span"]["start"], 0);
     assert!(model.asked()[0].prompt.ends_with("Text:\nBlue Door\n\nJSON:"));
+}
+
+#[test]
+fn a_text_that_fills_its_bound_is_told_to_be_incomplete() {
+    let outcome = |shop: String| {
+        let answer = json!({"shop": shop}).to_string();
+        let task = Task::new("receipts", Extract::fields(&[Field::text("shop")]).unwrap());
+        let ready = async { task.ready(Arc::new(Scripted::new(move |_| answer.clone())), &[]).await };
+        block_on(block_on(ready).unwrap().ask(&Input::text("A"))).unwrap()
+    };
+    assert_eq!(outcome("é".repeat(499)).warnings, Vec::<String>::new());
+    let warning = "\"shop\" may be incomplete: it has the 500 characters that its schema allows (maxLength)";
+    assert_eq!(outcome("é".repeat(500)).warnings, [warning]);
 }

@@ -133,6 +133,15 @@ impl Bantam {
         serde_json::from_str(&text).with_context(|| format!("bantam {}: expected JSON", arguments.join(" ")))
     }
 
+    /// The summary of a job with `--json`. Rows that failed are no reason to do without it: it counts them.
+    pub(in super::super) fn job(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let output = Command::new(&self.binary).args(arguments).arg("--json").output().context("cannot run bantam")?;
+        serde_json::from_slice(&output.stdout).with_context(|| {
+            let message = String::from_utf8_lossy(&output.stderr);
+            format!("bantam {}: expected a summary, got {}: {message}", arguments.join(" "), output.status)
+        })
+    }
+
     /// The names of the models in the store that are one GGUF file.
     pub(super) fn stored_models(&self) -> anyhow::Result<Vec<String>> {
         let listed = self.json(&["list"])?;

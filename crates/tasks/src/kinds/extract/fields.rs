@@ -14,6 +14,10 @@ const TYPES: [(&str, &str, Option<&str>); 5] = [
     ("date", "string", Some("date")),
 ];
 
+/// Characters of a text that is told as a field and not by a schema: more than a name, an address or a remark has. A
+/// small model that begins to repeat itself would else go on to the end of its tokens, and the row would be lost.
+const LONGEST_TEXT: usize = 500;
+
 /// A field that is extracted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Field {
@@ -78,6 +82,9 @@ pub fn schema_of(fields: &[Field]) -> Result<Value, String> {
         if let Some(format) = format {
             property["format"] = json!(format);
         }
+        if field.kind == "text" {
+            property["maxLength"] = json!(LONGEST_TEXT);
+        }
         if let Some(description) = &field.description {
             property["description"] = json!(description);
         }
@@ -87,6 +94,19 @@ pub fn schema_of(fields: &[Field]) -> Result<Value, String> {
     }
     let names: Vec<_> = properties.keys().cloned().collect();
     Ok(json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false }))
+}
+
+/// What is to be said of texts that are as long as their schema lets them be: they may go on in the source.
+pub fn at_the_bound(schema: &Value, value: &Value) -> Vec<String> {
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let cut = properties.into_iter().flatten().filter_map(|(name, property)| {
+        let most = usize::try_from(property.get("maxLength")?.as_u64()?).ok()?;
+        let text = value.get(name)?.as_str()?;
+        (text.chars().count() >= most).then(|| {
+            format!("{name:?} may be incomplete: it has the {most} characters that its schema allows (maxLength)")
+        })
+    });
+    cut.collect()
 }
 
 /// Reads `fields`: a list of names, or a table of names with a type, a description or both.
