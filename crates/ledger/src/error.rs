@@ -93,6 +93,12 @@ pub enum LedgerError {
         /// What is said.
         reason: String,
     },
+    /// There is a run of that name already.
+    #[error("there is a run {name:?} already\nhint: give this one another name; `bantam eval list` shows them")]
+    Taken {
+        /// The name.
+        name: String,
+    },
     /// No job has that number.
     #[error("no job {0}\nhint: `bantam jobs` lists them")]
     UnknownJob(JobId),

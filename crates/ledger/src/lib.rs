@@ -13,6 +13,7 @@ mod ledger;
 mod lock;
 mod migrations;
 mod row;
+mod run;
 
 pub use cancel::Cancellation;
 pub use claim::Claim;
@@ -20,6 +21,7 @@ pub use error::LedgerError;
 pub use job::{Job, JobId, JobState, NewJob, Owner};
 pub use ledger::Ledger;
 pub use row::{Effort, Record, Row, RowOutcome, Selection};
+pub use run::{Answer, AnswerKey, NewRun, Run, RunId, RunRow};
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,11 @@ use rusqlite::{Connection, TransactionBehavior};
 use std::path::Path;
 
 /// In order; the version of a file is how many of them it has taken.
-const MIGRATIONS: &[&str] = &[include_str!("migrations/0001_jobs.sql"), include_str!("migrations/0002_written.sql")];
+const MIGRATIONS: &[&str] = &[
+    include_str!("migrations/0001_jobs.sql"),
+    include_str!("migrations/0002_written.sql"),
+    include_str!("migrations/0003_runs.sql"),
+];
 
 /// Written into the file's header, so that another program's database is told from a ledger ("BNTM").
 const APPLICATION: i64 = 0x424e_544d;

@@ -80,6 +80,7 @@ const ROWS: [Row; 10] = [
     Row {
         key: "stop",
         set: |options, entry| {
+            options.stop.clear();
             let items = if entry.is_list() { entry.items()? } else { vec![entry] };
             for item in items {
                 let (text, empty) = (item.is_text(), item.expected("a text of at least one character"));
@@ -93,10 +94,10 @@ const ROWS: [Row; 10] = [
     },
 ];
 
-/// Reads the table.
-pub fn read(entry: Entry<'_>) -> Result<GenerationOptions, TaskError> {
+/// Reads the table. What it does not name is as in `base`.
+pub fn read_over(base: &GenerationOptions, entry: Entry<'_>) -> Result<GenerationOptions, TaskError> {
     let mut section = entry.section(&ROWS.map(|row| row.key))?;
-    let mut options = GenerationOptions::default();
+    let mut options = base.clone();
     for row in &ROWS {
         if let Some(entry) = section.take(row.key) {
             (row.set)(&mut options, entry)?;

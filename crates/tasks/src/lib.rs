@@ -19,6 +19,7 @@ pub mod table;
 
 mod data;
 mod init;
+mod judging;
 mod kinds;
 mod ready;
 mod task;
@@ -41,6 +42,7 @@ pub use error::TaskError;
 pub use init::{Draft, init};
 pub use input::{Input, TEXT};
 pub use inputs::{Inputs, Item, LeftOut};
+pub use judging::{Answerer, Candidate, Goal, Machine};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
 };

@@ -49,7 +49,7 @@ impl<'a> Place<'a> {
 }
 
 /// A table of the file whose keys are all known.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Section<'a> {
     place: Place<'a>,
     name: String,
@@ -85,6 +85,16 @@ impl<'a> Section<'a> {
 
     pub fn flag(&mut self, key: &str) -> Result<Option<bool>, TaskError> {
         self.take(key).map(Entry::flag).transpose()
+    }
+
+    /// The same with what another one says beside it. What this one says goes first.
+    pub fn over(self, base: &Section<'a>) -> Section<'a> {
+        let mut table = base.table.clone();
+        for (key, value) in self.table {
+            table.remove(&**key.get_ref());
+            table.insert(key, value);
+        }
+        Section { table, ..self }
     }
 
     /// An error about the table as a whole.

@@ -4,6 +4,7 @@
 //! model, no table and no row. Read next: `kinds.rs` for what a kind of task is, `ready.rs` for a task with a model.
 
 use crate::generation;
+use crate::judging::{self, Base, Candidate, Goal, Machine};
 use crate::kinds::{self, Kind};
 use crate::reader::{Place, Section, nearest};
 use crate::seeded::hex_digest;
@@ -20,7 +21,7 @@ const LONGEST_FILE: u64 = 1 << 20;
 /// Goes into every fingerprint; whoever changes what a prompt says raises it.
 const PROMPTS_VERSION: u32 = 1;
 /// The keys of a file beside the table of its kind.
-const KEYS: [&str; 6] = ["kind", "model", "instructions", "input", "data", "options"];
+const KEYS: [&str; 9] = ["kind", "model", "instructions", "input", "data", "options", "goal", "machine", "candidates"];
 
 /// What is asked of a model.
 #[derive(Debug, Clone)]
@@ -37,6 +38,12 @@ pub struct Task {
     pub data: DataFiles,
     /// How to generate; the temperature is 0 where the author says nothing.
     pub options: GenerationOptions,
+    /// How good is good enough.
+    pub goal: Goal,
+    /// What this machine costs while it works.
+    pub machine: Machine,
+    /// Those that are judged; none where the task's own model is.
+    pub candidates: Vec<Candidate>,
     kind: Arc<dyn Kind>,
 }
 
@@ -74,6 +81,9 @@ impl Task {
             input: Template::field(kind.row().input),
             data: DataFiles::default(),
             options: GenerationOptions { temperature: Some(0.0), ..GenerationOptions::default() },
+            goal: Goal::default(),
+            machine: Machine::default(),
+            candidates: Vec::new(),
             kind,
         }
     }
@@ -117,29 +127,30 @@ impl Task {
         }
         let model = top.text("model")?;
         let instructions = top.text("instructions")?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let input = match top.take("input") {
-            Some(entry) => {
-                let at = entry.at();
-                let template = Template::parse(&entry.text()?);
-                template.map_err(|error| place.wrong(at, format_args!("`input`: {error}")))?
-            }
-            None => Template::field(row.input),
-        };
+        let input = top.take("input").map(judging::read_template).transpose()?;
+        let input = input.unwrap_or_else(|| Template::field(row.input));
         let data = top.take("data").map(|entry| read_data(entry.section(&["train", "test", "expected"])?));
         let data = data.transpose()?.unwrap_or_default();
+        let base = GenerationOptions::default();
         let options = match top.take("options") {
-            Some(entry) => generation::read(entry)?,
-            None => GenerationOptions::default(),
+            Some(entry) => generation::read_over(&base, entry)?,
+            None => base,
         };
+        let goal = top.take("goal").map(judging::read_goal).transpose()?.unwrap_or_default();
+        let machine = top.take("machine").map(judging::read_machine).transpose()?.unwrap_or_default();
         let settings = match top.take(row.name) {
             Some(entry) => entry.section(row.keys)?,
             None => Section::absent(place, row.name, kind_at),
         };
-        let kind = (row.read)(settings, &data)?;
+        let kind = (row.read)(settings.clone(), &data)?;
         let temperature = options.temperature.or(Some(0.0));
         let name = path.file_stem().map_or("task".to_owned(), |stem| stem.to_string_lossy().into_owned());
         let options = GenerationOptions { temperature, ..options };
-        Ok(Task { model, instructions, input, data, options, ..Task::of(name, kind) })
+        let mut task = Task { model, instructions, input, data, options, goal, machine, ..Task::of(name, kind) };
+        if let Some(entry) = top.take("candidates") {
+            task.candidates = judging::read_candidates(entry, &Base { task: &task, row, settings: &settings })?;
+        }
+        Ok(task)
     }
 
     /// The kind, by its name in task files.
@@ -156,6 +167,10 @@ impl Task {
     /// Puts other settings in the place of those it has.
     pub fn set_settings(&mut self, kind: impl Kind) {
         self.kind = Arc::new(kind);
+    }
+
+    pub(crate) fn set_kind(&mut self, kind: Arc<dyn Kind>) {
+        self.kind = kind;
     }
 
     /// The fields that its outcomes have, in their order.
