@@ -12,4 +12,6 @@
 
 pub mod baselines;
 pub mod metrics;
+pub mod report;
 pub mod statistics;
+pub mod verdict;
