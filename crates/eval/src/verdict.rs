@@ -1,6 +1,6 @@
 //! Whether a candidate is good enough, said of nothing but the interval that is shown.
 
-use crate::report::{Candidate, Figure, Goal};
+use crate::report::{Candidate, Figure, Goal, Place};
 use serde::{Deserialize, Serialize};
 
 /// What is said of a candidate.
@@ -37,4 +37,108 @@ pub struct Overall {
     pub text: String,
     /// How many more rows would decide it, where evidence is lacking.
     pub more_rows: Option<u64>,
+}
+
+/// A figure on both sides of a doubt: rows without an answer may have been right or wrong.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Bounds {
+    /// Of the rows that were answered.
+    pub answered: Figure,
+    /// As if every row without an answer were wrong.
+    pub pessimistic: Figure,
+}
+
+/// Judges a candidate by what is shown of it: its verdict, and a sentence for each thing that it rests on. None where the
+/// goal has no threshold.
+pub fn judge(goal: &Goal, candidate: &Candidate, bounds: Option<Bounds>) -> (Option<Verdict>, Vec<String>) {
+    let Some(threshold) = goal.threshold else { return (None, Vec::new()) };
+    let Some(bounds) = bounds else {
+        let reason = if candidate.answered == 0 { "no row has an answer" } else { "the metric applies to no row" };
+        return (Some(Verdict::NotEnoughEvidence), vec![format!("{reason}, so there is no figure")]);
+    };
+    let mut findings = vec![quality(goal, threshold, candidate, bounds)];
+    findings.extend(goal.latency_ms_p95.map(|most| quickness(most, candidate)));
+    findings.extend(goal.cost_per_1000.map(|most| cheapness(most, candidate)));
+    let worst = if findings.iter().any(|(verdict, _)| *verdict == Verdict::NotGoodEnough) {
+        Verdict::NotGoodEnough
+    } else if findings.iter().any(|(verdict, _)| *verdict == Verdict::NotEnoughEvidence) {
+        Verdict::NotEnoughEvidence
+    } else {
+        Verdict::GoodEnough
+    };
+    (Some(worst), findings.into_iter().map(|(_, reason)| reason).collect())
+}
+
+fn quality(goal: &Goal, threshold: f64, candidate: &Candidate, bounds: Bounds) -> (Verdict, String) {
+    let Bounds { answered, pessimistic } = bounds;
+    let metric = &goal.metric;
+    let shown = format!("{metric} is {:.3}, between {:.3} and {:.3}", answered.value, answered.low, answered.high);
+    let (clears, misses, clears_all) = if goal.is_better_higher {
+        (answered.low >= threshold, answered.high < threshold, pessimistic.low >= threshold)
+    } else {
+        (answered.high <= threshold, answered.low > threshold, pessimistic.high <= threshold)
+    };
+    let failed = candidate.failures.len();
+    match (clears, misses, clears_all) {
+        (_, true, _) => (Verdict::NotGoodEnough, format!("{shown}: all of it short of {threshold}")),
+        (true, _, true) => (Verdict::GoodEnough, format!("{shown}: all of it past {threshold}")),
+        (true, _, false) => (
+            Verdict::NotEnoughEvidence,
+            format!("{shown}, past {threshold}, but {failed} rows have no answer, and were they wrong it might not be"),
+        ),
+        _ => (Verdict::NotEnoughEvidence, format!("{shown}: {threshold} is within, so either may be true")),
+    }
+}
+
+fn quickness(most: f64, candidate: &Candidate) -> (Verdict, String) {
+    let Some(latency) = &candidate.latency else {
+        return (Verdict::NotEnoughEvidence, "no answer was timed alone".to_owned());
+    };
+    let shown = format!("95 of 100 answers take {:.1} ms or less, {most} are allowed", latency.p95);
+    if latency.p95_low > most {
+        (Verdict::NotGoodEnough, shown)
+    } else if latency.p95_high.is_some_and(|high| high <= most) {
+        (Verdict::GoodEnough, shown)
+    } else {
+        let rows = latency.rows;
+        (Verdict::NotEnoughEvidence, format!("{shown}; {rows} rows asked alone are too few to be sure"))
+    }
+}
+
+fn cheapness(most: f64, candidate: &Candidate) -> (Verdict, String) {
+    match candidate.cost_per_1000 {
+        None => (Verdict::NotEnoughEvidence, "no price is known, so nor is the cost".to_owned()),
+        Some(cost) if cost <= most => {
+            (Verdict::GoodEnough, format!("1,000 inputs cost ${cost:.4}, ${most} are allowed"))
+        }
+        Some(cost) => (Verdict::NotGoodEnough, format!("1,000 inputs cost ${cost:.4}, ${most} are allowed")),
+    }
+}
+
+/// The verdict over all: the cheapest of those that are good enough is the one to take.
+pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) -> Overall {
+    let cost = |candidate: &Candidate| candidate.cost_per_1000.unwrap_or(f64::INFINITY);
+    let p50 = |candidate: &Candidate| candidate.latency.map_or(f64::INFINITY, |latency| latency.p50);
+    let good = candidates.iter().filter(|candidate| candidate.verdict == Some(Verdict::GoodEnough));
+    let best = good.min_by(|one, other| cost(one).total_cmp(&cost(other)).then(p50(one).total_cmp(&p50(other))));
+    let Some(threshold) = goal.threshold else {
+        let text = "there is no verdict: the task names no threshold. Add `threshold = ..` to [goal].".to_owned();
+        return Overall { verdict: None, recommended: None, text, more_rows: None };
+    };
+    let wanted = format!("{} of {threshold}", goal.metric);
+    if let Some(best) = best {
+        let text = match best.place {
+            Place::Baseline => format!("No language model is needed: {} is good enough for {wanted}.", best.name),
+            Place::Local | Place::Remote => format!("Take {}: the cheapest that is good enough for {wanted}.", best.name),
+        };
+        let (verdict, recommended) = (Some(Verdict::GoodEnough), Some(best.name.clone()));
+        return Overall { verdict, recommended, text, more_rows: None };
+    }
+    if candidates.iter().any(|candidate| candidate.verdict == Some(Verdict::NotEnoughEvidence)) {
+        let rows = more_rows.map_or(String::new(), |rows| format!(" About {rows} more test rows would decide it."));
+        let text = format!("These rows do not tell whether {wanted} is reached.{rows}");
+        return Overall { verdict: Some(Verdict::NotEnoughEvidence), recommended: None, text, more_rows };
+    }
+    let text = format!("No candidate is good enough for {wanted}.");
+    Overall { verdict: Some(Verdict::NotGoodEnough), recommended: None, text, more_rows: None }
 }

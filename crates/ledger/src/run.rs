@@ -40,6 +40,8 @@ pub struct Answer {
     pub completion_tokens: u64,
     /// From when it was asked to its end.
     pub seconds: f64,
+    /// Of this machine's time: with many under way at once, its share.
+    pub busy_seconds: f64,
     /// Nothing else was under way meanwhile.
     pub is_alone: bool,
     /// US dollars that a provider takes for it; none for this machine.
@@ -93,7 +95,7 @@ pub struct RunRow {
 
 const RUN_COLUMNS: &str = "id, name, fingerprint, test_sha256, spec, created_ms, ended_ms, report";
 const ANSWER_COLUMNS: &str = "outcome, warnings, prompt, prompt_tokens, cached_tokens, completion_tokens, seconds, \
-     is_alone, dollars";
+     busy_seconds, is_alone, dollars";
 
 impl Ledger {
     /// Creates a run.
@@ -165,7 +167,7 @@ impl Ledger {
         let sql = format!("SELECT {ANSWER_COLUMNS}, candidate, input, try FROM answers WHERE candidate = ?1");
         self.read(|connection| {
             let mut statement = connection.prepare(&sql)?;
-            let found = statement.query_map([candidate], |row| Ok((read_key(row, 9)?, read_answer(row, 0)?)))?;
+            let found = statement.query_map([candidate], |row| Ok((read_key(row, 10)?, read_answer(row, 0)?)))?;
             found.collect()
         })
     }
@@ -222,11 +224,11 @@ impl Ledger {
                 .query_map([run.0], |row| {
                     let is_answered = row.get_ref(0)? != rusqlite::types::ValueRef::Null;
                     Ok(RunRow {
-                        position: row.get(12)?,
-                        number: row.get(13)?,
-                        key: read_key(row, 9)?,
-                        score: row.get(14)?,
-                        reason: row.get(15)?,
+                        position: row.get(13)?,
+                        number: row.get(14)?,
+                        key: read_key(row, 10)?,
+                        score: row.get(15)?,
+                        reason: row.get(16)?,
                         answer: if is_answered { Some(read_answer(row, 0)?) } else { None },
                     })
                 })?
@@ -240,8 +242,8 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
     if let Some(answer) = &row.answer {
         let warnings = (!answer.warnings.is_empty()).then(|| Value::from(answer.warnings.clone()).to_string());
         let sql = "INSERT OR REPLACE INTO answers (candidate, input, try, recorded_ms, prompt_tokens, cached_tokens, \
-             completion_tokens, seconds, is_alone, dollars, warnings, prompt, outcome) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+             completion_tokens, seconds, busy_seconds, is_alone, dollars, warnings, prompt, outcome) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
         connection.prepare_cached(sql)?.execute(params![
             candidate,
             input,
@@ -251,6 +253,7 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
             answer.cached_tokens,
             answer.completion_tokens,
             answer.seconds,
+            answer.busy_seconds,
             answer.is_alone,
             answer.dollars,
             warnings,
@@ -296,8 +299,9 @@ fn read_answer(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Answer
         cached_tokens: row.get(first + 4)?,
         completion_tokens: row.get(first + 5)?,
         seconds: row.get(first + 6)?,
-        is_alone: row.get(first + 7)?,
-        dollars: row.get(first + 8)?,
+        busy_seconds: row.get(first + 7)?,
+        is_alone: row.get(first + 8)?,
+        dollars: row.get(first + 9)?,
     })
 }
 

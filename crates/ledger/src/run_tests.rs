@@ -27,6 +27,7 @@ fn answer(label: &str) -> Answer {
         cached_tokens: 3,
         completion_tokens: 1,
         seconds: 0.25,
+        busy_seconds: 0.125,
         is_alone: true,
         dollars: Some(0.001),
     }

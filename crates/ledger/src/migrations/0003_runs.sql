@@ -12,6 +12,7 @@ CREATE TABLE answers (
     cached_tokens INTEGER NOT NULL,
     completion_tokens INTEGER NOT NULL,
     seconds REAL NOT NULL, -- from when it was asked to its end
+    busy_seconds REAL NOT NULL, -- of this machine's time: with many under way at once, its share
     is_alone INTEGER NOT NULL, -- nothing else was under way meanwhile
     dollars REAL, -- what a provider takes for it; null for this machine, whose seconds are counted
     warnings TEXT, -- a JSON array of texts; null where there are none

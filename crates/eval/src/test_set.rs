@@ -1,0 +1,234 @@
+//! The rows that candidates are judged by, read once and looked over: what would make a verdict worthless is refused, what
+//! its reader should know is said.
+
+use crate::EvalError;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use tasks::batch::fingerprint;
+use tasks::{Classify, Example, Input, Task};
+
+/// So many rows are named where several are wrong in one way.
+const MOST_NAMED: usize = 5;
+
+/// A row of the test.
+#[derive(Debug, Clone)]
+pub struct TestRow {
+    /// Its place in the table, from 1.
+    pub number: u64,
+    /// What is asked, and what is right.
+    pub example: Example,
+    /// The digest of all that is read of it.
+    pub digest: String,
+    /// Rows of one group are no independent evidence; without groups each row has its own.
+    pub group: usize,
+}
+
+/// The rows that candidates are judged by, in an order that does not depend on that of the table.
+#[derive(Debug, Clone)]
+pub struct TestSet {
+    /// The table.
+    pub table: PathBuf,
+    /// Its rows, in an order drawn by chance and always the same: the first so many are a fair sample of all.
+    pub rows: Vec<TestRow>,
+    /// The digest of the rows, whatever order they have and whatever file they are in.
+    pub sha256: String,
+    /// How many groups there are; none where every row stands for itself.
+    pub groups: Option<u64>,
+    /// What a reader should know.
+    pub warnings: Vec<String>,
+}
+
+/// Whether rows that also stand in the train table are let pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leaks {
+    /// They are refused: a model that is shown the answer shows nothing.
+    Refused,
+    /// The owner of the data knows.
+    Allowed,
+}
+
+impl TestSet {
+    /// Reads the test table of a task; of a longer one `limit` rows, drawn by chance and always the same.
+    ///
+    /// # Errors
+    /// The task names no table, it cannot be read, a row is no example, or rows also stand in train.
+    pub fn read(task: &Task, limit: Option<usize>, leaks: Leaks) -> Result<TestSet, EvalError> {
+        let Some(table) = task.data.test.clone() else {
+            let name = &task.name;
+            return Err(EvalError::Test(format!(
+                "the task {name} names no test table\nhint: add `test = \"FILE\"` and `expected = \"COLUMN\"` to [data]; \
+                 `bantam init` makes a task file and splits a table"
+            )));
+        };
+        let examples = task.examples_of(&table)?;
+        if examples.is_empty() {
+            let name = table.display();
+            return Err(EvalError::Test(format!("{name}: there is no row\nhint: a verdict needs tens of them")));
+        }
+        let groups = groups(task, &table, &examples)?;
+        let mut rows: Vec<TestRow> = examples
+            .into_iter()
+            .zip(&groups)
+            .zip(1..)
+            .map(|((example, group), number)| {
+                let digest = digest(task, &example.input);
+                TestRow { number, example, digest, group: *group }
+            })
+            .collect();
+        let mut warnings = repeated(&rows);
+        warnings.extend(missing_labels(task, &rows));
+        warnings.extend(leaked(task, &rows, leaks)?);
+        let whole: Vec<String> =
+            rows.iter().map(|row| fingerprint(&[&row.digest, &row.example.expected.to_string()])).collect();
+        // The same row twice has the same place by its digest, and then by its number.
+        rows.sort_by_cached_key(|row| (fingerprint(&["order", &row.digest]), row.number));
+        rows.truncate(limit.unwrap_or(usize::MAX));
+        let mut digests: Vec<&str> = rows.iter().map(|row| whole[row.number as usize - 1].as_str()).collect();
+        digests.sort_unstable();
+        let sha256 = fingerprint(&digests);
+        let groups = task.goal.group.as_ref().map(|_| rows.iter().map(|row| row.group).collect::<BTreeSet<_>>().len());
+        Ok(TestSet { table, rows, sha256, groups: groups.map(|count| count as u64), warnings })
+    }
+}
+
+/// The digest of what a task reads of an input.
+fn digest(task: &Task, input: &Input) -> String {
+    let fields = task.fields().into_iter().chain(task.optional_fields());
+    let mut parts = Vec::new();
+    for field in fields {
+        if let Some(value) = input.fields.get(field) {
+            parts.extend([field.to_owned(), value.to_string()]);
+        }
+    }
+    fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The number of each row's group.
+fn groups(task: &Task, table: &Path, examples: &[Example]) -> Result<Vec<usize>, EvalError> {
+    let Some(column) = &task.goal.group else { return Ok((0..examples.len()).collect()) };
+    let mut numbers: HashMap<String, usize> = HashMap::new();
+    let group = |(example, number): (&Example, u64)| {
+        let Some(value) = example.input.fields.get(column) else {
+            let columns: Vec<_> = example.input.fields.keys().map(String::as_str).collect();
+            return Err(EvalError::Test(format!(
+                "{}, row {number}: there is no column {column:?}, which `group` of [goal] names\nhint: its columns are {}",
+                table.display(),
+                columns.join(", ")
+            )));
+        };
+        let next = numbers.len();
+        Ok(*numbers.entry(value.to_string()).or_insert(next))
+    };
+    examples.iter().zip(1..).map(group).collect()
+}
+
+fn numbers(rows: &[u64]) -> String {
+    let named: Vec<String> = rows.iter().take(MOST_NAMED).map(u64::to_string).collect();
+    let rest = rows.len().saturating_sub(MOST_NAMED);
+    if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
+}
+
+/// Rows that say the same twice count twice.
+fn repeated(rows: &[TestRow]) -> Option<String> {
+    let mut seen = BTreeSet::new();
+    let again: Vec<u64> = rows.iter().filter(|row| !seen.insert(&row.digest)).map(|row| row.number).collect();
+    (!again.is_empty()).then(|| {
+        format!("{} test rows say what another one says, and count once more: row {}", again.len(), numbers(&again))
+    })
+}
+
+/// Labels that no row of the test has: nothing is known of them afterwards.
+fn missing_labels(task: &Task, rows: &[TestRow]) -> Option<String> {
+    let classify = task.settings::<Classify>()?;
+    let mut rows_of: BTreeMap<&str, usize> = classify.labels().iter().map(|label| (label.name.as_str(), 0)).collect();
+    for row in rows {
+        let expected = &row.example.expected;
+        let labels = expected.as_array().map_or(std::slice::from_ref(expected), Vec::as_slice);
+        for label in labels.iter().filter_map(serde_json::Value::as_str) {
+            rows_of.entry(label).and_modify(|count| *count += 1);
+        }
+    }
+    let missing: Vec<&str> = rows_of.iter().filter(|(_, count)| **count == 0).map(|(label, _)| *label).collect();
+    (!missing.is_empty()).then(|| {
+        let named = missing.iter().take(MOST_NAMED).copied().collect::<Vec<_>>().join(", ");
+        let rest = missing.len().saturating_sub(MOST_NAMED);
+        let rest = if rest > 0 { format!(" and {rest} more") } else { String::new() };
+        format!("no test row has the label {named}{rest}: the verdict says nothing of it")
+    })
+}
+
+/// Rows that also stand in the table that is learned from.
+fn leaked(task: &Task, rows: &[TestRow], leaks: Leaks) -> Result<Option<String>, EvalError> {
+    let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(None) };
+    let known: BTreeSet<String> =
+        task.examples_of(train)?.iter().map(|example| digest(task, &example.input)).collect();
+    let leaked: Vec<u64> = rows.iter().filter(|row| known.contains(&row.digest)).map(|row| row.number).collect();
+    if leaked.is_empty() {
+        return Ok(None);
+    }
+    let said = format!("{} test rows also stand in {}: row {}", leaked.len(), train.display(), numbers(&leaked));
+    match leaks {
+        Leaks::Allowed => Ok(Some(said)),
+        Leaks::Refused => Err(EvalError::Test(format!(
+            "{said}\nhint: whoever has seen the answer passes any test: take them out of one table, or --allow-leaks"
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "kind = \"classify\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nexpected = \"label\"\n\
+                        [classify]\nlabels = [\"a\", \"b\"]\n";
+
+    fn read(test: &str, train: &str, goal: &str, leaks: Leaks) -> Result<TestSet, EvalError> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("test.csv"), test).unwrap();
+        std::fs::write(folder.path().join("train.csv"), train).unwrap();
+        let task = Task::parse(&format!("{FILE}{goal}"), &folder.path().join("t.toml")).unwrap();
+        TestSet::read(&task, None, leaks)
+    }
+
+    const TRAIN: &str = "text,label\nseen,a\n";
+
+    #[test]
+    fn the_digest_of_a_test_is_that_of_its_rows_in_whatever_order() {
+        let one = read("text,label\nx,a\ny,b\n", TRAIN, "", Leaks::Refused).unwrap();
+        let other = read("id,text,label\n7,y,b\n8,x,a\n", TRAIN, "", Leaks::Refused).unwrap();
+        assert_eq!(one.sha256, other.sha256);
+        let texts = |set: &TestSet| set.rows.iter().map(|row| row.digest.clone()).collect::<Vec<_>>();
+        assert_eq!(texts(&one), texts(&other), "the order is drawn from the rows and not from the table");
+        let changed = read("text,label\nx,b\ny,b\n", TRAIN, "", Leaks::Refused).unwrap();
+        assert_ne!(one.sha256, changed.sha256);
+    }
+
+    #[test]
+    fn what_makes_a_verdict_worthless_is_refused_and_what_weakens_it_is_said() {
+        let error = read("text,label\nseen,b\nx,a\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
+        assert!(error.starts_with("1 test rows also stand in "), "{error}");
+        assert!(error.contains("train.csv: row 1\nhint: whoever has seen the answer passes any test"), "{error}");
+        let set = read("text,label\nseen,a\nx,a\nx,a\n", TRAIN, "", Leaks::Allowed).unwrap();
+        assert_eq!(set.warnings[0], "1 test rows say what another one says, and count once more: row 3");
+        assert_eq!(set.warnings[1], "no test row has the label b: the verdict says nothing of it");
+        assert!(set.warnings[2].starts_with("1 test rows also stand in "), "{:?}", set.warnings);
+        let error = read("text,label\nx,c\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
+        assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
+        let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
+        assert!(error.ends_with("test.csv: there is no row\nhint: a verdict needs tens of them"), "{error}");
+    }
+
+    #[test]
+    fn rows_that_share_a_group_have_its_number() {
+        let goal = "[goal]\ngroup = \"who\"\n";
+        let set = read("who,text,label\nann,x,a\nbob,y,b\nann,z,a\n", TRAIN, goal, Leaks::Refused).unwrap();
+        assert_eq!(set.groups, Some(2));
+        let of = |number: u64| set.rows.iter().find(|row| row.number == number).unwrap().group;
+        assert!(of(1) == of(3) && of(1) != of(2));
+        let error = read("text,label\nx,a\n", TRAIN, goal, Leaks::Refused).unwrap_err().to_string();
+        assert!(
+            error.ends_with("row 1: there is no column \"who\", which `group` of [goal] names\nhint: its columns are text"),
+            "{error}"
+        );
+    }
+}
