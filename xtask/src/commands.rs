@@ -1,5 +1,6 @@
 //! The table of commands. Each is a file here, and one line in the enum.
 
+mod baseline;
 mod bench;
 mod infill;
 mod loadtest;
@@ -24,6 +25,8 @@ pub(crate) enum Command {
     Tidy,
     /// Writes the tables in README.md: models from the catalog, speeds from what was measured.
     Readme,
+    /// Learns the labels of a table without a language model, and measures it against scikit-learn.
+    Baseline(baseline::Args),
     /// Measures Bantam against other engines on the same files, and writes the table of speeds in README.md.
     Bench(bench::Args),
     /// Measures Bantam under many clients against another server, and writes the table of loads in README.md.
@@ -45,6 +48,7 @@ impl Command {
         match self {
             Command::Tidy => tidy::run(&root()),
             Command::Readme => readme::run(&root()),
+            Command::Baseline(args) => baseline::run(&root(), &args),
             Command::Bench(args) => bench::run(&root(), &args),
             Command::Loadtest(args) => loadtest::run(&root(), &args),
             Command::Triage(args) => triage::run(&root(), &args),

@@ -1,3 +1,148 @@
-//! What needs no language model: each learns from the examples and answers like a task with a model.
+//! What needs no language model: each learns from the examples of the train table and answers as a task with a model does.
 //!
-//! A candidate that does not beat them is not worth its cost.
+//! A candidate that does not beat them is not worth its cost. Their outcomes have the fields of the task's kind, so whoever
+//! judges does not know what it judges. One file and one line of the table each. Kinds that write text of their own
+//! (summarize, answer, complete, generate) have none: nothing simple answers there.
+//!
+//! Learning draws no random numbers but those of fixed seeds, and what is learned does not depend on the number of threads.
+
+mod classes;
+mod linear;
+mod majority;
+mod shuffle;
+mod threads;
+
+use chat::ChatModel;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use tasks::{Example, Task, TaskError, Work};
+
+/// Every baseline, the simplest first.
+pub static BASELINES: [&BaselineRow; 2] = [&majority::ROW, &linear::ROW];
+
+/// A baseline, as candidates name it.
+#[derive(Debug)]
+pub struct BaselineRow {
+    /// Its name.
+    pub name: &'static str,
+    /// What it does, in one line.
+    pub about: &'static str,
+    /// The kinds of tasks that it answers.
+    pub kinds: &'static [&'static str],
+    learn: Learn,
+}
+
+/// How a baseline learns.
+#[derive(Debug)]
+enum Learn {
+    /// From the examples alone.
+    Alone(fn(&Lesson<'_>) -> Result<Box<dyn Work>, BaselineError>),
+    /// From their texts as vectors of a model.
+    Embedded(for<'l> fn(&'l Lesson<'l>, Arc<dyn ChatModel>) -> Learned<'l>),
+}
+
+type Learned<'l> = BoxFuture<'l, Result<Box<dyn Work>, BaselineError>>;
+
+/// What a baseline learns from, and with what.
+#[derive(Clone)]
+pub struct Lesson<'l> {
+    /// What is asked.
+    pub task: &'l Task,
+    /// The rows of its train table ([`Task::examples_of`]).
+    pub examples: &'l [Example],
+    /// The model that turns texts into vectors, where there is one.
+    pub embedder: Option<Arc<dyn ChatModel>>,
+    /// Threads that may be used.
+    pub threads: usize,
+}
+
+/// Why a baseline did not learn.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum BaselineError {
+    /// It cannot answer what the task asks.
+    #[error(
+        "the baseline `{name}` is for {kinds}, the task is of the kind {kind}\nhint: leave it out{}",
+        instead(kind)
+    )]
+    Kind {
+        /// The baseline.
+        name: &'static str,
+        /// The kinds that it is for.
+        kinds: String,
+        /// The task's.
+        kind: &'static str,
+    },
+    /// There is nothing to learn from.
+    #[error("the baseline `{0}` learns from train, and the task names none\nhint: add `train = \"…\"` to [data]")]
+    NoTrain(&'static str),
+    /// The train table is empty.
+    #[error("the baseline `{0}` learns from train, and that table has no rows\nhint: name one with examples")]
+    NoRows(&'static str),
+    /// It learns from vectors, and nobody makes them.
+    #[error("the baseline `{0}` learns with an embedding model, got none\nhint: name one, or leave the baseline out")]
+    NoEmbedder(&'static str),
+    /// A row cannot be read, or the model failed.
+    #[error(transparent)]
+    Task(#[from] TaskError),
+}
+
+fn instead(kind: &str) -> String {
+    let others: Vec<_> = BASELINES.iter().filter(|row| row.kinds.contains(&kind)).map(|row| row.name).collect();
+    if others.is_empty() { "; there is none for it".to_owned() } else { format!(", or take {}", others.join(", ")) }
+}
+
+impl BaselineRow {
+    /// Whether it learns and answers with an embedding model.
+    pub fn needs_embedder(&self) -> bool {
+        matches!(self.learn, Learn::Embedded(_))
+    }
+
+    /// Learns. It computes where it is polled, for seconds on a large table.
+    ///
+    /// # Errors
+    /// The task is of another kind, there are no examples or no model that it needs, a row cannot be read.
+    pub async fn learn(&self, lesson: &Lesson<'_>) -> Result<Box<dyn Work>, BaselineError> {
+        let (name, kind) = (self.name, lesson.task.kind());
+        if !self.kinds.contains(&kind) {
+            return Err(BaselineError::Kind { name, kinds: self.kinds.join(", "), kind });
+        }
+        if lesson.examples.is_empty() {
+            let is_named = lesson.task.data.train.is_some();
+            return Err(if is_named { BaselineError::NoRows(name) } else { BaselineError::NoTrain(name) });
+        }
+        match self.learn {
+            Learn::Alone(learn) => learn(lesson),
+            Learn::Embedded(learn) => {
+                let embedder = lesson.embedder.clone().filter(|model| model.info().capabilities.embed);
+                learn(lesson, embedder.ok_or(BaselineError::NoEmbedder(name))?).await
+            }
+        }
+    }
+}
+
+impl Lesson<'_> {
+    /// The texts of the examples, as the task's template fills them.
+    fn texts(&self) -> Result<Vec<String>, BaselineError> {
+        let texts = self.examples.iter().zip(1..).map(|(example, number)| {
+            let filled = self.task.input.fill(&example.input);
+            filled.map_err(|error| TaskError::Data(format!("train, row {number}: {error}")).into())
+        });
+        texts.collect()
+    }
+}
+
+impl std::fmt::Debug for Lesson<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Lesson { task, examples, embedder, threads } = self;
+        let embedder = embedder.as_ref().map(|model| &model.info().name);
+        let mut shown = formatter.debug_struct("Lesson");
+        shown.field("task", &task.name).field("examples", &examples.len());
+        shown.field("embedder", &embedder).field("threads", threads).finish()
+    }
+}
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+#[path = "baselines/table_tests.rs"]
+mod tests;
