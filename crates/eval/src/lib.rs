@@ -10,8 +10,25 @@
 //! provider, no HTTP and no terminal. Read next: `metrics.rs` for what a metric is.
 #![forbid(unsafe_code)]
 
+mod contender;
+mod error;
+mod evaluation;
+mod figures;
+mod findings;
+mod run;
+mod test_set;
+
 pub mod baselines;
 pub mod metrics;
 pub mod report;
 pub mod statistics;
 pub mod verdict;
+
+pub use contender::{Contender, Entrant, Preview, Price};
+pub use error::EvalError;
+pub use evaluation::{Evaluation, Options};
+pub use run::Watch;
+pub use test_set::{Leaks, TestRow, TestSet};
+
+/// Goes into the fingerprint of a run; whoever changes what is counted or in which order raises it.
+const VERSION: &str = "1";

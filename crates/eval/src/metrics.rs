@@ -87,6 +87,11 @@ pub trait Metric: Send + Sync {
         false
     }
 
+    /// Whether the figure is the mean of what each row has alone, from 0 to 1.
+    fn is_mean(&self) -> bool {
+        self.is_proportion()
+    }
+
     /// Whether a larger figure is a better one.
     fn is_better_higher(&self) -> bool {
         true

@@ -11,7 +11,8 @@
 
 use crate::contender::{Contender, Entrant, Price};
 use crate::metrics::{Counts, Judged, Metric};
-use crate::statistics::{Level, Sequence};
+use crate::statistics::interval::Level;
+use crate::statistics::sequence::Sequence;
 use crate::{EvalError, TestRow, TestSet};
 use futures::StreamExt;
 use ledger::{Answer, AnswerKey, Ledger, RunId, RunRow};
@@ -163,12 +164,7 @@ impl Asking<'_> {
         AnswerKey { candidate: self.entrant.fingerprint.clone(), input: row.digest.clone(), attempt }
     }
 
-    async fn answer<'q>(
-        &self,
-        question: Question<'q>,
-        known: &HashMap<AnswerKey, Answer>,
-        is_alone: bool,
-    ) -> Came<'q> {
+    async fn answer<'q>(&self, question: Question<'q>, known: &HashMap<AnswerKey, Answer>, is_alone: bool) -> Came<'q> {
         if let Some(answer) = known.get(&self.key(question)) {
             return Came { question, result: Ok(answer.clone()), is_reused: true };
         }

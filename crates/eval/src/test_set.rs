@@ -75,7 +75,7 @@ impl TestSet {
                 TestRow { number, example, digest, group: *group }
             })
             .collect();
-        let mut warnings = repeated(&rows);
+        let mut warnings: Vec<String> = repeated(&rows).into_iter().collect();
         warnings.extend(missing_labels(task, &rows));
         warnings.extend(leaked(task, &rows, leaks)?);
         let whole: Vec<String> =
@@ -160,8 +160,7 @@ fn missing_labels(task: &Task, rows: &[TestRow]) -> Option<String> {
 /// Rows that also stand in the table that is learned from.
 fn leaked(task: &Task, rows: &[TestRow], leaks: Leaks) -> Result<Option<String>, EvalError> {
     let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(None) };
-    let known: BTreeSet<String> =
-        task.examples_of(train)?.iter().map(|example| digest(task, &example.input)).collect();
+    let known: BTreeSet<String> = task.examples_of(train)?.iter().map(|example| digest(task, &example.input)).collect();
     let leaked: Vec<u64> = rows.iter().filter(|row| known.contains(&row.digest)).map(|row| row.number).collect();
     if leaked.is_empty() {
         return Ok(None);
@@ -215,7 +214,7 @@ mod tests {
         let error = read("text,label\nx,c\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
-        assert!(error.ends_with("test.csv: there is no row\nhint: a verdict needs tens of them"), "{error}");
+        assert!(error.ends_with("test.csv: expected rows below the names of the columns, got none"), "{error}");
     }
 
     #[test]
@@ -227,7 +226,9 @@ mod tests {
         assert!(of(1) == of(3) && of(1) != of(2));
         let error = read("text,label\nx,a\n", TRAIN, goal, Leaks::Refused).unwrap_err().to_string();
         assert!(
-            error.ends_with("row 1: there is no column \"who\", which `group` of [goal] names\nhint: its columns are text"),
+            error.ends_with(
+                "row 1: there is no column \"who\", which `group` of [goal] names\nhint: its columns are text"
+            ),
             "{error}"
         );
     }

@@ -129,7 +129,9 @@ pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) ->
     if let Some(best) = best {
         let text = match best.place {
             Place::Baseline => format!("No language model is needed: {} is good enough for {wanted}.", best.name),
-            Place::Local | Place::Remote => format!("Take {}: the cheapest that is good enough for {wanted}.", best.name),
+            Place::Local | Place::Remote => {
+                format!("Take {}: the cheapest that is good enough for {wanted}.", best.name)
+            }
         };
         let (verdict, recommended) = (Some(Verdict::GoodEnough), Some(best.name.clone()));
         return Overall { verdict, recommended, text, more_rows: None };

@@ -45,6 +45,10 @@ impl<S: Fn(&Judged<'_>) -> Option<f64> + Send + Sync> Metric for Mean<S> {
     fn is_proportion(&self) -> bool {
         self.is_proportion
     }
+
+    fn is_mean(&self) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,272 @@
+//! Whole evaluations of candidates that answer what they are told to.
+
+use super::*;
+use crate::contender::Price;
+use crate::report::Place;
+use crate::test_set::Leaks;
+use chat::ChatError;
+use futures::executor::block_on;
+use futures::future::BoxFuture;
+use serde_json::Map;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tasks::{Input, Machine, Outcome, TaskError, Work};
+
+/// Answers by a function of the text, and counts how often it is asked.
+struct Scripted<F> {
+    answer: F,
+    asked: Arc<AtomicUsize>,
+}
+
+impl<F: Fn(&str) -> Result<&'static str, TaskError> + Send + Sync> Work for Scripted<F> {
+    fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>> {
+        self.asked.fetch_add(1, Ordering::SeqCst);
+        let answer = (self.answer)(input.fields["text"].as_str().unwrap());
+        Box::pin(async move {
+            let fields: Map<_, _> = [("label".to_owned(), answer?.into())].into_iter().collect();
+            Ok(Outcome { fields, prompt_tokens: 10, completion_tokens: 1, ..Outcome::default() })
+        })
+    }
+
+    fn concurrency(&self) -> usize {
+        4
+    }
+}
+
+struct Nobody;
+
+impl Watch for Nobody {
+    fn judged(&self, _: usize, _: usize, _: bool, _: Option<f64>) {}
+}
+
+/// Sets a flag once so many rows were judged.
+struct After<'f>(usize, &'f AtomicBool);
+
+impl Watch for After<'_> {
+    fn judged(&self, done: usize, _: usize, _: bool, _: Option<f64>) {
+        if done == self.0 {
+            self.1.store(true, Ordering::SeqCst);
+        }
+    }
+}
+
+/// A folder with a test of so many texts, `0` to `n`, each of them labelled a.
+struct Scene {
+    folder: tempfile::TempDir,
+    ledger: Ledger,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Scene {
+    fn new(rows: usize) -> Scene {
+        let folder = tempfile::tempdir().unwrap();
+        let lines: String = (0..rows).map(|row| format!("{row},a\n")).collect();
+        std::fs::write(folder.path().join("test.csv"), format!("text,label\n{lines}")).unwrap();
+        let ledger = Ledger::open(&folder.path().join("ledger.sqlite")).unwrap();
+        Scene { folder, ledger, asked: Arc::default() }
+    }
+
+    fn task(&self, goal: &str) -> Task {
+        let text = format!(
+            "kind = \"classify\"\n[data]\ntest = \"test.csv\"\nexpected = \"label\"\n\
+             [classify]\nlabels = [\"a\", \"b\"]\n[goal]\n{goal}\n"
+        );
+        Task::parse(&text, &self.folder.path().join("triage.toml")).unwrap()
+    }
+
+    fn begin(&self, goal: &str, names: &[&str], options: Options) -> Result<Evaluation<'_>, EvalError> {
+        let task = self.task(goal);
+        let entrant = |name: &&str| Entrant {
+            name: (*name).to_owned(),
+            answerer: (*name).to_owned(),
+            place: Place::Local,
+            fingerprint: format!("digest of {name}"),
+            task: task.clone(),
+        };
+        let test = TestSet::read(&task, None, Leaks::Refused).unwrap();
+        Evaluation::begin(&self.ledger, task.clone(), test, names.iter().map(entrant).collect(), options)
+    }
+
+    fn contender(&self, answer: impl Fn(&str) -> Result<&'static str, TaskError> + Send + Sync + 'static) -> Contender {
+        Contender {
+            tries: vec![Arc::new(Scripted { answer, asked: Arc::clone(&self.asked) })],
+            preview: Box::new(|input| Some(format!("Which? {}", input.fields["text"]))),
+            price: Price::Machine(Machine { watts: 0.0, price_per_kwh: 0.0, price_per_hour: 3.6 }),
+            parameters: Some(1),
+        }
+    }
+
+    fn judge(&self, evaluation: &mut Evaluation<'_>, contender: &Contender) {
+        block_on(evaluation.judge(contender, &Nobody, &AtomicBool::new(false))).unwrap();
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.swap(0, Ordering::SeqCst)
+    }
+}
+
+fn number(text: &str) -> usize {
+    text.parse().unwrap()
+}
+
+/// Right on all but every so many texts.
+fn wrong_every(rows: usize) -> impl Fn(&str) -> Result<&'static str, TaskError> + Send + Sync + 'static {
+    move |text| Ok(if number(text) % rows == 0 { "b" } else { "a" })
+}
+
+#[test]
+fn the_cheapest_that_is_good_enough_is_recommended_and_the_others_are_told_why_not() {
+    let scene = Scene::new(200);
+    let mut evaluation = scene.begin("threshold = 0.9", &["good", "bad", "even"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(50)));
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(2)));
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(10)));
+    let report = evaluation.finish().unwrap();
+    let verdicts: Vec<_> = report.candidates.iter().map(|candidate| candidate.verdict.unwrap()).collect();
+    assert_eq!(verdicts, [Verdict::GoodEnough, Verdict::NotGoodEnough, Verdict::NotEnoughEvidence]);
+    assert_eq!(report.verdict.recommended.as_deref(), Some("good"));
+    assert_eq!(report.verdict.text, "Take good: the cheapest that is good enough for accuracy of 0.9.");
+    let [good, bad, _] = &report.candidates[..] else { panic!("{report:?}") };
+    let figure = good.figure.unwrap();
+    assert!((figure.value - 0.98).abs() < 1e-9 && figure.low > 0.9 && figure.high < 1.0, "{figure:?}");
+    assert!(bad.reasons[0].starts_with("accuracy is 0.500, between 0."), "{:?}", bad.reasons);
+    assert!(bad.reasons[0].ends_with(": all of it short of 0.9"), "{:?}", bad.reasons);
+    assert_eq!(bad.advice[0], "good does better on the same rows: 0.980");
+    assert!(bad.advice.iter().any(|line| line == "it fails most at a (F1 0.67)"), "{:?}", bad.advice);
+    assert_eq!(report.comparisons[0].only_other, Some(96));
+    assert!(report.comparisons[0].p < 1e-6 && report.comparisons[0].difference.high < -0.3);
+    assert_eq!(scene.ledger.run("triage-1").unwrap().unwrap().report, Some(json!(report)));
+    assert_eq!((report.test.rows, report.test.looks), (200, 1));
+}
+
+#[test]
+fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_figures() {
+    let undisturbed = Scene::new(120);
+    let mut evaluation = undisturbed.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    undisturbed.judge(&mut evaluation, &undisturbed.contender(wrong_every(7)));
+    let expected = evaluation.finish().unwrap();
+    let scene = Scene::new(120);
+    for stop_at in [1, 30, 77] {
+        let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+        let flag = AtomicBool::new(false);
+        let contender = scene.contender(wrong_every(7));
+        let error = block_on(evaluation.judge(&contender, &After(stop_at, &flag), &flag)).unwrap_err();
+        assert_eq!(error.to_string(), "stopped; the same command goes on where it was");
+    }
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    assert!(evaluation.is_resumed);
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(7)));
+    // What was under way when it was stopped is asked again, and no more than that.
+    let asked = scene.asked();
+    assert!((120..=120 + 3 * 4).contains(&asked), "{asked}");
+    let report = evaluation.finish().unwrap();
+    assert_eq!(report.candidates[0].figure, expected.candidates[0].figure);
+    assert_eq!(report.candidates[0].worst.len(), expected.candidates[0].worst.len());
+    assert_eq!(scene.ledger.runs().unwrap().len(), 1);
+}
+
+#[test]
+fn a_second_run_of_the_same_rows_asks_nothing() {
+    let scene = Scene::new(50);
+    for (name, asked) in [("triage-1", 50), ("triage-2", 0)] {
+        let mut evaluation = scene.begin("threshold = 0.5", &["one"], Options::default()).unwrap();
+        assert_eq!((evaluation.name(), evaluation.is_resumed), (name, false));
+        scene.judge(&mut evaluation, &scene.contender(wrong_every(3)));
+        let report = evaluation.finish().unwrap();
+        assert_eq!((scene.asked(), report.candidates[0].reused), (asked, 50 - asked as u64));
+    }
+    let options = Options { name: Some("triage-1".to_owned()), ..Options::default() };
+    let error = scene.begin("threshold = 0.5", &["one"], options).err().unwrap().to_string();
+    assert!(error.starts_with("there is a run \"triage-1\" already\nhint: "), "{error}");
+}
+
+#[test]
+fn rows_that_fail_are_named_and_never_counted_as_wrong_nor_as_right() {
+    let scene = Scene::new(100);
+    let answer = |text: &str| match number(text) {
+        0..10 => Err(TaskError::Model(ChatError::Overloaded("too many at once".to_owned()))),
+        _ => Ok("a"),
+    };
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(answer));
+    let report = evaluation.finish().unwrap();
+    let candidate = &report.candidates[0];
+    assert_eq!((candidate.answered, candidate.failures.len()), (90, 10));
+    assert!(candidate.failures.iter().all(|failure| failure.number <= 10 && failure.reason == "too many at once"));
+    assert_eq!(candidate.figure.unwrap().value, 1.0);
+    assert_eq!(candidate.verdict, Some(Verdict::NotEnoughEvidence));
+    assert!(
+        candidate.reasons[0].ends_with("but 10 rows have no answer, and were they wrong it might not be"),
+        "{:?}",
+        candidate.reasons
+    );
+    // They are asked again by the next run, and those that were answered are not.
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    assert_eq!(scene.asked(), 100);
+    scene.judge(&mut evaluation, &scene.contender(|_| Ok("a")));
+    assert_eq!(scene.asked(), 10);
+    assert_eq!(evaluation.finish().unwrap().verdict.verdict, Some(Verdict::GoodEnough));
+}
+
+#[test]
+fn an_answer_that_is_none_is_wrong_and_an_error_that_all_would_have_ends_the_run() {
+    let scene = Scene::new(40);
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    let answer = |_: &str| Err(TaskError::Output("expected JSON, got \"hm\"".to_owned()));
+    scene.judge(&mut evaluation, &scene.contender(answer));
+    let report = evaluation.finish().unwrap();
+    let candidate = &report.candidates[0];
+    assert_eq!((candidate.answered, candidate.figure.unwrap().value), (40, 0.0));
+    assert_eq!(candidate.verdict, Some(Verdict::NotGoodEnough));
+    let mut evaluation = scene.begin("threshold = 0.9", &["two"], Options::default()).unwrap();
+    scene.asked();
+    let contender = scene.contender(|_: &str| Err(TaskError::Model(ChatError::Unavailable("no key".to_owned()))));
+    let error = block_on(evaluation.judge(&contender, &Nobody, &AtomicBool::new(false))).unwrap_err();
+    assert_eq!((error.to_string().as_str(), scene.asked()), ("no key", 1));
+}
+
+#[test]
+fn a_clear_case_ends_early_and_an_unclear_one_does_not() {
+    let scene = Scene::new(400);
+    let options = || Options { stop_when_sure: true, ..Options::default() };
+    let mut evaluation = scene.begin("threshold = 0.9", &["bad", "even"], options()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(2)));
+    let bad = scene.asked();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(10)));
+    let report = evaluation.finish().unwrap();
+    assert!(bad < 40 && report.candidates[0].stopped_early, "{bad}");
+    assert_eq!(report.candidates[0].verdict, Some(Verdict::NotGoodEnough));
+    assert!(!report.candidates[1].stopped_early && scene.asked() == 400);
+    assert_eq!(report.candidates[1].verdict, Some(Verdict::NotEnoughEvidence));
+}
+
+#[test]
+fn a_goal_that_cannot_be_judged_by_is_refused() {
+    let scene = Scene::new(10);
+    let stop = || Options { stop_when_sure: true, ..Options::default() };
+    let error = |goal: &str, options: Options| scene.begin(goal, &["one"], options).err().unwrap().to_string();
+    assert_eq!(
+        error("threshold = 95", Options::default()),
+        "`threshold` of [goal]: expected a number above 0, at most 1, as accuracy has, got 95\n\
+         hint: write 95 percent as 0.95"
+    );
+    assert!(
+        error("metric = \"acuracy\"", Options::default()).starts_with("there is no metric `acuracy`\nhint: did you")
+    );
+    assert!(error("metric = \"rouge_l\"", Options::default()).starts_with("metric `rouge_l` does not fit a task"));
+    assert!(error("", stop()).starts_with("--stop-when-sure: the task names no threshold to be sure of\nhint: "));
+    let text = error("threshold = 0.5\nmetric = \"macro_f1\"", stop());
+    assert!(text.starts_with("--stop-when-sure: macro_f1 is no mean over rows"), "{text}");
+    assert!(text.ends_with("`metric = \"accuracy\"`"), "{text}");
+}
+
+#[test]
+fn without_a_threshold_there_are_figures_and_no_verdict() {
+    let scene = Scene::new(30);
+    let mut evaluation = scene.begin("latency_ms_p95 = 1000", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(3)));
+    let report = evaluation.finish().unwrap();
+    assert_eq!((report.verdict.verdict, report.candidates[0].verdict), (None, None));
+    assert!(report.verdict.text.starts_with("there is no verdict: the task names no threshold"));
+    assert_eq!(report.candidates[0].latency.unwrap().rows, 30, "a goal for latency has up to 100 rows asked alone");
+}

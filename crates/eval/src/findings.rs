@@ -1,0 +1,322 @@
+//! What was found of one candidate: its rows turned into the figures of a report.
+
+use crate::contender::{Contender, Entrant, Price};
+use crate::figures::{are_alone, counted, figure, latency};
+use crate::metrics::{ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, metrics_of};
+use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Place, Row};
+use crate::run::{Scored, Scores, count};
+use crate::statistics::bootstrap::Bootstrap;
+use crate::statistics::calibration::{Answer as Sure, Answers};
+use crate::statistics::interval::Level;
+use crate::verdict::Bounds;
+use crate::{EvalError, TestSet};
+use ledger::Answer;
+use serde_json::{Map, Value};
+use tasks::{Example, Extract, Task};
+
+/// So many of the most confused pairs are kept.
+const MOST_CONFUSED: usize = 60;
+/// So many of the worst rows are kept, and so many characters of each input.
+const WORST_ROWS: usize = 20;
+const MOST_CHARACTERS: usize = 600;
+/// Bins of a reliability curve.
+const BINS: usize = 10;
+
+/// Who was judged, on what, by what.
+pub struct Judgement<'a> {
+    pub entrant: &'a Entrant,
+    pub contender: &'a Contender,
+    pub test: &'a TestSet,
+    pub metric: &'a dyn Metric,
+    pub metric_name: &'a str,
+    pub level: Level,
+    pub scores: &'a Scores,
+}
+
+impl Judgement<'_> {
+    /// The candidate with its figures, and without a verdict; and the figure on both sides of a doubt.
+    pub fn found(&self) -> Result<(Candidate, Option<Bounds>), EvalError> {
+        let Judgement { entrant, contender, scores, .. } = self;
+        let bounds = self.bounds()?;
+        let answers: Vec<&Answer> = scores.rows.iter().filter_map(|row| row.result.as_ref().ok()).collect();
+        let mean = |of: fn(&Answer) -> f64| match answers.len() {
+            0 => 0.0,
+            rows => answers.iter().map(|answer| of(answer)).sum::<f64>() / rows as f64,
+        };
+        let busy = mean(|answer| answer.busy_seconds);
+        let is_busy = busy > 0.0 && contender_is_here(contender);
+        let (cost_per_1000, energy_kwh_per_1000) = match &contender.price {
+            Price::Machine(machine) => (Some(machine.cost(1000.0 * busy)), Some(machine.energy_kwh(1000.0 * busy))),
+            Price::Provider(_) => {
+                let known = !answers.is_empty() && answers.iter().all(|answer| answer.dollars.is_some());
+                (known.then(|| 1000.0 * mean(|answer| answer.dollars.unwrap_or_default())), None)
+            }
+            Price::Unknown => (None, None),
+        };
+        let candidate = Candidate {
+            name: entrant.name.clone(),
+            answerer: entrant.answerer.clone(),
+            place: entrant.place,
+            parameters: contender.parameters,
+            verdict: None,
+            reasons: Vec::new(),
+            advice: Vec::new(),
+            figure: bounds.map(|bounds| bounds.answered),
+            figures: self.other_figures()?,
+            answered: answers.len() as u64,
+            reused: scores.rows.iter().filter(|row| row.is_reused).count() as u64,
+            failures: self.failures(),
+            stopped_early: scores.stopped_early,
+            latency: latency(&scores.rows),
+            rows_per_second: is_busy.then(|| 1.0 / busy),
+            prompt_tokens: mean(|answer| answer.prompt_tokens as f64),
+            cached_tokens: mean(|answer| answer.cached_tokens as f64),
+            completion_tokens: mean(|answer| answer.completion_tokens as f64),
+            cost_per_1000,
+            energy_kwh_per_1000: energy_kwh_per_1000.filter(|_| contender_is_here(contender)),
+            classes: self.classes(),
+            confused: self.confused(),
+            fields: self.fields(),
+            calibration: self.calibration()?,
+            flaky: self.flaky(),
+            worst: self.worst(),
+        };
+        Ok((candidate, bounds))
+    }
+
+    /// The figure as it was measured, and as if every row that failed were wrong. Where the candidate was stopped as soon
+    /// as enough was known, its interval is that of the sequence: another one is not true of rows that were chosen so.
+    fn bounds(&self) -> Result<Option<Bounds>, EvalError> {
+        let Judgement { test, metric, level, scores, .. } = self;
+        if let Some(sequence) = &scores.sequence {
+            let interval = sequence.interval();
+            let answered = sequence.mean().map(|value| Figure { value, low: interval.low, high: interval.high });
+            return Ok(answered.map(|answered| Bounds { answered, pessimistic: answered }));
+        }
+        let are_alone = are_alone(scores, test);
+        let mut counted = counted(scores, test);
+        let Some(answered) = figure(*metric, &counted, are_alone, *level)? else { return Ok(None) };
+        let failed = scores.rows.iter().filter(|row| row.result.is_err()).map(|row| &test.rows[row.index]);
+        let wrong: Vec<_> = failed.filter_map(|row| Some((row.group, count(*metric, row, &Value::Null)?))).collect();
+        counted.extend(wrong.iter().map(|(group, counts)| (*group, counts)));
+        let pessimistic = figure(*metric, &counted, are_alone, *level)?.unwrap_or(answered);
+        Ok(Some(Bounds { answered, pessimistic }))
+    }
+
+    fn other_figures(&self) -> Result<Vec<Named>, EvalError> {
+        let Judgement { entrant, test, scores, metric_name, .. } = self;
+        let are_alone = are_alone(scores, test);
+        let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
+        let mut figures = Vec::new();
+        for row in metrics_of(entrant.task.kind()).filter(|row| row.name != *metric_name) {
+            // Some metrics need more of a task than its kind, scores of all labels say; a report leaves those out.
+            let Ok(metric) = (row.make)(&entrant.task, &examples) else { continue };
+            let counts: Vec<_> = scores.rows.iter().filter_map(|row| self.counts(&*metric, row)).collect();
+            let counts: Vec<_> = counts.iter().map(|(group, counts)| (*group, counts)).collect();
+            if let Some(figure) = figure(&*metric, &counts, are_alone, Level::USUAL)? {
+                figures.push(Named { metric: row.name.to_owned(), figure });
+            }
+        }
+        Ok(figures)
+    }
+
+    fn counts(&self, metric: &dyn Metric, row: &Scored) -> Option<(usize, Counts)> {
+        let test_row = &self.test.rows[row.index];
+        let answer = row.result.as_ref().ok()?;
+        Some((test_row.group, count(metric, test_row, &answer.outcome)?))
+    }
+
+    fn failures(&self) -> Vec<Failure> {
+        let failures = self.scores.rows.iter().filter_map(|row| {
+            let reason = row.result.as_ref().err()?.clone();
+            Some(Failure { number: self.test.rows[row.index].number, reason })
+        });
+        failures.collect()
+    }
+
+    /// Every row with an answer, as metrics see it.
+    fn each(&self, mut see: impl FnMut(&Judged<'_>)) {
+        let nothing = Map::new();
+        for row in &self.scores.rows {
+            let Ok(answer) = &row.result else { continue };
+            let Example { input, expected } = &self.test.rows[row.index].example;
+            see(&Judged { input, expected, outcome: answer.outcome.as_object().unwrap_or(&nothing) });
+        }
+    }
+
+    fn classes(&self) -> Vec<Class> {
+        let Ok(classes) = Classes::of(&self.entrant.task) else { return Vec::new() };
+        let mut sums = vec![0.0; classes.slots()];
+        let mut rows = vec![0u64; classes.names().len()];
+        self.each(|row| {
+            classes.count(row).0.into_iter().for_each(|(slot, count)| sums[slot as usize] += count);
+            classes.expected(row).into_iter().for_each(|class| rows[class as usize] += 1);
+        });
+        let figures = classes.figures(&sums).into_iter().zip(rows);
+        figures
+            .map(|(ClassFigures { label, tally }, rows)| Class {
+                label,
+                rows,
+                precision: tally.precision(),
+                recall: tally.recall(),
+                f1: tally.f1(),
+            })
+            .collect()
+    }
+
+    fn confused(&self) -> Vec<Confused> {
+        let Ok(mut confusion) = Confusion::new(&self.entrant.task) else { return Vec::new() };
+        self.each(|row| confusion.add(row));
+        let pairs = confusion.most_confused(MOST_CONFUSED).into_iter();
+        pairs.map(|pair| Confused { expected: pair.expected, given: pair.given, rows: pair.rows }).collect()
+    }
+
+    fn fields(&self) -> Vec<Field> {
+        if self.entrant.task.settings::<Extract>().is_none() {
+            return Vec::new();
+        }
+        let mut fields = Fields::default();
+        self.each(|row| fields.add(row));
+        let figures = fields.figures().into_iter();
+        figures
+            .map(|FieldFigures { field, tally }| Field {
+                field,
+                precision: tally.precision(),
+                recall: tally.recall(),
+                f1: tally.f1(),
+            })
+            .collect()
+    }
+
+    fn calibration(&self) -> Result<Option<Calibration>, EvalError> {
+        if !self.metric.is_proportion() {
+            return Ok(None);
+        }
+        let sure = self.scores.rows.iter().filter_map(|row| {
+            let confidence = confidence(&row.result.as_ref().ok()?.outcome)?;
+            Some(Sure { confidence: confidence.clamp(0.0, 1.0), is_right: row.score? > 0.5 })
+        });
+        let answers = Answers::new(sure.collect())?;
+        let bootstrap = Bootstrap::new(Level::USUAL, 1);
+        let (Some(error), Some(brier)) = (answers.calibration_error(BINS, &bootstrap), answers.brier(&bootstrap))
+        else {
+            return Ok(None);
+        };
+        let bins = answers.reliability(BINS, Level::USUAL).into_iter().map(|bin| Bin {
+            rows: bin.right.all(),
+            confidence: bin.confidence,
+            right: Figure {
+                value: bin.right.rate().unwrap_or_default(),
+                low: bin.interval.low,
+                high: bin.interval.high,
+            },
+        });
+        let auroc = answers.area_under_curve(Level::USUAL);
+        let auroc = auroc.map(|area| Figure { value: area.value, low: area.interval.low, high: area.interval.high });
+        Ok(Some(Calibration { ece: error.error.value, brier: brier.value, auroc, bins: bins.collect() }))
+    }
+
+    fn flaky(&self) -> Option<Flaky> {
+        let tries = self.contender.tries.len();
+        if tries < 2 {
+            return None;
+        }
+        let rows = &self.scores.rows;
+        let differ = rows.chunk_by(|one, other| one.index == other.index);
+        let differ = differ.filter(|tries| tries.iter().any(|row| row.score != tries[0].score)).count() as u64;
+        let of_try = |attempt: usize| {
+            let mut sums = vec![0.0; self.metric.slots()];
+            for row in rows.iter().filter(|row| row.attempt as usize == attempt) {
+                for &(slot, count) in row.counts.iter().flat_map(|counts| &counts.0) {
+                    sums[slot as usize] += count;
+                }
+            }
+            self.metric.figure(&sums)
+        };
+        let figures: Vec<f64> = (0..tries).filter_map(of_try).collect();
+        let lowest = figures.iter().copied().min_by(f64::total_cmp)?;
+        let highest = figures.iter().copied().max_by(f64::total_cmp)?;
+        Some(Flaky { tries: tries as u32, rows: differ, lowest, highest })
+    }
+
+    /// The rows that went worst: by score, the surest first, as those are what a threshold of confidence does not catch.
+    fn worst(&self) -> Vec<Row> {
+        let mut rows: Vec<&Scored> = self.scores.rows.iter().filter(|row| row.result.is_ok()).collect();
+        let better = |score: f64| if self.metric.is_better_higher() { score } else { -score };
+        rows.retain(|row| row.score.is_none_or(|score| !self.metric.is_better_higher() || score < 1.0));
+        let place = |row: &Scored| {
+            let score = row.score.map_or(f64::INFINITY, better);
+            let sure = row.result.as_ref().ok().and_then(|answer| confidence(&answer.outcome)).unwrap_or(0.0);
+            (score, -sure)
+        };
+        rows.sort_by(|one, other| {
+            let (one, other) = (place(one), place(other));
+            one.0.total_cmp(&other.0).then(one.1.total_cmp(&other.1))
+        });
+        rows.into_iter().take(WORST_ROWS).filter_map(|row| self.shown(row)).collect()
+    }
+
+    fn shown(&self, row: &Scored) -> Option<Row> {
+        let test_row = &self.test.rows[row.index];
+        let answer = row.result.as_ref().ok()?;
+        let input = self.entrant.task.input.fill(&test_row.example.input).ok()?;
+        let mut shortened: String = input.chars().take(MOST_CHARACTERS).collect();
+        if shortened.len() < input.len() {
+            shortened.push_str(" ..");
+        }
+        Some(Row {
+            number: test_row.number,
+            input: shortened,
+            expected: test_row.example.expected.clone(),
+            outcome: answer.outcome.clone(),
+            confidence: confidence(&answer.outcome),
+            score: row.score,
+        })
+    }
+}
+
+fn contender_is_here(contender: &Contender) -> bool {
+    matches!(contender.price, Price::Machine(_))
+}
+
+/// How sure an outcome is of itself, under whatever name its kind has for it; of several fields the least sure.
+fn confidence(outcome: &Value) -> Option<f64> {
+    let own = outcome["probability"].as_f64().or_else(|| outcome["confidence"].as_f64());
+    own.or_else(|| {
+        let fields = outcome["fields"].as_object()?;
+        fields.values().filter_map(|field| field["confidence"].as_f64()).min_by(f64::total_cmp)
+    })
+}
+
+/// What would help a candidate that is not good enough.
+pub fn advice(task: &Task, candidate: &Candidate, others: &[Candidate]) -> Vec<String> {
+    let mut advice = Vec::new();
+    let is_model = candidate.place != Place::Baseline;
+    if is_model && task.kind() == "classify" && task.shots() == 0 && task.data.train.is_some() {
+        advice.push("show it examples: `shots = 8` in [classify], as another candidate beside this one".to_owned());
+    }
+    let value = |candidate: &Candidate| candidate.figure.map_or(f64::NEG_INFINITY, |figure| figure.value);
+    let better = others.iter().filter(|other| value(other) > value(candidate));
+    if let Some(better) = better.max_by(|one, other| value(one).total_cmp(&value(other))) {
+        advice.push(format!("{} does better on the same rows: {:.3}", better.name, value(better)));
+    } else if is_model {
+        advice.push("try a larger model as another candidate".to_owned());
+    }
+    if is_model && task.data.train.is_some() {
+        advice.push("tune a model on the rows of train".to_owned());
+    }
+    advice.extend(weakest(candidate));
+    advice
+}
+
+/// The labels or fields that fail most.
+fn weakest(candidate: &Candidate) -> Option<String> {
+    let label = |label: &Option<String>| label.clone().unwrap_or_else(|| "none of these".to_owned());
+    let classes = candidate.classes.iter().filter(|class| class.rows > 0).map(|class| (label(&class.label), class.f1));
+    let fields = candidate.fields.iter().map(|field| (field.field.clone(), field.f1));
+    let mut parts: Vec<(String, f64)> =
+        classes.chain(fields).map(|(name, f1)| (name, f1.unwrap_or(0.0))).filter(|(_, f1)| *f1 < 1.0).collect();
+    parts.sort_by(|one, other| one.1.total_cmp(&other.1));
+    let named: Vec<String> = parts.iter().take(5).map(|(name, f1)| format!("{name} (F1 {f1:.2})")).collect();
+    (!named.is_empty()).then(|| format!("it fails most at {}", named.join(", ")))
+}
