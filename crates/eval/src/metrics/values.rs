@@ -72,13 +72,13 @@ fn meaning_of_text(text: &str, habit: Habit) -> Meaning {
     let composed: String = text.nfkc().map(|(character, _)| character).collect();
     let lower = composed.to_lowercase();
     let words = lower.split_whitespace().collect::<Vec<_>>().join(" ");
-    if let Some((year, month, day)) = date::date(&words, habit) {
+    let bare = words.trim_matches(|c: char| c.is_whitespace() || MARKS.contains(&c));
+    if let Some((year, month, day)) = date::date(bare, habit) {
         return Meaning::Date(year, month, day);
     }
     if let Some(amount) = amount::amount(&words, habit) {
         return Meaning::Amount(amount);
     }
-    let bare = words.trim_matches(|c: char| c.is_whitespace() || MARKS.contains(&c));
     // Of nothing but marks the marks are what it says.
     Meaning::Words(if bare.is_empty() { words } else { bare.to_owned() })
 }
@@ -86,6 +86,7 @@ fn meaning_of_text(text: &str, habit: Habit) -> Meaning {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
     use serde_json::json;
 
     fn check(one: Value, other: Value, same: bool) {
@@ -116,10 +117,19 @@ mod tests {
         check(json!("03/04/2025"), json!("4 March 2025"), true);
         check(json!("03/04/2025"), json!("04/03/2025"), false);
         check(json!("31/12/2025"), json!("12/31/2025"), true);
+        check(json!("(31/12/2025)"), json!("20251231"), true);
         check(json!("1.234"), json!(1234), true);
         check(json!("1.234"), json!(1.234), true);
         check(json!("1.234"), json!("1,234"), false);
         check(json!("1,234.50"), json!("1.234,5"), true);
+    }
+
+    proptest! {
+        #[test]
+        fn every_text_is_the_same_as_itself(one in "[0-9]{0,3}[-/.,' ()$€a−0-9]{0,8}[0-9]{0,4}", other in "[-0-9., ]{0,8}") {
+            prop_assert!(is_same(&json!(one), &json!(one)), "{one}");
+            prop_assert_eq!(is_same(&json!(one), &json!(other)), is_same(&json!(other), &json!(one)));
+        }
     }
 
     #[test]

@@ -7,13 +7,14 @@ use std::sync::LazyLock;
 const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
 
 /// Whole texts in lower case that are dates. `one` and `other` are day and month in an order that is to be found out.
-static WRITINGS: LazyLock<[Regex; 4]> = LazyLock::new(|| {
+static WRITINGS: LazyLock<[Regex; 5]> = LazyLock::new(|| {
     let name = "(?<name>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|\
                 oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)[.]?";
     let day = "(?<day>[0-9]{1,2})(?:st|nd|rd|th|[.])?";
     let year = "(?<year>[0-9]{4}|'?[0-9]{2})";
     [
         "^(?<year>[0-9]{4})(?:-|/|[.] ?)(?<month>[0-9]{1,2})(?:-|/|[.] ?)(?<day>[0-9]{1,2})$".to_owned(),
+        "^(?<year>(?:19|20)[0-9]{2})(?<month>[0-9]{2})(?<day>[0-9]{2})$".to_owned(),
         format!("^(?<one>[0-9]{{1,2}})(?:-|/| |[.] ?)(?<other>[0-9]{{1,2}})(?:-|/| |[.] ?){year}$"),
         format!("^{day}[-/ ]?(?:of )?{name}[-/ ]?,? ?{year}$"),
         format!("^{name}[-/ ]?{day}(?:[-/ ]|, ?){year}$"),
@@ -67,6 +68,7 @@ mod tests {
             "2018-03-04",
             "2018/3/4",
             "2018.03.04",
+            "20180304",
             "04/03/2018",
             "4.3.2018",
             "4. 3. 2018",
@@ -104,7 +106,18 @@ mod tests {
 
     #[test]
     fn what_is_no_date_is_none() {
-        for text in ["2018-13-01", "32/01/2018", "0/1/2018", "13/13/2018", "march 2018", "4 maybe 2018", "1-2-3", ""] {
+        for text in [
+            "2018-13-01",
+            "20181301",
+            "25032018",
+            "32/01/2018",
+            "0/1/2018",
+            "13/13/2018",
+            "march 2018",
+            "4 maybe 2018",
+            "1-2-3",
+            "",
+        ] {
             check(text, None);
         }
         check("on 4 mar 2018", None);
