@@ -9,6 +9,7 @@ pub mod completions;
 pub mod copy;
 pub mod create;
 pub mod embed;
+pub mod eval;
 pub mod extract;
 pub mod generate;
 pub mod import;
@@ -64,6 +65,7 @@ commands! {
     Init => init,
     Check => check,
     Jobs => jobs,
+    Eval => eval,
     Serve => serve,
     Ps => ps,
     Stop => stop,

@@ -56,7 +56,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let code = failure::exit_code(&error);
-            if code != 0 {
+            // A verdict was printed already.
+            if code != 0 && !error.is::<failure::Judged>() {
                 terminal.error(&error);
             }
             ExitCode::from(code)

@@ -17,7 +17,7 @@ mod row;
 mod watch;
 
 pub use given::Given;
-pub use job::ledger;
+pub use job::{identity, ledger, loaded_with};
 pub use options::{WorkArgs, refuse_beside};
 
 use crate::session::{Session, load_options};
@@ -42,8 +42,16 @@ pub struct View {
     pub show: fn(&Task, &Outcome) -> Shown,
     /// Whether a line has room for an outcome, so that many make a table on a terminal.
     pub is_line: bool,
-    /// Inputs under way at once where nobody says how many.
-    pub concurrency: usize,
+}
+
+/// Inputs under way at once where nobody says how many: answers that are scored fill a batch of many; answers that are
+/// written take pages, and long ones take many.
+pub fn usual_concurrency(kind: &str) -> usize {
+    match kind {
+        "classify" => 32,
+        "complete" | "summarize" => 8,
+        _ => 16,
+    }
 }
 
 /// Reads a task file of a kind.
@@ -79,7 +87,7 @@ pub fn execute(
     args.adjust(&mut task)?;
     let given = Given::choose(given, args, &task, session)?;
     if args.out.is_some() {
-        return job::execute(&task, given, args, view, session);
+        return job::execute(&task, given, args, session);
     }
     match given {
         Given::One { name, input, warnings } => one::execute(&task, &name, *input, warnings, args, view, session),
@@ -109,7 +117,6 @@ fn prepare(
     task: &Task,
     args: &WorkArgs,
     host: &LocalHost,
-    concurrency: usize,
     session: &Session,
 ) -> anyhow::Result<Prepared> {
     // What is wrong with the examples is known before a model is waited for.
@@ -124,6 +131,6 @@ fn prepare(
     for warning in ready.warnings() {
         session.terminal.warn(warning);
     }
-    let ready = ready.with_concurrency(args.concurrency.unwrap_or(concurrency));
+    let ready = ready.with_concurrency(args.concurrency.unwrap_or(usual_concurrency(task.kind())));
     Ok(Prepared { ready, model: name, load_time })
 }

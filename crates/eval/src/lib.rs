@@ -19,6 +19,7 @@ mod run;
 mod test_set;
 
 pub mod baselines;
+pub mod compare;
 pub mod metrics;
 pub mod report;
 pub mod statistics;

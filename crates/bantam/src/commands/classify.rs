@@ -55,8 +55,7 @@ enum Scoring {
     Likelihood,
 }
 
-/// Rows are short and their answers are scored, not written: a batch of many is fastest.
-const VIEW: View = View { show, is_line: true, concurrency: 32 };
+const VIEW: View = View { show, is_line: true };
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let named = args.work.named()?;

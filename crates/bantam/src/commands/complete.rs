@@ -47,7 +47,7 @@ enum Stop {
     Block,
 }
 
-const VIEW: View = View { show, is_line: false, concurrency: 8 };
+const VIEW: View = View { show, is_line: false };
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let named = args.work.named()?;

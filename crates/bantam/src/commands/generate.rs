@@ -22,7 +22,7 @@ pub struct Args {
     format: FormatArgs,
 }
 
-const VIEW: View = View { show, is_line: false, concurrency: 16 };
+const VIEW: View = View { show, is_line: false };
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let named = args.work.named()?;

@@ -28,7 +28,7 @@ pub struct Args {
 
 /// More words are no summary.
 const MOST_WORDS: usize = 10_000;
-const VIEW: View = View { show, is_line: false, concurrency: 8 };
+const VIEW: View = View { show, is_line: false };
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let named = args.work.named()?;

@@ -8,7 +8,7 @@ use super::given::{Given, as_field, open, reader};
 use super::options::WorkArgs;
 use super::row::RowShape;
 use super::watch::JobWatch;
-use super::{View, host, model_name, prepare};
+use super::{host, model_name, prepare};
 use crate::failure::{Interrupted, UsedWrongly};
 use crate::generation::LoadArgs;
 use crate::session::Session;
@@ -53,7 +53,7 @@ struct Output<'a> {
     seconds: f64,
 }
 
-pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: &Session) -> anyhow::Result<()> {
+pub fn execute(task: &Task, given: Given, args: &WorkArgs, session: &Session) -> anyhow::Result<()> {
     let (Given::Many(paths), Some(out)) = (given, &args.out) else {
         return Err(UsedWrongly("--out is for many inputs\nhint: name them by --in".to_owned()).into());
     };
@@ -73,7 +73,7 @@ pub fn execute(task: &Task, given: Given, args: &WorkArgs, view: View, session: 
     let (job, is_begun) = choose(&ledger, &wanted, &identity(&host, &model)?, args, session)?;
     // Nobody else works on the job, nor removes it, while the model is loaded.
     let claim = ledger.claim(job)?;
-    let prepared = prepare(task, args, &host, view.concurrency, session).inspect_err(|error| {
+    let prepared = prepare(task, args, &host, session).inspect_err(|error| {
         // The first error says more than one that follows from it.
         let _ = claim.end(JobState::Failed, Some(&format!("{error:#}")));
     })?;
@@ -274,7 +274,7 @@ fn is_lines(out: &Path) -> bool {
 
 /// What says whether a model of this name is still the same: the digests of its weights, or of a file outside the store
 /// its size and when it was changed.
-fn identity(host: &LocalHost, name: &str) -> anyhow::Result<String> {
+pub fn identity(host: &LocalHost, name: &str) -> anyhow::Result<String> {
     let hub = host.hub();
     let names = if hub.resolve(name).is_ok() { vec![name] } else { name.split('+').collect() };
     let mut parts = vec![name.to_owned()];
@@ -294,7 +294,7 @@ fn identity(host: &LocalHost, name: &str) -> anyhow::Result<String> {
 }
 
 /// What of loading a model changes its answers. Threads do not.
-fn loaded_with(load: &LoadArgs) -> String {
+pub fn loaded_with(load: &LoadArgs) -> String {
     let LoadArgs { context, yarn, kv_type, threads: _ } = load;
     let context = context.map(|context| format!("context {context}"));
     let yarn = yarn.map(|factor| format!("yarn {factor}"));

@@ -52,7 +52,7 @@ pub fn execute(task: &Task, paths: &[PathBuf], args: &WorkArgs, view: View, sess
     let shape = RowShape::new(task, inputs.has_tables(), false);
     let field = if inputs.has_tables() { tasks::TEXT } else { task.text_field()? }.to_owned();
     let host = host(args, session)?;
-    let prepared = prepare(task, args, &host, view.concurrency, session)?;
+    let prepared = prepare(task, args, &host, session)?;
     let mut interrupts = session.interrupts.listen();
     let ready = &prepared.ready;
     let limit = args.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);

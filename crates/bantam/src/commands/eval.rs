@@ -1,0 +1,180 @@
+//! `bantam eval`: whether a small model is good enough for a task, with the evidence.
+
+mod line_up;
+mod runs;
+mod shown;
+mod watch;
+
+use crate::failure::{Interrupted, Judged, UsedWrongly};
+use crate::generation::LoadArgs;
+use crate::session::{Session, load_options};
+use crate::work::ledger;
+use ::eval::report::Report;
+use ::eval::verdict::Verdict;
+use ::eval::{EvalError, Evaluation, Leaks, Options, TestSet};
+use futures::executor::block_on;
+use futures::future::{Either, select};
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tasks::Task;
+use watch::EvalWatch;
+
+/// Judge whether a small model is good enough for a task: a verdict with its evidence
+#[derive(Debug, clap::Args)]
+#[command(
+    args_conflicts_with_subcommands = true,
+    subcommand_negates_reqs = true,
+    after_help = "Examples:
+  bantam eval triage.toml                          all candidates of the task file, and baselines
+  bantam eval triage.toml --models smollm2:135m,qwen2.5-coder:0.5b --report triage.html
+  bantam eval triage.toml --stop-when-sure         a clear case ends after tens of rows
+  bantam eval list                                 the runs so far
+  bantam eval compare triage-1 triage-2            what got better, what got worse
+  bantam eval export triage-1 --out rows.jsonl     every row with prompt, answer and score
+
+The task file says what is good enough and who is judged:
+  [data]        test = \"test.csv\", expected = \"label\", train = \"train.csv\" (for examples and baselines)
+  [goal]        metric, threshold, confidence, latency_ms_p95, cost_per_1000, group
+  [[candidates]] model or baseline, and whatever of the task differs: instructions, input, [candidates.options]
+  [machine]     watts, price_per_kwh, price_per_hour
+What was asked once is not asked again: a run that was ended goes on, a second run of the same rows costs nothing.
+Exit codes: 0 good enough, 3 not good enough, 4 not enough evidence, 1 it could not be judged."
+)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Option<runs::Action>,
+    /// The task file
+    #[arg(value_name = "TASK.toml", required = true)]
+    file: Option<PathBuf>,
+    /// Judge these models in place of the file's candidates
+    #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
+    models: Vec<String>,
+    /// Judge no baselines but those that the file names
+    #[arg(long)]
+    no_baselines: bool,
+    /// What the run is called; the default is the task's name with a number
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Only N rows of the test, drawn by chance and always the same
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// End a candidate as soon as it is clear on which side of the threshold it lies
+    #[arg(long)]
+    stop_when_sure: bool,
+    /// Ask each row N times, to see how far sampled answers agree
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
+    repeat: u32,
+    /// Judge although rows of the test also stand in train
+    #[arg(long)]
+    allow_leaks: bool,
+    /// Write a report: .html (one file, for a browser), .md or .json
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print JSON (shape: docs/json.md)
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    load: LoadArgs,
+}
+
+pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
+    if let Some(action) = args.action {
+        return runs::execute(action, session);
+    }
+    let Some(file) = &args.file else {
+        return Err(UsedWrongly("expected a task file, got none\nhint: bantam eval TASK.toml".to_owned()).into());
+    };
+    if args.limit == Some(0) {
+        return Err(UsedWrongly("--limit: expected 1 or more, got 0".to_owned()).into());
+    }
+    let task = open(file)?;
+    if let Some(report) = &args.report {
+        shown::check_report(report)?;
+    }
+    let leaks = if args.allow_leaks { Leaks::Allowed } else { Leaks::Refused };
+    let test = TestSet::read(&task, args.limit, leaks)?;
+    for warning in &test.warnings {
+        session.terminal.warn(warning);
+    }
+    let host = session.host(load_options(&args.load)?)?;
+    let candidates = line_up::candidates(&task, &args.models, !args.no_baselines, &host);
+    let line_up = line_up::LineUp { host: &host, load: &args.load, repeat: args.repeat, session };
+    let entrants = candidates.iter().map(|candidate| line_up.entrant(candidate)).collect::<anyhow::Result<Vec<_>>>()?;
+    let ledger = ledger()?;
+    let options = Options { name: args.name.clone(), stop_when_sure: args.stop_when_sure };
+    let evaluation = Evaluation::begin(&ledger, task, test, entrants, options)?;
+    let name = evaluation.name().to_owned();
+    let again = if evaluation.is_resumed { ", begun before: it goes on" } else { "" };
+    let (rows, count) = (evaluation.test().rows.len(), candidates.len());
+    session.terminal.note(&format!("run {name}: {rows} test rows, {count} candidates{again}"));
+    let report = judge(evaluation, &line_up, &candidates, session)?;
+    if let Some(path) = &args.report {
+        shown::write_report(&report, path)?;
+    }
+    if args.json {
+        session.terminal.json(&report)?;
+    } else {
+        session.terminal.data(&shown::text(&report))?;
+        if let Some(path) = &args.report {
+            session.terminal.note(&format!("the report is in {}", path.display()));
+        } else {
+            session.terminal.note(&format!("bantam eval show {name} --report {name}.html writes a report with plots"));
+        }
+    }
+    ended(&report)
+}
+
+fn open(file: &Path) -> anyhow::Result<Task> {
+    if !file.exists() {
+        let name = file.display();
+        anyhow::bail!("{name}: no such file\nhint: `bantam init` makes a task file out of a table, and splits the table");
+    }
+    Ok(Task::open(file)?)
+}
+
+/// Every candidate through the rows, one after the other; the first Ctrl-C ends it where it can go on.
+fn judge(
+    mut evaluation: Evaluation<'_>,
+    line_up: &line_up::LineUp<'_>,
+    candidates: &[tasks::Candidate],
+    session: &Session,
+) -> anyhow::Result<Report> {
+    for candidate in candidates {
+        let contender = line_up.contender(candidate)?;
+        let watch = EvalWatch::new(session.terminal, &candidate.name);
+        let interrupt = AtomicBool::new(false);
+        let mut interrupts = session.interrupts.listen();
+        let judged = {
+            let mut judging = pin!(evaluation.judge(&contender, &watch, &interrupt));
+            match block_on(select(pin!(interrupts.next()), &mut judging)) {
+                Either::Right((judged, _)) => judged,
+                Either::Left(_) => {
+                    interrupt.store(true, Ordering::Release);
+                    drop(interrupts);
+                    block_on(judging)
+                }
+            }
+        };
+        watch.end();
+        match judged {
+            Ok(candidate) => session.terminal.note(&shown::line(candidate)),
+            Err(EvalError::Stopped) => {
+                session.terminal.note("stopped; what was asked is kept, and the same command goes on with the rest");
+                return Err(Interrupted.into());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(evaluation.finish()?)
+}
+
+/// The verdict as an exit code.
+fn ended(report: &Report) -> anyhow::Result<()> {
+    let code = match report.verdict.verdict {
+        None | Some(Verdict::GoodEnough) => return Ok(()),
+        Some(Verdict::NotGoodEnough) => Judged::NOT_GOOD_ENOUGH,
+        Some(Verdict::NotEnoughEvidence) => Judged::NOT_ENOUGH_EVIDENCE,
+    };
+    Err(Judged { code }.into())
+}

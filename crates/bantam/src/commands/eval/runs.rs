@@ -1,0 +1,247 @@
+//! The runs that the ledger has: listed, shown again, compared, exported, removed.
+
+use super::shown;
+use crate::session::Session;
+use crate::table::{Align, duration, table};
+use crate::work::ledger;
+use ::eval::compare::{Change, RowChange, compare, names};
+use ::eval::report::Report;
+use anyhow::Context;
+use clap::Subcommand;
+use ledger::{Ledger, Run, RunRow};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tasks::table::Writer;
+
+/// Rows that are shown to people at once.
+const ROWS_SHOWN: usize = 10;
+
+#[derive(Debug, Subcommand)]
+pub enum Action {
+    /// List the runs, the newest first
+    List {
+        /// Print JSON (shape: docs/json.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show the report of a run again, or write it to a file
+    Show {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Write a report: .html (one file, for a browser), .md or .json
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Print JSON (shape: docs/json.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Compare two runs row by row: what got better, what got worse
+    Compare {
+        /// The earlier run
+        #[arg(value_name = "A")]
+        before: String,
+        /// The later run
+        #[arg(value_name = "B")]
+        after: String,
+        /// Print JSON (shape: docs/json.md)
+        #[arg(long)]
+        json: bool,
+    },
+    /// Write every row of a run with its prompt, answer, score, time and cost
+    Export {
+        /// Its name
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Where to: .jsonl, .csv or .parquet
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Forget runs, and the answers that no other run has
+    Remove {
+        /// Their names
+        #[arg(value_name = "NAME", required = true)]
+        names: Vec<String>,
+    },
+}
+
+pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
+    let ledger = ledger()?;
+    match action {
+        Action::List { json } => list(&ledger, json, session),
+        Action::Show { name, report, json } => show(&ledger, &name, report.as_deref(), json, session),
+        Action::Compare { before, after, json } => compared(&ledger, &before, &after, json, session),
+        Action::Export { name, out } => export(&ledger, &name, &out, session),
+        Action::Remove { names } => {
+            let runs = names.iter().map(|name| find(&ledger, name)).collect::<anyhow::Result<Vec<_>>>()?;
+            runs.iter().try_for_each(|run| ledger.remove_run(run.id))?;
+            Ok(())
+        }
+    }
+}
+
+fn find(ledger: &Ledger, name: &str) -> anyhow::Result<Run> {
+    if let Some(run) = ledger.run(name)? {
+        return Ok(run);
+    }
+    let runs = ledger.runs()?;
+    let near = runs.iter().map(|run| run.new.name.as_str()).min_by_key(|known| distance(known, name));
+    let near = near.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
+    anyhow::bail!("there is no run {name:?}\nhint: {near}`bantam eval list` shows them")
+}
+
+/// How many letters at the same places differ.
+fn distance(one: &str, other: &str) -> usize {
+    let same = one.chars().zip(other.chars()).filter(|(one, other)| one == other).count();
+    one.chars().count().max(other.chars().count()) - same
+}
+
+/// The report of a run that ended.
+fn report(run: &Run) -> anyhow::Result<Report> {
+    let Some(report) = run.report.clone() else {
+        anyhow::bail!("run {} has not ended\nhint: the command that began it goes on with it", run.new.name);
+    };
+    serde_json::from_value(report).with_context(|| format!("the report of run {} cannot be read", run.new.name))
+}
+
+#[derive(Serialize)]
+struct Listed {
+    name: String,
+    task: String,
+    created: u64,
+    ended: Option<u64>,
+    candidates: Vec<String>,
+    verdict: Value,
+    recommended: Value,
+}
+
+fn list(ledger: &Ledger, as_json: bool, session: &Session) -> anyhow::Result<()> {
+    let listed = |run: Run| Listed {
+        candidates: names(&run),
+        task: run.new.spec["task"].as_str().unwrap_or_default().to_owned(),
+        created: run.created_ms,
+        ended: run.ended_ms,
+        verdict: run.report.as_ref().map_or(Value::Null, |report| report["verdict"]["verdict"].clone()),
+        recommended: run.report.as_ref().map_or(Value::Null, |report| report["verdict"]["recommended"].clone()),
+        name: run.new.name,
+    };
+    let runs: Vec<Listed> = ledger.runs()?.into_iter().map(listed).collect();
+    if as_json {
+        return session.terminal.json(&runs);
+    }
+    if runs.is_empty() {
+        session.terminal.note("there is no run yet\nhint: bantam eval TASK.toml");
+        return Ok(());
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64;
+    let rows: Vec<Vec<String>> = runs
+        .iter()
+        .map(|run| {
+            let verdict = run.verdict.as_str().map_or("-".to_owned(), |verdict| verdict.replace('_', " "));
+            vec![
+                run.name.clone(),
+                run.candidates.join(", "),
+                if run.ended.is_some() { verdict } else { "not ended".to_owned() },
+                run.recommended.as_str().unwrap_or("-").to_owned(),
+                format!("{} ago", duration(now.saturating_sub(run.created) / 1000)),
+            ]
+        })
+        .collect();
+    let header = ["RUN", "CANDIDATES", "VERDICT", "TAKE", "BEGUN"].map(|title| (title, Align::Left));
+    Ok(session.terminal.data(&table(&header, &rows))?)
+}
+
+fn show(
+    ledger: &Ledger,
+    name: &str,
+    path: Option<&Path>,
+    as_json: bool,
+    session: &Session,
+) -> anyhow::Result<()> {
+    if let Some(path) = path {
+        shown::check_report(path)?;
+    }
+    let report = report(&find(ledger, name)?)?;
+    if let Some(path) = path {
+        return shown::write_report(&report, path);
+    }
+    if as_json { session.terminal.json(&report) } else { Ok(session.terminal.data(&shown::text(&report))?) }
+}
+
+fn compared(ledger: &Ledger, before: &str, after: &str, as_json: bool, session: &Session) -> anyhow::Result<()> {
+    let (before, after) = (find(ledger, before)?, find(ledger, after)?);
+    let changes = compare(ledger, &before, &after)?;
+    if as_json {
+        return session.terminal.json(&changes);
+    }
+    let text: String = changes.iter().map(described).collect();
+    Ok(session.terminal.data(&text)?)
+}
+
+fn described(change: &Change) -> String {
+    let Change { before, after, rows, mean_before, mean_after, better, worse, changed, .. } = change;
+    let who = if before == after { after.clone() } else { format!("{before} to {after}") };
+    let mut text = format!(
+        "{who}: {mean_before:.3} to {mean_after:.3} over {rows} rows; {} better, {} worse, {changed} changed without \
+         effect (p = {:.2})\n",
+        better.len(),
+        worse.len(),
+        change.p
+    );
+    for (count, which) in [(change.only_before, "before"), (change.only_after, "after")] {
+        if count > 0 {
+            text.push_str(&format!("  {count} rows have a score only {which}\n"));
+        }
+    }
+    for (word, rows) in [("worse", worse), ("better", better)] {
+        let line = |row: &RowChange| {
+            let RowChange { number, outcome_before, outcome_after, .. } = row;
+            format!("  {word}: row {number}: {outcome_before} to {outcome_after}\n")
+        };
+        rows.iter().take(ROWS_SHOWN).for_each(|row| text.push_str(&line(row)));
+        if rows.len() > ROWS_SHOWN {
+            text.push_str(&format!("  {} more {word}\n", rows.len() - ROWS_SHOWN));
+        }
+    }
+    text
+}
+
+fn export(ledger: &Ledger, name: &str, out: &Path, session: &Session) -> anyhow::Result<()> {
+    let run = find(ledger, name)?;
+    let names = names(&run);
+    let rows = ledger.run_rows(run.id)?;
+    let mut writer = Writer::create(out)?;
+    for row in &rows {
+        writer.write(&exported(row, &names))?;
+    }
+    writer.finish()?;
+    session.terminal.note(&format!("{} rows: {}", rows.len(), out.display()));
+    Ok(())
+}
+
+fn exported(row: &RunRow, names: &[String]) -> Map<String, Value> {
+    let answer = row.answer.as_ref();
+    let of = |field: fn(&ledger::Answer) -> Value| answer.map_or(Value::Null, field);
+    let fields = json!({
+        "candidate": names.get(row.position as usize),
+        "row": row.number,
+        "try": row.key.attempt,
+        "score": row.score,
+        "prompt": of(|answer| json!(answer.prompt)),
+        "outcome": of(|answer| answer.outcome.clone()),
+        "error": row.reason,
+        "warnings": of(|answer| json!(answer.warnings)),
+        "prompt_tokens": of(|answer| json!(answer.prompt_tokens)),
+        "cached_tokens": of(|answer| json!(answer.cached_tokens)),
+        "completion_tokens": of(|answer| json!(answer.completion_tokens)),
+        "seconds": of(|answer| json!(answer.seconds)),
+        "busy_seconds": of(|answer| json!(answer.busy_seconds)),
+        "dollars": of(|answer| json!(answer.dollars)),
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}

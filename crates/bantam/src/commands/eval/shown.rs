@@ -1,0 +1,110 @@
+//! A report as people read it in a terminal, and as files.
+
+use crate::failure::UsedWrongly;
+use crate::table::{Align, table};
+use ::eval::report::{Candidate, Figure, Report};
+use ::eval::verdict::Verdict;
+use std::path::Path;
+
+/// What a report can be written as.
+const ENDINGS: [(&str, fn(&Report) -> anyhow::Result<String>); 1] = [
+    ("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n")),
+];
+
+fn written(path: &Path) -> Option<fn(&Report) -> anyhow::Result<String>> {
+    let ending = path.extension()?.to_str()?.to_ascii_lowercase();
+    ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, write)| *write)
+}
+
+/// Looks whether a report can be written under a name, before anything is asked.
+pub fn check_report(path: &Path) -> Result<(), UsedWrongly> {
+    match written(path) {
+        Some(_) => Ok(()),
+        None => {
+            let name = path.display();
+            Err(UsedWrongly(format!("--report: expected a file that ends in .html, .md or .json, got {name}")))
+        }
+    }
+}
+
+/// Writes a report, all of it or nothing.
+pub fn write_report(report: &Report, path: &Path) -> anyhow::Result<()> {
+    let Some(write) = written(path) else { anyhow::bail!("{}: no kind of report", path.display()) };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder)
+        .map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", path.display()))?;
+    std::io::Write::write_all(&mut file, write(report)?.as_bytes())?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    }
+    file.persist(path).map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", path.display()))?;
+    Ok(())
+}
+
+fn figure(figure: Option<Figure>) -> String {
+    figure.map_or("-".to_owned(), |Figure { value, low, high }| format!("{value:.3} ({low:.3} to {high:.3})"))
+}
+
+/// A candidate in a line, as soon as it is judged.
+pub fn line(candidate: &Candidate) -> String {
+    let verdict = candidate.verdict.map_or(String::new(), |verdict| format!(": {}", verdict.words()));
+    let reused = match candidate.reused {
+        0 => String::new(),
+        rows => format!(", {rows} answers known before"),
+    };
+    let early = if candidate.stopped_early { ", ended early" } else { "" };
+    format!("{}: {}{verdict}; {} rows{reused}{early}", candidate.name, figure(candidate.figure), candidate.answered)
+}
+
+/// The verdict first, then every candidate in a line, then why and what would help.
+pub fn text(report: &Report) -> String {
+    let mut text = match report.verdict.verdict {
+        Some(verdict) => format!("{}. {}\n\n", capital(verdict.words()), report.verdict.text),
+        None => format!("{}\n\n", capital(&report.verdict.text)),
+    };
+    let header = [
+        ("CANDIDATE", Align::Left),
+        (report.goal.metric.as_str(), Align::Left),
+        ("VERDICT", Align::Left),
+        ("P50", Align::Right),
+        ("P95", Align::Right),
+        ("ROWS/S", Align::Right),
+        ("PER 1,000", Align::Right),
+        ("FAILED", Align::Right),
+    ];
+    let rows: Vec<Vec<String>> = report.candidates.iter().map(row).collect();
+    text.push_str(&table(&header, &rows));
+    for candidate in report.candidates.iter().filter(|one| one.verdict != Some(Verdict::GoodEnough)) {
+        let lines: Vec<&String> = candidate.reasons.iter().chain(&candidate.advice).collect();
+        if !lines.is_empty() {
+            text.push_str(&format!("\n{}:\n", candidate.name));
+            lines.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
+        }
+        if let Some(failure) = candidate.failures.first() {
+            let reason = failure.reason.replace('\n', "; ");
+            text.push_str(&format!("  row {} failed: {reason}\n", failure.number));
+        }
+    }
+    text
+}
+
+fn row(candidate: &Candidate) -> Vec<String> {
+    let milliseconds = |time: Option<f64>| time.map_or("-".to_owned(), |time| format!("{time:.1} ms"));
+    vec![
+        candidate.name.clone(),
+        figure(candidate.figure),
+        candidate.verdict.map_or("-", Verdict::words).to_owned(),
+        milliseconds(candidate.latency.map(|latency| latency.p50)),
+        milliseconds(candidate.latency.map(|latency| latency.p95)),
+        candidate.rows_per_second.map_or("-".to_owned(), |rate| format!("{rate:.1}")),
+        candidate.cost_per_1000.map_or("unknown".to_owned(), |cost| format!("${cost:.5}")),
+        candidate.failures.len().to_string(),
+    ]
+}
+
+fn capital(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or(String::new(), |first| first.to_uppercase().chain(characters).collect())
+}
