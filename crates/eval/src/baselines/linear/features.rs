@@ -6,6 +6,7 @@
 //! half and the pieces' half of a vector have length 1 each. These are the definitions of scikit-learn's `TfidfVectorizer`
 //! with `sublinear_tf`, `(1, 2)` words and `(2, 4)` `char_wb`. What was not there when it learned counts nothing.
 
+use crate::baselines::sparse::Rows;
 use rustc_hash::FxHashMap;
 use std::hash::Hash;
 
@@ -16,37 +17,6 @@ type Words = (u32, u32);
 
 /// A number that no word has.
 const ALONE: u32 = u32::MAX;
-
-/// Sparse rows: of each the columns that are not zero, ascending, and their values.
-#[derive(Debug, Clone, Default)]
-pub struct Rows {
-    starts: Vec<usize>,
-    columns: Vec<u32>,
-    values: Vec<f32>,
-}
-
-impl Rows {
-    /// How many rows there are.
-    pub fn count(&self) -> usize {
-        self.starts.len()
-    }
-
-    /// The columns and values of a row.
-    pub fn row(&self, index: usize) -> impl Iterator<Item = (usize, f32)> + '_ {
-        let end = self.starts.get(index + 1).copied().unwrap_or(self.columns.len());
-        let range = self.starts[index]..end;
-        self.columns[range.clone()].iter().map(|&column| column as usize).zip(self.values[range].iter().copied())
-    }
-
-    /// Adds a row.
-    pub fn push(&mut self, row: impl IntoIterator<Item = (u32, f32)>) {
-        self.starts.push(self.columns.len());
-        for (column, value) in row {
-            self.columns.push(column);
-            self.values.push(value);
-        }
-    }
-}
 
 /// The columns that were seen, and what each is worth.
 #[derive(Debug)]

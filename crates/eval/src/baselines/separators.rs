@@ -17,9 +17,9 @@
 //! change adds zero there: no branch. 3. Such groups of classes are solved by different threads, each with the same seed, so
 //! that nothing depends on who solves which.
 
-use super::features::Rows;
-use crate::baselines::shuffle::Random;
-use crate::baselines::threads;
+use super::shuffle::Random;
+use super::sparse::Rows;
+use super::threads;
 
 /// Classes that are solved together.
 const LANES: usize = 8;
@@ -155,8 +155,9 @@ impl Group {
 
 impl Separators {
     /// On which side of each class's hyperplane a row lies, and how far, in units of its margin.
-    pub fn margins<R: Iterator<Item = (usize, f32)>>(&self, row: impl Fn() -> R) -> Vec<f32> {
-        let mut margins: Vec<f32> = self.groups.iter().flat_map(|group| group.margins(row())).collect();
+    pub fn margins<R: Iterator<Item = (usize, f32)>>(&self, row: impl Fn() -> R) -> Vec<f64> {
+        let each = self.groups.iter().flat_map(|group| group.margins(row()));
+        let mut margins: Vec<f64> = each.map(f64::from).collect();
         margins.truncate(self.classes);
         margins
     }
