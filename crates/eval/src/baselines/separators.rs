@@ -132,23 +132,15 @@ impl Group {
     fn margins(&self, row: impl Iterator<Item = (usize, f32)>) -> Lanes {
         let mut margins = self.intercept;
         for (column, value) in row {
-            let weights = &self.weights[column];
-            for lane in 0..LANES {
-                margins[lane] += value * weights[lane];
-            }
+            margins.iter_mut().zip(&self.weights[column]).for_each(|(margin, weight)| *margin += value * weight);
         }
         margins
     }
 
     fn add(&mut self, change: &Lanes, row: impl Iterator<Item = (usize, f32)>) {
-        for lane in 0..LANES {
-            self.intercept[lane] += change[lane];
-        }
+        self.intercept.iter_mut().zip(change).for_each(|(weight, change)| *weight += change);
         for (column, value) in row {
-            let weights = &mut self.weights[column];
-            for lane in 0..LANES {
-                weights[lane] += value * change[lane];
-            }
+            self.weights[column].iter_mut().zip(change).for_each(|(weight, change)| *weight += value * change);
         }
     }
 }

@@ -256,9 +256,9 @@ mod tests {
         };
         let (card, lost, my) = (named["card"], named["lost"], named["my"]);
         let close = |value: Option<f32>, expected: f32| assert!((value.unwrap() - expected).abs() < 1e-6, "{value:?}");
-        close(value(0, (card, ALONE)), 0.570_995_26);
-        close(value(0, (lost, ALONE)), 0.473_977_64);
-        close(value(0, (card, lost)), 0.473_977_64);
+        close(value(0, (card, ALONE)), 0.570_995_3);
+        close(value(0, (lost, ALONE)), 0.473_977_6);
+        close(value(0, (card, lost)), 0.473_977_6);
         close(value(1, (my, card)), 0.631_667_2);
         assert_eq!(value(1, (lost, ALONE)), None);
     }
