@@ -6,10 +6,16 @@
 //!
 //! Learning draws no random numbers but those of fixed seeds, and what is learned does not depend on the number of threads.
 
-mod classes;
+mod embeddings;
 mod linear;
 mod majority;
+mod nearest;
+
+mod classes;
+mod folds;
+mod separators;
 mod shuffle;
+mod sparse;
 mod threads;
 
 use chat::ChatModel;
@@ -18,7 +24,7 @@ use std::sync::Arc;
 use tasks::{Example, Task, TaskError, Work};
 
 /// Every baseline, the simplest first.
-pub static BASELINES: [&BaselineRow; 2] = [&majority::ROW, &linear::ROW];
+pub static BASELINES: [&BaselineRow; 4] = [&majority::ROW, &linear::ROW, &embeddings::ROW, &nearest::ROW];
 
 /// A baseline, as candidates name it.
 #[derive(Debug)]

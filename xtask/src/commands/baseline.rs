@@ -4,7 +4,7 @@
 //! Both read the same texts and make the same words, pairs and pieces of words of them. Printed are the share of test rows
 //! that got their label, the seconds to learn and the test rows a second, one row after the other. Bantam's seconds to learn
 //! have those in them that its probabilities take; scikit-learn's classifier has none. They take turns, and the fastest turn
-//! of each counts.
+//! of each counts. Only an optimised build is measured: `cargo run --release --package xtask -- baseline`.
 
 use anyhow::{Context, ensure};
 use eval::baselines::{BASELINES, Lesson};
@@ -76,6 +76,8 @@ impl Turn {
 /// # Errors
 /// A table that cannot be read, a peer that fails.
 pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
+    let hint = "hint: cargo run --release --package xtask -- baseline";
+    ensure!(!cfg!(debug_assertions), "expected a build that is optimised, got none: its speed says nothing\n{hint}");
     let task = task(args)?;
     let (train, test) = (task.examples_of(&args.train)?, task.examples_of(&args.test)?);
     let (mut ours, mut theirs): (Option<Turn>, Option<Turn>) = (None, None);

@@ -57,6 +57,15 @@ impl Classes {
         examples.iter().zip(1..).map(target).collect()
     }
 
+    /// The outcome where these classes have these probabilities and all others 0.
+    pub fn outcome_of(&self, known: &[usize], probabilities: &[f64]) -> Outcome {
+        let mut all = vec![0.0; self.names.len()];
+        for (&class, &probability) in known.iter().zip(probabilities) {
+            all[class] = probability;
+        }
+        self.outcome(&all)
+    }
+
     /// The outcome where each class has this probability. Of equal ones the first of the task is taken.
     pub fn outcome(&self, probabilities: &[f64]) -> Outcome {
         let scored = || self.names.iter().zip(probabilities);
@@ -79,6 +88,29 @@ impl Classes {
         }
         Outcome { fields, ..Outcome::default() }
     }
+}
+
+/// Numbers the classes that occur from 0 on, and says which they are.
+pub fn renumber(targets: &mut [Vec<usize>]) -> Vec<usize> {
+    let mut known: Vec<usize> = targets.iter().flatten().copied().collect();
+    known.sort_unstable();
+    known.dedup();
+    for class in targets.iter_mut().flatten() {
+        *class = known.partition_point(|known| known < class);
+    }
+    known
+}
+
+/// The probability of each class: the softmax of the scores where one fits, else the logistic function of each.
+pub fn probabilities(scores: impl Iterator<Item = f64> + Clone, several: bool) -> Vec<f64> {
+    if several {
+        return scores.map(|score| 1.0 / (1.0 + (-score).exp())).collect();
+    }
+    // The highest power is 1, so that none is too large for a number.
+    let highest = scores.clone().fold(f64::NEG_INFINITY, f64::max);
+    let powers: Vec<f64> = scores.map(|score| (score - highest).exp()).collect();
+    let sum: f64 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
 }
 
 #[cfg(test)]
@@ -122,5 +154,12 @@ mod tests {
         let outcome = Value::from(classes.outcome(&[0.9, 0.1, 0.4]).fields);
         assert_eq!(outcome["labels"], json!(["a", "c"]));
         assert_eq!(outcome["scores"][1], json!({"label": "b", "fits": false, "probability": 0.1}));
+    }
+
+    #[test]
+    fn classes_are_numbered_by_what_occurs() {
+        let mut targets = vec![vec![7], vec![2, 9], vec![]];
+        assert_eq!(renumber(&mut targets), [2, 7, 9]);
+        assert_eq!(targets, [vec![1], vec![0, 2], vec![]]);
     }
 }

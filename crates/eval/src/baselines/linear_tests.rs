@@ -109,10 +109,3 @@ fn refused(task: &Task, examples: &[Example]) -> String {
     let lesson = Lesson { task, examples, embedder: None, threads: 1 };
     Linear::learn(&lesson).err().map(|error| error.to_string()).unwrap_or_default()
 }
-
-#[test]
-fn classes_are_numbered_by_what_occurs() {
-    let mut targets = vec![vec![7], vec![2, 9], vec![]];
-    assert_eq!(renumber(&mut targets), [2, 7, 9]);
-    assert_eq!(targets, [vec![1], vec![0, 2], vec![]]);
-}

@@ -6,6 +6,8 @@
 //! right classes count a little less than wholly right (Platt, "Probabilistic outputs for support vector machines", 1999,
 //! section 2.2): rows that are all right would make it infinite.
 
+use crate::baselines::classes::probabilities;
+
 /// What a sharpness may be.
 const LEAST: f64 = 0.01;
 const MOST: f64 = 100.0;
@@ -13,7 +15,7 @@ const MOST: f64 = 100.0;
 const HALVINGS: u32 = 24;
 
 /// A row that was not learned: the margins of its classes, and which of them are right.
-pub type Judged<'t> = (Vec<f32>, &'t [usize]);
+pub type Judged<'t> = (Vec<f64>, &'t [usize]);
 
 /// The likeliest sharpness, 1 where there are no rows.
 pub fn sharpness(judged: &[Judged<'_>], several: bool) -> f64 {
@@ -35,26 +37,19 @@ pub fn sharpness(judged: &[Judged<'_>], several: bool) -> f64 {
     f64::midpoint(low, high).exp()
 }
 
-/// The probability of each class.
-pub fn probabilities(margins: &[f32], sharpness: f64, several: bool) -> Vec<f64> {
-    let scaled = margins.iter().map(|&margin| f64::from(margin) * sharpness);
-    if several {
-        return scaled.map(|margin| 1.0 / (1.0 + (-margin).exp())).collect();
-    }
-    let highest = scaled.clone().fold(f64::NEG_INFINITY, f64::max);
-    let powers: Vec<f64> = scaled.map(|margin| (margin - highest).exp()).collect();
-    let sum: f64 = powers.iter().sum();
-    powers.into_iter().map(|power| power / sum).collect()
+/// The probability of each class of a row with these margins.
+pub fn scaled(margins: &[f64], sharpness: f64, several: bool) -> Vec<f64> {
+    probabilities(margins.iter().map(|margin| margin * sharpness), several)
 }
 
 /// How the logarithm of a row's likelihood changes with the sharpness.
 fn slope((margins, right): &Judged<'_>, sharpness: f64, doubt: f64, several: bool) -> f64 {
-    let probabilities = probabilities(margins, sharpness, several);
+    let probabilities = scaled(margins, sharpness, several);
     let others = if several { doubt } else { doubt / margins.len() as f64 };
     let right_target = if several { 1.0 - doubt } else { 1.0 - doubt + others };
     let terms = margins.iter().zip(probabilities).enumerate().map(|(class, (&margin, probability))| {
         let target = if right.contains(&class) { right_target } else { others };
-        (target - probability) * f64::from(margin)
+        (target - probability) * margin
     });
     terms.sum()
 }
@@ -69,17 +64,17 @@ mod tests {
         let rows: Vec<Judged<'_>> =
             (0..4_000).map(|row| (vec![2.0, 0.0], if row % 4 == 0 { &[1][..] } else { &[0] })).collect();
         let fit = sharpness(&rows, false);
-        assert!((probabilities(&[2.0, 0.0], fit, false)[0] - 0.75).abs() < 1e-3, "{fit}");
+        assert!((scaled(&[2.0, 0.0], fit, false)[0] - 0.75).abs() < 1e-3, "{fit}");
         let rows: Vec<Judged<'_>> =
             (0..4_000).map(|row| (vec![2.0], if row % 4 == 0 { &[][..] } else { &[0] })).collect();
         let fit = sharpness(&rows, true);
-        assert!((probabilities(&[2.0], fit, true)[0] - 0.75).abs() < 1e-3, "{fit}");
+        assert!((scaled(&[2.0], fit, true)[0] - 0.75).abs() < 1e-3, "{fit}");
     }
 
     #[test]
     fn few_rows_that_are_all_right_do_not_make_sure() {
         let all_right = |count: usize| -> Vec<Judged<'_>> { vec![(vec![1.0, -1.0], &[0]); count] };
-        let sure = |count: usize| probabilities(&[1.0, -1.0], sharpness(&all_right(count), false), false)[0];
+        let sure = |count: usize| scaled(&[1.0, -1.0], sharpness(&all_right(count), false), false)[0];
         assert!((sure(2) - 0.875).abs() < 1e-3, "{}", sure(2));
         assert!(sure(2) < sure(20) && sure(20) < sure(200));
         assert_eq!(sharpness(&[], false), 1.0);
@@ -89,7 +84,7 @@ mod tests {
     fn margins_that_mislead_end_at_the_least_sharpness() {
         let rows: Vec<Judged<'_>> = vec![(vec![1.0, -1.0], &[1]); 50];
         assert!((sharpness(&rows, false) - LEAST).abs() < 1e-4);
-        let even = probabilities(&[f32::MAX, f32::MAX, -f32::MAX], MOST, false);
+        let even = scaled(&[1e9, 1e9, -1e9], MOST, false);
         assert_eq!(even, [0.5, 0.5, 0.0]);
     }
 }

@@ -17,9 +17,9 @@
 //! change adds zero there: no branch. 3. Such groups of classes are solved by different threads, each with the same seed, so
 //! that nothing depends on who solves which.
 
-use super::features::Rows;
-use crate::baselines::shuffle::Random;
-use crate::baselines::threads;
+use super::shuffle::Random;
+use super::sparse::Rows;
+use super::threads;
 
 /// Classes that are solved together.
 const LANES: usize = 8;
@@ -132,31 +132,24 @@ impl Group {
     fn margins(&self, row: impl Iterator<Item = (usize, f32)>) -> Lanes {
         let mut margins = self.intercept;
         for (column, value) in row {
-            let weights = &self.weights[column];
-            for lane in 0..LANES {
-                margins[lane] += value * weights[lane];
-            }
+            margins.iter_mut().zip(&self.weights[column]).for_each(|(margin, weight)| *margin += value * weight);
         }
         margins
     }
 
     fn add(&mut self, change: &Lanes, row: impl Iterator<Item = (usize, f32)>) {
-        for lane in 0..LANES {
-            self.intercept[lane] += change[lane];
-        }
+        self.intercept.iter_mut().zip(change).for_each(|(weight, change)| *weight += change);
         for (column, value) in row {
-            let weights = &mut self.weights[column];
-            for lane in 0..LANES {
-                weights[lane] += value * change[lane];
-            }
+            self.weights[column].iter_mut().zip(change).for_each(|(weight, change)| *weight += value * change);
         }
     }
 }
 
 impl Separators {
     /// On which side of each class's hyperplane a row lies, and how far, in units of its margin.
-    pub fn margins<R: Iterator<Item = (usize, f32)>>(&self, row: impl Fn() -> R) -> Vec<f32> {
-        let mut margins: Vec<f32> = self.groups.iter().flat_map(|group| group.margins(row())).collect();
+    pub fn margins<R: Iterator<Item = (usize, f32)>>(&self, row: impl Fn() -> R) -> Vec<f64> {
+        let each = self.groups.iter().flat_map(|group| group.margins(row()));
+        let mut margins: Vec<f64> = each.map(f64::from).collect();
         margins.truncate(self.classes);
         margins
     }

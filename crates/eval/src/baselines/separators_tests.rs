@@ -81,7 +81,7 @@ proptest! {
             let group = &solved.groups[1];
             let weights = group.weights.iter().map(|lanes| lanes[2]).chain([group.intercept[2]]);
             let expected: f32 = weights.zip(row).map(|(weight, &value)| weight * value as f32).sum();
-            prop_assert!((margins[10] - expected).abs() < 1e-4);
+            prop_assert!((margins[10] - f64::from(expected)).abs() < 1e-4);
         }
     }
 }
