@@ -52,7 +52,7 @@ pub(crate) fn sort(name: &str, key: Option<&Key>, status: u16, headers: &HeaderM
             ChatError::Unloadable(format!("{told}\n{hint}")).into()
         }
         408 | 409 | 429 | 500..=599 => {
-            Trouble::Passing { why: format!("status {status}: {}", said.message), pause: asked_pause(headers), is_limit: status == 429 }
+            Trouble::Passing { why: format!("status {status}: {}", said.message), pause: asked_pause(headers), is_limit: matches!(status, 429 | 529) }
         }
         401 | 403 => ChatError::Unloadable(format!(
             "{told}\nhint: check {place}, and whether its account may use this model"

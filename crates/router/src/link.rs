@@ -24,6 +24,18 @@ impl Link {
     /// # Errors
     /// The system has no certificate store that can be read, or no thread is to be had.
     pub fn new(policy: Policy) -> Result<Link, ChatError> {
+        Link::over(policy, reqwest::Client::builder())
+    }
+
+    /// The same without proxies, for endpoints of this machine.
+    ///
+    /// # Errors
+    /// As [`Link::new`].
+    pub fn direct(policy: Policy) -> Result<Link, ChatError> {
+        Link::over(policy, reqwest::Client::builder().no_proxy())
+    }
+
+    fn over(policy: Policy, builder: reqwest::ClientBuilder) -> Result<Link, ChatError> {
         // Whoever installed a provider of TLS first keeps it; any will do.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let unusable = |what: &str, why: String| {
@@ -31,7 +43,7 @@ impl Link {
                 "{what} cannot be made: {why}\nhint: check the system's certificate store and the proxy variables"
             ))
         };
-        let client = reqwest::Client::builder()
+        let client = builder
             .user_agent(concat!("bantam/", env!("CARGO_PKG_VERSION")))
             // A key goes to the address that it is meant for and to no other.
             .redirect(reqwest::redirect::Policy::none())

@@ -6,8 +6,6 @@
 mod anthropic;
 mod gemini;
 mod openai;
-#[cfg(test)]
-mod tests;
 
 use crate::Key;
 use crate::answer::Answer;
@@ -264,4 +262,58 @@ pub(crate) fn key_header(name: &'static str, prefix: &str, key: Option<&Key>) ->
 pub(crate) fn not_json(error: &serde_json::Error, data: &str) -> Trouble {
     let beginning: String = data.chars().take(80).collect();
     Trouble::passing(format!("expected JSON of the protocol, got {beginning:?}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(name: &str) -> String {
+        Remote::of_name(name, &|_| None).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_model_is_named_by_its_provider_and_its_own_name_there() {
+        let lookup = |variable: &str| (variable == "TOGETHER_API_KEY").then(|| "sk-1".to_owned());
+        let (remote, model) = Remote::of_name("together/meta-llama/Llama-3", &lookup).unwrap();
+        assert_eq!((remote.name.as_str(), model), ("together", "meta-llama/Llama-3"));
+        assert_eq!(remote.base_url, "https://api.together.xyz/v1");
+        assert!(!format!("{remote:?}").contains("sk-1"), "{remote:?}");
+        let known = "hint: providers are openai, anthropic, gemini, together, fireworks, anyscale, replicate, mistral";
+        assert_eq!(refused("gpt-4o"), format!("expected provider/model, got \"gpt-4o\"\n{known}"));
+        assert_eq!(
+            refused("nobody/x"),
+            format!(
+                "there is no provider \"nobody\" for nobody/x\n{known}; an endpoint of your own is described with its \
+                 protocol and address"
+            )
+        );
+        assert!(
+            refused("openai/gpt-4o").starts_with("expected a key in the environment variable OPENAI_API_KEY, got none")
+        );
+    }
+
+    #[test]
+    fn every_preset_has_an_address_and_a_key_of_its_own() {
+        for (index, preset) in PRESETS.iter().enumerate() {
+            assert!(preset.base_url.starts_with("https://") && !preset.base_url.ends_with('/'), "{}", preset.name);
+            assert!(PRESETS[..index].iter().all(|other| other.key_variable != preset.key_variable), "{}", preset.name);
+            assert_eq!(preset.other_names.iter().map(|name| own_name(name)).find(|own| *own != preset.name), None);
+        }
+        assert_eq!(own_name("groq"), "groq");
+    }
+
+    #[test]
+    fn an_address_that_is_none_or_holds_a_secret_is_refused() {
+        let refused = |url: &str| Remote::custom("mine", "openai", url, None).unwrap_err().to_string();
+        let expected = "mine: expected a base URL as https://host/v1, got ";
+        assert_eq!(refused("nowhere"), format!("{expected}\"nowhere\""));
+        assert_eq!(refused("ftp://host/v1"), format!("{expected}one of the scheme ftp"));
+        let secret =
+            format!("{expected}one with credentials, a query or a fragment\nhint: a key belongs into the environment");
+        assert_eq!(refused("https://me:sk-1@host/v1"), secret);
+        assert_eq!(refused("https://host/v1?key=sk-1"), secret);
+        let Err(error) = Remote::custom("mine", "soap", "https://host", None) else { panic!() };
+        assert_eq!(error.to_string(), "expected a protocol of openai, anthropic, gemini, got \"soap\"");
+    }
 }

@@ -11,14 +11,13 @@
 
 use crate::answer::Answer;
 use crate::failure::{self, Trouble};
-use crate::format::sent;
 use crate::providers::{Asked, Remote, Wire};
 use crate::retry::{Retry, random_fraction};
 use crate::sse::Events;
 use crate::{Key, Link};
 use chat::{
-    AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ModelInfo,
-    ToolWarning, Usage,
+    AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, Message,
+    ModelInfo, Role, ToolWarning, Usage,
 };
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
 use futures::stream::{self, Stream, StreamExt};
@@ -26,7 +25,7 @@ use reqwest::Response;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::task::AbortHandle;
 use tokio::time::{sleep, timeout, timeout_at};
 
@@ -37,6 +36,8 @@ const USUAL_CONTEXT: usize = 131_072;
 const LONGEST_BODY: usize = 256 << 20;
 /// Bytes of a refusal that are read.
 const LONGEST_REFUSAL: usize = 64 << 10;
+/// How long the end of a connection's answer is waited for after the answer's own end.
+const LONGEST_REST: Duration = Duration::from_secs(2);
 
 /// A model of a provider.
 pub struct RemoteModel {
@@ -123,7 +124,15 @@ impl ChatModel for RemoteModel {
     }
 
     fn prepare_format<'a>(&'a self, format: &'a AnswerFormat) -> ChatFuture<'a, Vec<String>> {
-        Box::pin(std::future::ready(sent(&self.info.name, Some(format), true).map(|_| Vec::new())))
+        // As it would be asked with it.
+        let request = ChatRequest {
+            messages: vec![Message::new(Role::User, String::new())],
+            format: Some(format.clone()),
+            ..ChatRequest::default()
+        };
+        let asked = Asked { name: &self.info.name, model: &self.model, streams: true, request: &request };
+        let outcome = self.remote.protocol.0.outgoing(&asked).map(|_| Vec::new());
+        Box::pin(std::future::ready(outcome))
     }
 
     fn prepare_tools<'a>(&'a self, request: &'a ChatRequest) -> ChatFuture<'a, Vec<ToolWarning>> {
@@ -221,7 +230,7 @@ impl Call {
         let silent = |_| Trouble::passing(format!("the server was silent for {} s", idle.as_secs_f64()));
         let post = self.link.client().post(&self.url).headers(self.headers.clone()).body(self.body.clone());
         let response = timeout(idle, post.send()).await.map_err(silent)?;
-        let response = response.map_err(|error| failure::of_connection(&self.name, error))?;
+        let mut response = response.map_err(|error| failure::of_connection(&self.name, error))?;
         let status = response.status().as_u16();
         if status != 200 {
             let headers = response.headers().clone();
@@ -230,9 +239,9 @@ impl Call {
         }
         let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         if kind.starts_with("text/event-stream") {
-            self.read_events(response).await?;
+            self.read_events(&mut response).await?;
         } else if kind.starts_with("application/json") {
-            self.read_whole(response).await?;
+            self.read_whole(&mut response).await?;
         } else {
             return Err(ChatError::Unloadable(format!(
                 "{}: expected an answer as text/event-stream or application/json, got {kind:?}\nhint: check the base URL",
@@ -249,6 +258,8 @@ impl Call {
         })?;
         self.start();
         self.send();
+        // Whoever has the last event lets go of this task.
+        drop(self.link.spawn(async move { drop(timeout(LONGEST_REST, rest(response)).await) }));
         Ok(())
     }
 
@@ -260,10 +271,10 @@ impl Call {
         }
     }
 
-    async fn read_events(&mut self, mut response: Response) -> Result<(), Trouble> {
+    async fn read_events(&mut self, response: &mut Response) -> Result<(), Trouble> {
         let (mut events, mut bytes) = (Events::default(), 0);
         let mut reader = self.wire.reader(&self.request);
-        while let Some(chunk) = self.chunk(&mut response).await? {
+        while let Some(chunk) = self.chunk(response).await? {
             bytes += chunk.as_ref().len();
             if bytes > LONGEST_BODY {
                 return Err(too_long(&self.name));
@@ -282,9 +293,9 @@ impl Call {
         Ok(())
     }
 
-    async fn read_whole(&mut self, mut response: Response) -> Result<(), Trouble> {
+    async fn read_whole(&mut self, response: &mut Response) -> Result<(), Trouble> {
         let mut body = Vec::new();
-        while let Some(chunk) = self.chunk(&mut response).await? {
+        while let Some(chunk) = self.chunk(response).await? {
             body.extend_from_slice(chunk.as_ref());
             if body.len() > LONGEST_BODY {
                 return Err(too_long(&self.name));
@@ -329,6 +340,17 @@ fn too_long(name: &str) -> Trouble {
     ChatError::BadOutput(format!("{name}: expected an answer of at most {LONGEST_BODY} bytes, got more")).into()
 }
 
+/// Reads on after the answer's last word to the end, so that the connection serves the next question.
+async fn rest(mut response: Response) {
+    let mut bytes = 0;
+    while let Ok(Some(chunk)) = response.chunk().await {
+        bytes += chunk.len();
+        if bytes > LONGEST_REFUSAL {
+            break;
+        }
+    }
+}
+
 /// The beginning of what a provider says with a refusal.
 async fn refusal(mut response: Response) -> Vec<u8> {
     let mut body = Vec::new();
@@ -341,3 +363,7 @@ async fn refusal(mut response: Response) -> Vec<u8> {
     }
     body
 }
+
+#[cfg(test)]
+#[path = "remote_model_tests.rs"]
+mod tests;

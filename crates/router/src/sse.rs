@@ -92,11 +92,8 @@ mod tests {
     fn a_line_without_an_end_is_refused_before_memory_is_full() {
         let mut events = Events::default();
         events.push(&vec![b'x'; LONGEST_LINE + 1]);
-        let trouble = events.next().unwrap_err();
-        assert_eq!(
-            format!("{trouble:?}"),
-            "Passing { why: \"expected events of at most 1048576 bytes, got a longer one\", pause: None }"
-        );
+        let Trouble::Passing { why, .. } = events.next().unwrap_err() else { panic!() };
+        assert_eq!(why, "expected events of at most 1048576 bytes, got a longer one");
         let mut events = Events::default();
         events.push(b"data: \xff\n\n");
         assert!(format!("{:?}", events.next().unwrap_err()).contains("expected events as UTF-8 text"));

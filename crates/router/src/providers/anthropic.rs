@@ -188,7 +188,7 @@ enum Event {
     },
     ContentBlockDelta {
         index: usize,
-        delta: Delta,
+        delta: Piece,
     },
     ContentBlockStop {},
     MessageDelta {
@@ -228,20 +228,19 @@ enum Block {
     },
 }
 
+/// A piece of a block.
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Delta {
-    TextDelta {
-        text: String,
-    },
-    ThinkingDelta {
-        thinking: String,
-    },
+#[serde(tag = "type")]
+enum Piece {
+    #[serde(rename = "text_delta")]
+    Text { text: String },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: String },
     /// Vouches for the thought before it.
-    SignatureDelta {},
-    InputJsonDelta {
-        partial_json: String,
-    },
+    #[serde(rename = "signature_delta")]
+    Signature {},
+    #[serde(rename = "input_json_delta")]
+    Input { partial_json: String },
 }
 
 #[derive(Deserialize)]
@@ -331,13 +330,13 @@ impl Blocks {
         }
     }
 
-    fn delta(&mut self, place: usize, delta: &Delta, answer: &mut Answer) -> Result<(), Trouble> {
+    fn delta(&mut self, place: usize, delta: &Piece, answer: &mut Answer) -> Result<(), Trouble> {
         match delta {
-            Delta::TextDelta { text } => self.said(text, answer),
-            Delta::ThinkingDelta { thinking } => answer.thought(thinking),
-            Delta::SignatureDelta {} => Ok(()),
-            Delta::InputJsonDelta { partial_json } if self.is_held => answer.text(partial_json, Vec::new()),
-            Delta::InputJsonDelta { partial_json } => match self.open.iter().find(|(known, _)| *known == place) {
+            Piece::Text { text } => self.said(text, answer),
+            Piece::Thinking { thinking } => answer.thought(thinking),
+            Piece::Signature {} => Ok(()),
+            Piece::Input { partial_json } if self.is_held => answer.text(partial_json, Vec::new()),
+            Piece::Input { partial_json } => match self.open.iter().find(|(known, _)| *known == place) {
                 Some((_, index)) => answer.arguments(*index, partial_json),
                 None => {
                     Err(Trouble::passing(format!("expected the block {place} to be a call, got input without one")))
@@ -384,3 +383,7 @@ impl Blocks {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "anthropic_tests.rs"]
+mod tests;

@@ -370,3 +370,7 @@ impl Candidates {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "gemini_tests.rs"]
+mod tests;

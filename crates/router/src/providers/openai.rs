@@ -473,3 +473,7 @@ impl Chunks {
         answer.arguments(index, function.arguments.as_deref().unwrap_or_default())
     }
 }
+
+#[cfg(test)]
+#[path = "openai_tests.rs"]
+mod tests;
