@@ -23,18 +23,25 @@ impl Key {
                  of your account there"
             )));
         };
-        if !secret.chars().all(|character| character.is_ascii_graphic()) {
-            return Err(ChatError::Unloadable(format!(
-                "expected a key in the environment variable {variable}, got characters that no key has\nhint: copy it again, \
-                 without blanks and quotes"
-            )));
-        }
-        Ok(Key { secret, variable: Some(variable.to_owned()) })
+        Key { secret, variable: Some(variable.to_owned()) }.checked()
     }
 
     /// A key that came in another way.
-    pub fn of_secret(secret: impl Into<String>) -> Key {
-        Key { secret: secret.into(), variable: None }
+    ///
+    /// # Errors
+    /// It holds what cannot stand in a header.
+    pub fn of_secret(secret: impl Into<String>) -> Result<Key, ChatError> {
+        Key { secret: secret.into(), variable: None }.checked()
+    }
+
+    fn checked(self) -> Result<Key, ChatError> {
+        if !self.secret.is_empty() && self.secret.chars().all(|character| character.is_ascii_graphic()) {
+            return Ok(self);
+        }
+        Err(ChatError::Unloadable(format!(
+            "expected a key in {}, got characters that no key has\nhint: copy it again, without blanks and quotes",
+            self.place()
+        )))
     }
 
     /// The key itself, for the header that it is sent in.
@@ -71,7 +78,11 @@ mod tests {
             "{missing}"
         );
         let odd = Key::of_variable("SOME_KEY", &|_| Some("se cret".to_owned())).unwrap_err().to_string();
-        assert!(odd.contains("SOME_KEY, got characters that no key has") && !odd.contains("se cret"), "{odd}");
+        assert!(
+            odd.starts_with("expected a key in SOME_KEY, got characters that no key has\nhint: ")
+                && !odd.contains("se cret"),
+            "{odd}"
+        );
         let key = Key::of_variable("SOME_KEY", &|_| Some("secret\n".to_owned())).unwrap();
         assert_eq!((key.secret(), format!("{key:?}")), ("secret", "Key(SOME_KEY)".to_owned()));
         assert_eq!(key.hidden_in("no such key: secret!"), "no such key: [key]!");

@@ -228,6 +228,12 @@ impl PriceBook {
         self.find_on(provider, model, &Date::today())
     }
 
+    /// Today's price of `provider/model`.
+    pub fn find_name(&self, name: &str) -> Option<Price> {
+        let (provider, model) = name.split_once('/')?;
+        self.find(provider, model)
+    }
+
     /// The price of a model on a day.
     pub fn find_on(&self, provider: &str, model: &str, day: &Date) -> Option<Price> {
         let (group, row) = self.row(provider, model)?;

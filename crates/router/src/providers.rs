@@ -252,8 +252,8 @@ impl Asked<'_> {
 
 /// The headers of a key; `prefix` comes before it.
 pub(crate) fn key_header(name: &'static str, prefix: &str, key: Option<&Key>) -> Option<(&'static str, HeaderValue)> {
-    // A key that no header can hold was refused when it was read; one that came in another way meets the provider's 401.
-    let mut value = HeaderValue::from_str(&format!("{prefix}{}", key?.secret())).ok()?;
+    let value = HeaderValue::from_str(&format!("{prefix}{}", key?.secret()));
+    let mut value = value.expect("a key is checked when it is made; this is a bug");
     value.set_sensitive(true);
     Some((name, value))
 }

@@ -14,7 +14,7 @@ use crate::failure::{self, Trouble};
 use crate::providers::{Asked, Remote, Wire};
 use crate::retry::{Retry, random_fraction};
 use crate::sse::Events;
-use crate::{Key, Link};
+use crate::{Key, Link, PriceBook};
 use chat::{
     AnswerFormat, Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, Message,
     ModelInfo, Role, ToolWarning, Usage,
@@ -71,7 +71,8 @@ impl RemoteModel {
     /// # Errors
     /// No such provider, or no key.
     pub fn open(link: Link, name: &str) -> Result<RemoteModel, ChatError> {
-        let (remote, model) = Remote::of_name(name, &|variable| std::env::var(variable).ok())?;
+        let (mut remote, model) = Remote::of_name(name, &|variable| std::env::var(variable).ok())?;
+        remote.context = PriceBook::built_in().context(&remote.name, model);
         Ok(RemoteModel::new(link, remote, model))
     }
 

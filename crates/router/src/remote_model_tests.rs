@@ -200,11 +200,13 @@ fn a_dropped_answer_ends_its_connection() {
 
 #[test]
 fn a_connection_serves_one_question_after_the_other() {
-    let server = Server::saying([good(&["a"]), good(&["b"]), good(&["c"])]);
+    // The end of the body comes after the answer's own.
+    let late = || good(&["a"]).then(Part::Wait(Duration::from_millis(30)));
+    let server = Server::saying([late(), late(), late()]);
     let model = model(&server, "openai");
     for _ in 0..3 {
         told(&model, ask("x"));
-        std::thread::sleep(Duration::from_millis(50));
+        std::thread::sleep(Duration::from_millis(200));
     }
     let from: Vec<_> = server.came().iter().map(|came| came.from).collect();
     assert!(from.iter().all(|one| *one == from[0]), "{from:?}");
@@ -265,4 +267,64 @@ fn what_cannot_be_held_to_is_known_before_anything_is_asked() {
         "p/m: expected at least one message, got none"
     );
     assert!(server.came().is_empty());
+}
+
+/// Whatever an endpoint sends, it is an answer or an error.
+mod hostile {
+    use super::*;
+    use crate::format::Held;
+    use crate::providers::Protocol;
+    use proptest::prelude::*;
+
+    const SEEDS: [(&str, &str); 6] = [
+        (
+            "openai",
+            r#"{"choices": [{"delta": {"content": "a", "tool_calls": [{"index": 0, "id": "c", "function": {"name": "f", "arguments": "{}"}}]}}]}"#,
+        ),
+        (
+            "openai",
+            r#"{"choices": [], "usage": {"prompt_tokens": 18446744073709551615, "completion_tokens": 2, "total_tokens": 18446744073709551615}}"#,
+        ),
+        (
+            "anthropic",
+            r#"{"type": "message_start", "message": {"usage": {"input_tokens": 18446744073709551615, "cache_read_input_tokens": 18446744073709551615, "output_tokens": 1}}}"#,
+        ),
+        (
+            "anthropic",
+            r#"{"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": "{"}}"#,
+        ),
+        (
+            "gemini",
+            r#"{"candidates": [{"content": {"parts": [{"functionCall": {"name": "f", "args": {}}}]}, "finishReason": "STOP"}]}"#,
+        ),
+        (
+            "gemini",
+            r#"{"usageMetadata": {"candidatesTokenCount": 18446744073709551615, "thoughtsTokenCount": 18446744073709551615}}"#,
+        ),
+    ];
+
+    fn read(protocol: &str, data: &str) {
+        let mut reader = Protocol::named(protocol).unwrap().0.reader(&ask("x"));
+        let mut answer = Answer::new("p/m", Held::Free);
+        let _ = reader.event(data, &mut answer);
+        let _ = reader.whole(data, &mut answer);
+        let _ = answer.finish(Usage::default());
+    }
+
+    #[test]
+    fn counts_past_all_numbers_are_no_panic() {
+        for (protocol, data) in SEEDS {
+            read(protocol, data);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn mutations_are_no_panic(seed in 0..SEEDS.len(), at in 0usize..200, with in "[\\[\\]{}\",:0-9a-z-]{0,3}", cut in 0usize..9) {
+            let (protocol, data) = SEEDS[seed];
+            let at = at.min(data.len());
+            let end = (at + cut).min(data.len());
+            read(protocol, &format!("{}{with}{}", &data[..at], &data[end..]));
+        }
+    }
 }

@@ -156,7 +156,7 @@ pub(crate) fn quick() -> Policy {
 }
 
 pub(crate) fn model(server: &Server, protocol: &str) -> RemoteModel {
-    let remote = Remote::custom("p", protocol, server.address(), Some(Key::of_secret("sk-1"))).unwrap();
+    let remote = Remote::custom("p", protocol, server.address(), Some(Key::of_secret("sk-1").unwrap())).unwrap();
     RemoteModel::new(Link::direct(quick()).unwrap(), remote, "m")
 }
 

@@ -114,6 +114,7 @@ fn an_unknown_price_is_none() {
     let book = converted(&genai()).book;
     assert_eq!(book.find("gemini", "ultra"), None);
     assert_eq!(book.find("openai", "pro"), None);
+    assert_eq!((book.find_name("gemini/pro"), book.find_name("pro")), (book.find("gemini", "pro"), None));
 }
 
 #[test]

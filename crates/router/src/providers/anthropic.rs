@@ -362,7 +362,7 @@ impl Blocks {
         input.written = usage.cache_creation_input_tokens.unwrap_or(input.written);
         input.read = usage.cache_read_input_tokens.unwrap_or(input.read);
         answer.counts = Some(Counts {
-            prompt: input.computed + input.written + input.read,
+            prompt: input.computed.saturating_add(input.written).saturating_add(input.read),
             cached: input.read,
             completion: usage.output_tokens.unwrap_or(0),
         });

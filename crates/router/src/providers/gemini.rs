@@ -321,9 +321,9 @@ impl Reader for Candidates {
         let response: Response = serde_json::from_value(value).map_err(|error| not_json(&error, data))?;
         if let Some(usage) = response.usage_metadata {
             answer.counts = Some(Counts {
-                prompt: usage.prompt_token_count + usage.tool_use_prompt_token_count,
+                prompt: usage.prompt_token_count.saturating_add(usage.tool_use_prompt_token_count),
                 cached: usage.cached_content_token_count,
-                completion: usage.candidates_token_count + usage.thoughts_token_count,
+                completion: usage.candidates_token_count.saturating_add(usage.thoughts_token_count),
             });
         }
         if let Some(reason) = response.prompt_feedback.and_then(|feedback| feedback.block_reason) {
