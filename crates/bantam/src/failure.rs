@@ -46,7 +46,11 @@ impl Judged {
 
 impl fmt::Display for Judged {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.code == Judged::NOT_GOOD_ENOUGH { "not good enough" } else { "not enough evidence" })
+        formatter.write_str(if self.code == Judged::NOT_GOOD_ENOUGH {
+            "not good enough"
+        } else {
+            "not enough evidence"
+        })
     }
 }
 

@@ -113,12 +113,7 @@ fn host(args: &WorkArgs, session: &Session) -> anyhow::Result<LocalHost> {
 }
 
 /// Fetches the model where needed, loads it, and makes the task ready.
-fn prepare(
-    task: &Task,
-    args: &WorkArgs,
-    host: &LocalHost,
-    session: &Session,
-) -> anyhow::Result<Prepared> {
+fn prepare(task: &Task, args: &WorkArgs, host: &LocalHost, session: &Session) -> anyhow::Result<Prepared> {
     // What is wrong with the examples is known before a model is waited for.
     let examples = task.shown_examples()?;
     let name = model_name(task, host);

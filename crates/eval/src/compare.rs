@@ -72,10 +72,7 @@ pub fn compare(ledger: &Ledger, before: &Run, after: &Run) -> Result<Vec<Change>
         rows.iter().filter(|row| row.position as usize == position).cloned().collect()
     };
     let change = |(one, other): (usize, usize)| {
-        change(
-            (&before_names[one], &of(&before_rows, one)),
-            (&after_names[other], &of(&after_rows, other)),
-        )
+        change((&before_names[one], &of(&before_rows, one)), (&after_names[other], &of(&after_rows, other)))
     };
     Ok(pairs.into_iter().map(change).collect())
 }

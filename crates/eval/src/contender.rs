@@ -19,12 +19,15 @@ pub struct Entrant {
     pub task: Task,
 }
 
-/// What US dollars an answer takes.
+/// US dollars that a provider takes for an outcome; none where it says nothing of its tokens.
+pub type ProviderPrice = Box<dyn Fn(&Outcome) -> Option<f64> + Send + Sync>;
+
+/// What an answer takes.
 pub enum Price {
     /// This machine's time.
     Machine(Machine),
-    /// What a provider takes for the tokens of an outcome; none where it says nothing of them.
-    Provider(Box<dyn Fn(&Outcome) -> Option<f64> + Send + Sync>),
+    /// What a provider takes.
+    Provider(ProviderPrice),
     /// Nobody knows.
     Unknown,
 }

@@ -128,7 +128,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
 fn open(file: &Path) -> anyhow::Result<Task> {
     if !file.exists() {
         let name = file.display();
-        anyhow::bail!("{name}: no such file\nhint: `bantam init` makes a task file out of a table, and splits the table");
+        anyhow::bail!(
+            "{name}: no such file\nhint: `bantam init` makes a task file out of a table, and splits the table"
+        );
     }
     Ok(Task::open(file)?)
 }
@@ -146,14 +148,13 @@ fn judge(
         let interrupt = AtomicBool::new(false);
         let mut interrupts = session.interrupts.listen();
         let judged = {
-            let mut judging = pin!(evaluation.judge(&contender, &watch, &interrupt));
-            match block_on(select(pin!(interrupts.next()), &mut judging)) {
-                Either::Right((judged, _)) => judged,
-                Either::Left(_) => {
-                    interrupt.store(true, Ordering::Release);
-                    drop(interrupts);
-                    block_on(judging)
-                }
+            let mut judging = Box::pin(evaluation.judge(&contender, &watch, &interrupt));
+            if let Either::Right((judged, _)) = block_on(select(pin!(interrupts.next()), &mut judging)) {
+                judged
+            } else {
+                interrupt.store(true, Ordering::Release);
+                drop(interrupts);
+                block_on(judging)
             }
         };
         watch.end();

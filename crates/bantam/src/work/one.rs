@@ -52,7 +52,7 @@ pub fn execute(
     session: &Session,
 ) -> anyhow::Result<()> {
     let host = host(args, session)?;
-    let prepared = prepare(task, args, &host, 1, session)?;
+    let prepared = prepare(task, args, &host, session)?;
     let mut interrupts = session.interrupts.listen();
     let started = Instant::now();
     let mut outcome = match block_on(select(pin!(interrupts.next()), prepared.ready.ask(&input))) {

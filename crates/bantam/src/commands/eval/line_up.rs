@@ -19,10 +19,10 @@ const EMBEDDER: &str = "all-minilm";
 /// Those that are judged: what the command line names, else the task file's candidates, else its own model. Baselines
 /// that need no model of any kind cost next to nothing and are judged beside them, where there is something to learn from.
 pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalHost) -> Vec<Candidate> {
-    let of_model = |model: &String| Candidate {
-        name: model.clone(),
-        answerer: Answerer::Model(model.clone()),
-        task: Task { model: Some(model.clone()), ..task.clone() },
+    let of_model = |model: &String| {
+        let mut task = task.clone();
+        task.model = Some(model.clone());
+        Candidate { name: model.clone(), answerer: Answerer::Model(model.clone()), task }
     };
     let mut candidates: Vec<Candidate> = match (models, task.candidates.as_slice()) {
         ([], []) => {

@@ -153,13 +153,7 @@ fn list(ledger: &Ledger, as_json: bool, session: &Session) -> anyhow::Result<()>
     Ok(session.terminal.data(&table(&header, &rows))?)
 }
 
-fn show(
-    ledger: &Ledger,
-    name: &str,
-    path: Option<&Path>,
-    as_json: bool,
-    session: &Session,
-) -> anyhow::Result<()> {
+fn show(ledger: &Ledger, name: &str, path: Option<&Path>, as_json: bool, session: &Session) -> anyhow::Result<()> {
     if let Some(path) = path {
         shown::check_report(path)?;
     }

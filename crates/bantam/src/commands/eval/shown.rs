@@ -6,12 +6,14 @@ use ::eval::report::{Candidate, Figure, Report};
 use ::eval::verdict::Verdict;
 use std::path::Path;
 
-/// What a report can be written as.
-const ENDINGS: [(&str, fn(&Report) -> anyhow::Result<String>); 1] = [
-    ("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n")),
-];
+/// Writes a report as a text.
+type Write = fn(&Report) -> anyhow::Result<String>;
 
-fn written(path: &Path) -> Option<fn(&Report) -> anyhow::Result<String>> {
+/// What a report can be written as.
+const ENDINGS: [(&str, Write); 1] =
+    [("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n"))];
+
+fn written(path: &Path) -> Option<Write> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
     ENDINGS.iter().find(|(known, _)| *known == ending).map(|(_, write)| *write)
 }
