@@ -1,13 +1,15 @@
 //! The binary as people and programs meet it: exit codes, error texts, JSON shapes, and real models.
 //!
-//! `create`, `errors`, `shapes`, `store` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
+//! `create`, `errors`, most of `eval`, `shapes`, `store` and `streams` need neither network nor models. `models`, `parity` and `agreement` need the two models
 //! that `.ci/run` pulls into `BANTAM_HOME`; without them they say that they are skipped, and with `BANTAM_CI=1` they fail.
 
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod agreement;
 mod create;
+mod desk;
 mod errors;
+mod eval;
 mod format;
 mod models;
 mod pages;

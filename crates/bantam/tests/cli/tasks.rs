@@ -3,7 +3,7 @@
 //! A real model answers, so what it says is not judged here: only that it is one of what was asked for, and the same each
 //! time. A home of its own beside the shared store keeps ledgers apart.
 
-use crate::models::{CHAT, store};
+use crate::desk::Desk;
 use crate::shapes::assert_shape;
 use crate::{bantam, run};
 use serde_json::{Value, json};
@@ -11,102 +11,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::{TempDir, tempdir};
-
-/// A folder to work in, with a home that has the models of the shared store and a ledger of its own.
-struct Desk {
-    folder: TempDir,
-    home: TempDir,
-}
-
-impl Desk {
-    /// None where the store has no model.
-    fn new() -> Option<Desk> {
-        let shared = store(CHAT)?;
-        let desk = Desk::without_model();
-        for name in ["blobs", "manifests", "catalog.d", "locks"] {
-            link(&shared.join(name), &desk.home.path().join(name));
-        }
-        Some(desk)
-    }
-
-    fn without_model() -> Desk {
-        Desk { folder: tempdir().unwrap(), home: tempdir().unwrap() }
-    }
-
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, bytes).unwrap();
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = bantam(self.home.path());
-        command.current_dir(self.folder.path()).args(args);
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> (i32, String, String) {
-        run(&mut self.command(args))
-    }
-
-    /// What is printed by a command that succeeds.
-    fn done(&self, args: &[&str]) -> String {
-        let (code, out, err) = self.run(args);
-        assert_eq!(code, 0, "{args:?}: {err}");
-        out
-    }
-
-    /// What is said by a command that fails, and prints nothing.
-    fn fails(&self, code: i32, args: &[&str]) -> String {
-        let (got, out, err) = self.run(args);
-        assert_eq!((got, out.as_str()), (code, ""), "{args:?}: {err}");
-        err
-    }
-
-    /// What is said of a job.
-    fn job(&self, id: &str) -> Value {
-        serde_json::from_str(&self.done(&["jobs", "show", id, "--json"])).unwrap()
-    }
-
-    /// Begins a command, and waits until its job, the first of the ledger, has so many rows.
-    fn begin(&self, args: &[&str], rows: u64) -> std::process::Child {
-        let mut command = self.command(args);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let began = Instant::now();
-        loop {
-            assert!(began.elapsed() < Duration::from_secs(120), "no row was done");
-            assert!(child.try_wait().unwrap().is_none(), "it ended before it was disturbed");
-            let (code, job, _) = self.run(&["jobs", "show", "1", "--json"]);
-            let done = serde_json::from_str::<Value>(&job).ok().and_then(|job| job["done"].as_u64());
-            if code == 0 && done.is_some_and(|done| done >= rows) {
-                return child;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-}
-
-#[cfg(unix)]
-fn link(from: &Path, to: &Path) {
-    if from.exists() {
-        std::os::unix::fs::symlink(from, to).unwrap();
-    }
-}
-
-#[cfg(not(unix))]
-fn link(from: &Path, to: &Path) {
-    let Ok(entries) = std::fs::read_dir(from) else { return };
-    std::fs::create_dir_all(to).unwrap();
-    entries.flatten().for_each(|entry| drop(std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap()));
-}
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()

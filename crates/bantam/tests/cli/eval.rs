@@ -1,0 +1,148 @@
+//! Evaluations from the command line: verdicts as words, JSON, exit codes and files; runs that go on; mistakes.
+//!
+//! Baselines need no model, so most of it needs none: a table whose labels follow from a word is learned by the linear one,
+//! and by the majority it is not.
+
+use crate::desk::Desk;
+use crate::shapes::assert_shape;
+use serde_json::Value;
+
+const WORDS: [(&str, &str); 2] = [("invoice", "billing"), ("password", "account")];
+
+/// Rows whose label follows from a word.
+fn table(from: usize, count: usize) -> String {
+    let row = |number: usize| {
+        let (word, label) = WORDS[number % 2];
+        format!("mail {number} about my {word} of day {},{label}\n", number % 7)
+    };
+    format!("text,label\n{}", (from..from + count).map(row).collect::<String>())
+}
+
+const HEAD: &str = "kind = \"classify\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nexpected = \"label\"\n\
+                    [classify]\nlabels = [\"billing\", \"account\"]\n";
+const BASELINES: &str = "[[candidates]]\nbaseline = \"majority\"\n[[candidates]]\nbaseline = \"linear\"\n";
+
+fn desk(goal: &str, candidates: &str) -> Desk {
+    let desk = Desk::without_model();
+    fill(&desk, goal, candidates);
+    desk
+}
+
+fn fill(desk: &Desk, goal: &str, candidates: &str) {
+    desk.write("train.csv", table(0, 60));
+    desk.write("test.csv", table(1000, 80));
+    desk.write("triage.toml", format!("{HEAD}[goal]\n{goal}\n{candidates}"));
+}
+
+#[test]
+fn a_verdict_is_words_json_an_exit_code_and_files() {
+    let desk = desk("threshold = 0.9", BASELINES);
+    let text = desk.done(&["eval", "triage.toml", "--report", "report.html"]);
+    assert!(
+        text.starts_with("Good enough. No language model is needed: linear is good enough for accuracy of 0.9.\n\n"),
+        "{text}"
+    );
+    assert!(text.contains("majority:\n  accuracy is 0.500, between 0."), "{text}");
+    assert!(text.contains("  linear does better on the same rows: 1.000\n"), "{text}");
+    assert!(desk.read("report.html").starts_with("<!doctype html>"));
+    let json = desk.done(&["eval", "show", "triage-1", "--json"]);
+    assert_shape("eval", 0, &json);
+    let report: Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(report["verdict"]["recommended"], "linear");
+    let list = desk.done(&["eval", "list", "--json"]);
+    assert_shape("eval", 1, &list);
+    let shown = desk.done(&["eval", "show", "triage-1"]);
+    assert_eq!(shown, text, "a report is shown again as it was");
+    desk.done(&["eval", "show", "triage-1", "--report", "again.md"]);
+    assert!(desk.read("again.md").contains("| linear |"));
+    desk.done(&["eval", "export", "triage-1", "--out", "rows.jsonl"]);
+    let rows = desk.read("rows.jsonl");
+    assert_eq!(rows.lines().count(), 160);
+    assert_shape("eval", 2, rows.lines().next().unwrap());
+}
+
+#[test]
+fn what_is_not_good_enough_and_what_is_not_known_have_exit_codes_of_their_own() {
+    let majority = "[[candidates]]\nbaseline = \"majority\"\n";
+    let (code, out, err) = desk("threshold = 0.9", majority).run(&["eval", "triage.toml", "--no-baselines"]);
+    assert_eq!(code, 3, "{err}");
+    assert!(out.starts_with("Not good enough. No candidate is good enough for accuracy of 0.9.\n"), "{out}");
+    let (code, out, err) = desk("threshold = 0.55", majority).run(&["eval", "triage.toml", "--no-baselines"]);
+    assert_eq!(code, 4, "{err}");
+    assert!(out.starts_with("Not enough evidence. These rows do not tell whether accuracy of 0.55 is reached. About "));
+    assert!(out.contains("more test rows would decide it.\n") && !err.contains("error:"), "{out} {err}");
+    let text = desk("metric = \"macro_f1\"", majority).done(&["eval", "triage.toml", "--no-baselines"]);
+    assert!(text.starts_with("There is no verdict: the task names no threshold."), "{text}");
+}
+
+#[test]
+fn runs_are_named_compared_and_forgotten() {
+    let desk = desk("threshold = 0.9", "[[candidates]]\nname = \"it\"\nbaseline = \"majority\"\n");
+    desk.run(&["eval", "triage.toml", "--name", "before", "--no-baselines"]);
+    desk.write(
+        "triage.toml",
+        format!("{HEAD}[goal]\nthreshold = 0.9\n[[candidates]]\nname = \"it\"\nbaseline = \"linear\"\n"),
+    );
+    desk.done(&["eval", "triage.toml", "--name", "after", "--no-baselines"]);
+    let error = desk.fails(1, &["eval", "triage.toml", "--name", "before", "--no-baselines"]);
+    assert!(error.contains("there is a run \"before\" already\nhint: give this one another name"), "{error}");
+    let text = desk.done(&["eval", "compare", "before", "after"]);
+    assert!(
+        text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p = 0.00)\n"),
+        "{text}"
+    );
+    assert!(text.contains("  better: row 2: {\"label\":\"billing\"") && text.ends_with("  30 more better\n"), "{text}");
+    assert_shape("eval", 3, &desk.done(&["eval", "compare", "before", "after", "--json"]));
+    let error = desk.fails(1, &["eval", "show", "befor"]);
+    assert!(error.contains("there is no run \"befor\"\nhint: did you mean \"before\"? `bantam eval list`"), "{error}");
+    desk.done(&["eval", "remove", "before"]);
+    assert!(!desk.done(&["eval", "list"]).contains("before"));
+}
+
+#[test]
+fn mistakes_are_told_before_anything_is_asked() {
+    let there = desk("threshold = 0.9", BASELINES);
+    let fails = |args: &[&str]| there.fails(1, args);
+    assert!(fails(&["eval", "none.toml"]).contains("none.toml: no such file\nhint: `bantam init` makes a task file"));
+    let error = there.fails(2, &["eval", "triage.toml", "--report", "x.pdf"]);
+    assert!(error.contains("--report: expected a file that ends in .html, .md or .json, got x.pdf"), "{error}");
+    assert!(there.fails(2, &["eval", "triage.toml", "--limit", "0"]).contains("--limit: expected 1 or more, got 0"));
+    there.write("test.csv", "text,label\nmail 3 about my password of day 3,account\nnew,billing\n");
+    let error = fails(&["eval", "triage.toml"]);
+    assert!(error.contains("1 test rows also stand in ") && error.contains("train.csv: row 1\nhint: "), "{error}");
+    there.write("test.csv", "text,label\nnew,shipping\n");
+    assert!(fails(&["eval", "triage.toml"]).contains("\"shipping\" is not one of the labels: billing, account"));
+    there.write("test.csv", "text,topic\nnew,billing\n");
+    assert!(fails(&["eval", "triage.toml"]).contains("test.csv has no column \"label\", which the task reads\nhint: "));
+    let cases = [
+        ("threshold = 90", "`threshold` of [goal]: expected a number above 0, at most 1, as accuracy has, got 90"),
+        ("metric = \"acuracy\"", "there is no metric `acuracy`\nhint: did you mean `accuracy`? "),
+        ("metric = \"rouge_l\"", "metric `rouge_l` does not fit a task of kind `classify`\nhint: its metrics are "),
+        ("thresold = 0.9", "unknown key \"thresold\" in [goal]\nhint: did you mean `threshold`? "),
+    ];
+    for (goal, expected) in cases {
+        let error = desk(goal, BASELINES).fails(1, &["eval", "triage.toml"]);
+        assert!(error.contains(expected), "{error}");
+    }
+    let odd = desk("threshold = 0.9", "[[candidates]]\nbaseline = \"best\"\n");
+    let error = odd.fails(1, &["eval", "triage.toml"]);
+    assert!(error.contains("there is no baseline \"best\"\nhint: there are majority, linear, "), "{error}");
+}
+
+#[test]
+fn a_model_is_judged_beside_baselines_and_asked_once() {
+    let Some(desk) = Desk::new() else { return };
+    fill(&desk, "threshold = 0.99", "");
+    let args = ["eval", "triage.toml", "--models", "smollm2:135m", "--limit", "40", "--json"];
+    let report = |out: &str| serde_json::from_str::<Value>(out).unwrap();
+    let (code, out, err) = desk.run(&args);
+    assert!([0, 4].contains(&code), "the linear baseline is good enough, or 40 rows do not tell: {code} {err}");
+    let first = report(&out);
+    let model = &first["candidates"][0];
+    assert_eq!((model["answered"].as_u64(), model["reused"].as_u64(), &model["place"]), (Some(40), Some(0), &"local".into()));
+    assert!(model["calibration"]["bins"].as_array().is_some_and(|bins| !bins.is_empty()), "{model}");
+    let second = report(&desk.run(&args).1);
+    assert_eq!(second["candidates"][0]["reused"], 40);
+    assert_eq!(second["candidates"][0]["figure"], model["figure"]);
+    assert_eq!(second["test"]["looks"], 2);
+}
