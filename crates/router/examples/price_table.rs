@@ -5,8 +5,8 @@
 //!     crates/router/src/prices/built_in.json
 //! ```
 //!
-//! The day is the one on which the catalogue was read. Only providers of the table are kept, and of the hundreds of models
-//! that Fireworks runs for one customer each only those that it has a page for.
+//! The day is the one on which the catalogue was read. Only providers of the table are kept, and of the hundreds of
+//! models that Fireworks runs for one customer each only those that it has a page for.
 #![forbid(unsafe_code)]
 #![expect(clippy::print_stderr, reason = "a chore of the project, run by hand")]
 

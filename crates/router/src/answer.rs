@@ -138,7 +138,7 @@ impl Answer {
             return Err(Trouble::passing("the answer broke off before its end"));
         };
         let Some(counts) = self.counts else {
-            let hint = "hint: have the endpoint count tokens in streams too (stream_options.include_usage), or ask for whole answers";
+            let hint = "hint: have the endpoint count tokens in streams too, or ask it for whole answers";
             let message = format!("{}: expected counts of tokens (usage) with the answer, got none\n{hint}", self.name);
             return Err(ChatError::BadOutput(message).into());
         };

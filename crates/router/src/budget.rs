@@ -28,8 +28,8 @@ pub enum BudgetError {
     Amount(f64),
     /// The next request might pass it.
     #[error(
-        "the budget of {max_cost:.4} USD would be passed: {spent:.4} USD are spent or under way, and the next request may \
-         cost {estimate:.6} USD\nhint: raise it with --max-cost, or lower max_tokens"
+        "the budget of {max_cost:.4} USD would be passed: {spent:.4} USD are spent or under way, and the next request \
+         may cost {estimate:.6} USD\nhint: raise it with --max-cost, or lower max_tokens"
     )]
     Spent {
         /// The budget.
@@ -146,9 +146,9 @@ fn dollars(parts: u64) -> f64 {
     parts as f64 / PARTS
 }
 
-/// What a request may cost in USD: a token for three bytes of the prompt, and as many tokens of answer and thought as it
-/// allows. None where it allows any number, which no budget can cover.
-pub fn estimate(price: &Price, request: &ChatRequest) -> Option<f64> {
+/// What a request may cost in USD: a token for three bytes of the prompt, and as many tokens of answer and thought as
+/// it allows. None where it allows any number, which no budget can cover.
+pub fn estimated_cost(price: &Price, request: &ChatRequest) -> Option<f64> {
     let completion_tokens = request.options.max_tokens?.saturating_add(request.thought_tokens.unwrap_or(0));
     let mut bytes = 0;
     for message in &request.messages {
@@ -173,8 +173,8 @@ mod tests {
     fn a_request_that_might_pass_the_budget_is_refused_before_it_is_sent() {
         let budget = Budget::new(1.0).unwrap();
         let first = budget.charge(0.6).unwrap();
-        let told = "the budget of 1.0000 USD would be passed: 0.6000 USD are spent or under way, and the next request may cost \
-                    0.500000 USD\nhint: raise it with --max-cost, or lower max_tokens";
+        let told = "the budget of 1.0000 USD would be passed: 0.6000 USD are spent or under way, and the next request \
+                    may cost 0.500000 USD\nhint: raise it with --max-cost, or lower max_tokens";
         assert_eq!(budget.charge(0.5).unwrap_err().to_string(), told);
         first.settle(0.1);
         budget.charge(0.5).unwrap().release();
@@ -221,8 +221,8 @@ mod tests {
             Price { terms: Terms::flat(1.0, 2.0), source: String::new(), seen: Date::of("2026-01-01").unwrap() };
         let mut request =
             ChatRequest { messages: vec![Message::new(Role::User, "x".repeat(276))], ..ChatRequest::default() };
-        assert_eq!(estimate(&price, &request), None, "no limit, no estimate");
+        assert_eq!(estimated_cost(&price, &request), None, "no limit, no estimate");
         request.options = GenerationOptions { max_tokens: Some(50), ..GenerationOptions::default() };
-        assert_eq!(estimate(&price, &request), Some((100.0 + 50.0 * 2.0) / 1e6));
+        assert_eq!(estimated_cost(&price, &request), Some((100.0 + 50.0 * 2.0) / 1e6));
     }
 }

@@ -52,24 +52,27 @@ pub(crate) fn sort(name: &str, key: Option<&Key>, status: u16, headers: &HeaderM
             ChatError::Unloadable(format!("{told}\n{hint}")).into()
         }
         408 | 409 | 429 | 500..=599 => {
-            Trouble::Passing { why: format!("status {status}: {}", said.message), pause: asked_pause(headers), is_limit: matches!(status, 429 | 529) }
+            let why = format!("status {status}: {}", said.message);
+            Trouble::Passing { why, pause: asked_pause(headers), is_limit: matches!(status, 429 | 529) }
         }
-        401 | 403 => ChatError::Unloadable(format!(
-            "{told}\nhint: check {place}, and whether its account may use this model"
-        ))
-        .into(),
+        401 | 403 => {
+            let hint = format!("hint: check {place}, and whether its account may use this model");
+            ChatError::Unloadable(format!("{told}\n{hint}")).into()
+        }
         404 | 410 => {
-            ChatError::UnknownModel(format!("{told}\nhint: check the name of the model and the address of the provider"))
-                .into()
+            let hint = "hint: check the name of the model and the address of the provider";
+            ChatError::UnknownModel(format!("{told}\n{hint}")).into()
         }
-        300..=399 => ChatError::Unloadable(format!(
-            "{name}: expected an answer, got status {status}, which sends on to another address\nhint: check the base URL; a \
-             key is sent to no other place than that"
-        ))
-        .into(),
+        300..=399 => {
+            let got = format!("got status {status}, which sends on to another address");
+            let hint = "hint: check the base URL; a key is sent to no other place than that";
+            ChatError::Unloadable(format!("{name}: expected an answer, {got}\n{hint}")).into()
+        }
         413 => ChatError::InvalidRequest(format!("{told}\nhint: shorten the prompt")).into(),
-        _ => ChatError::InvalidRequest(format!("{told}\nhint: the provider does not take this request as it is; see its own words above"))
-            .into(),
+        _ => {
+            let hint = "hint: the provider does not take this request as it is; see its own words above";
+            ChatError::InvalidRequest(format!("{told}\n{hint}")).into()
+        }
     }
 }
 
@@ -136,10 +139,9 @@ pub(crate) fn of_connection(name: &str, error: reqwest::Error) -> Trouble {
     let mut innermost: &(dyn std::error::Error + 'static) = &error;
     loop {
         if let Some(rustls::Error::InvalidCertificate(why)) = innermost.downcast_ref::<rustls::Error>() {
-            return Trouble::Lasting(ChatError::Unavailable(format!(
-                "{name}: the certificate of the server is not trusted: {why}\nhint: check the clock, and whether the system's \
-                 certificate store knows a proxy that re-signs"
-            )));
+            let hint = "hint: check the clock, and whether the system's certificate store knows a proxy that re-signs";
+            let message = format!("{name}: the certificate of the server is not trusted: {why}\n{hint}");
+            return Trouble::Lasting(ChatError::Unavailable(message));
         }
         // An I/O error hides the one that it wraps from `source`.
         let wrapped = innermost.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);

@@ -34,7 +34,7 @@ pub(crate) struct Sent {
     pub(crate) held: Held,
 }
 
-/// How a format is sent. `objects_only`: the protocol takes schemas of objects alone, so others are put into an envelope.
+/// How a format is sent. `objects_only`: the protocol takes schemas of objects alone; others go into an envelope.
 ///
 /// # Errors
 /// Formats that are no JSON Schema, schemas that are none, and those that an envelope would break.
@@ -172,8 +172,8 @@ impl Held {
     }
 }
 
-/// The tokens that made an answer inside of its envelope, those at its ends cut to it. None where the tokens are not the
-/// text, or the text writes the answer in another way than we do.
+/// The tokens that made an answer inside of its envelope, those at its ends cut to it. None where the tokens are not
+/// the text, or the text writes the answer in another way than we do.
 pub(crate) fn tokens_of(answer: &str, text: &str, tokens: &[TokenLogprob]) -> Vec<TokenLogprob> {
     let is_whole = tokens.iter().flat_map(|token| &token.bytes).eq(text.as_bytes());
     let quoted = Value::from(answer).to_string();

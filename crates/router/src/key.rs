@@ -14,14 +14,13 @@ impl Key {
     /// The key that a variable of the environment holds; `lookup` is `std::env::var` outside of tests.
     ///
     /// # Errors
-    /// The variable is not set, is blank, or holds what cannot stand in a header. The error has its name, never its value.
+    /// The variable is not set, is blank, or holds what cannot stand in a header. The error has its name alone.
     pub fn of_variable(variable: &str, lookup: &dyn Fn(&str) -> Option<String>) -> Result<Key, ChatError> {
         let Some(secret) = lookup(variable).map(|secret| secret.trim().to_owned()).filter(|secret| !secret.is_empty())
         else {
-            return Err(ChatError::Unloadable(format!(
-                "expected a key in the environment variable {variable}, got none\nhint: export {variable}=... with the key \
-                 of your account there"
-            )));
+            let hint = format!("hint: export {variable}=... with the key of your account there");
+            let message = format!("expected a key in the environment variable {variable}, got none\n{hint}");
+            return Err(ChatError::Unloadable(message));
         };
         Key { secret, variable: Some(variable.to_owned()) }.checked()
     }

@@ -25,7 +25,7 @@ mod sse;
 #[cfg(test)]
 mod testing;
 
-pub use budget::{Budget, BudgetError, Charge, estimate};
+pub use budget::{Budget, BudgetError, Charge, estimated_cost};
 pub use key::Key;
 pub use link::Link;
 pub use metered::Metered;

@@ -1,6 +1,6 @@
 //! A model whose requests are paid for out of a budget.
 
-use crate::budget::estimate;
+use crate::budget::estimated_cost;
 use crate::{Budget, Charge, Price};
 use chat::{
     AnswerFormat, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, ModelInfo, ToolWarning,
@@ -8,7 +8,11 @@ use chat::{
 use futures::stream::{self, StreamExt};
 use std::sync::Arc;
 
-/// A model, its price and a budget that it may share with others. Every request is charged before it is sent.
+/// A model, its price and a budget that it may share with others. Every request is charged before it is sent; one that
+/// failed in a way that may have cost something, or that nobody waited for, counts as it was estimated.
+///
+/// A request that would pass the budget is refused as [`ChatError::InvalidRequest`]; [`Budget::refused`] tells that
+/// there were some.
 pub struct Metered {
     model: Arc<dyn ChatModel>,
     price: Price,
@@ -23,10 +27,10 @@ impl Metered {
 
     fn charge(&self, request: &ChatRequest) -> Result<Charge, ChatError> {
         let name = &self.model.info().name;
-        let Some(estimate) = estimate(&self.price, request) else {
-            return Err(ChatError::InvalidRequest(format!(
-                "{name}: max_tokens: expected a number where a budget is set, got none\nhint: say how long an answer may be"
-            )));
+        let Some(estimate) = estimated_cost(&self.price, request) else {
+            let expected = "expected a number where a budget is set, got none";
+            let hint = "hint: say how long an answer may be";
+            return Err(ChatError::InvalidRequest(format!("{name}: max_tokens: {expected}\n{hint}")));
         };
         self.budget.charge(estimate).map_err(|error| ChatError::InvalidRequest(format!("{name}: {error}")))
     }

@@ -223,7 +223,7 @@ impl PriceBook {
         self
     }
 
-    /// Today's price of a model, by the provider's name and the provider's name for the model; none where it is unknown.
+    /// Today's price of a model, by the provider's name and its own for the model; none where it is unknown.
     pub fn find(&self, provider: &str, model: &str) -> Option<Price> {
         self.find_on(provider, model, &Date::today())
     }

@@ -6,6 +6,7 @@
 mod anthropic;
 mod gemini;
 mod openai;
+mod turns;
 
 use crate::Key;
 use crate::answer::Answer;
@@ -134,8 +135,8 @@ impl Remote {
         };
         let Some(preset) = PRESETS.iter().find(|preset| preset.name == provider) else {
             return Err(ChatError::UnknownModel(format!(
-                "there is no provider {provider:?} for {name}\nhint: providers are {}; an endpoint of your own is described \
-                 with its protocol and address",
+                "there is no provider {provider:?} for {name}\nhint: providers are {}; an endpoint of your own is \
+                 described with its protocol and address",
                 known()
             )));
         };

@@ -217,11 +217,8 @@ impl Call {
     }
 
     fn broken(&self, why: &str) -> ChatError {
-        ChatError::Unavailable(format!(
-            "{}: the answer was cut short: {why}\nhint: a part of it had come, so it was not asked for again by itself; ask \
-             again",
-            self.name
-        ))
+        let hint = "hint: a part of it had come, so it was not asked for again by itself; ask again";
+        ChatError::Unavailable(format!("{}: the answer was cut short: {why}\n{hint}", self.name))
     }
 
     /// One try.
@@ -244,11 +241,9 @@ impl Call {
         } else if kind.starts_with("application/json") {
             self.read_whole(&mut response).await?;
         } else {
-            return Err(ChatError::Unloadable(format!(
-                "{}: expected an answer as text/event-stream or application/json, got {kind:?}\nhint: check the base URL",
-                self.name
-            ))
-            .into());
+            let expected = "expected an answer as text/event-stream or application/json";
+            let message = format!("{}: {expected}, got {kind:?}\nhint: check the base URL", self.name);
+            return Err(ChatError::Unloadable(message).into());
         }
         let now = Instant::now();
         let first = self.first_token.unwrap_or(now);

@@ -146,7 +146,8 @@ fn bytes_that_are_no_answer_are_told_as_they_are() {
         refused(&model(&server, "openai"), ask("x"))
     };
     let told = tries(&|| Reply::events(&["{\"choices\": 7}"]));
-    let expected = "p/m: expected JSON of the protocol, got \"{\\\"choices\\\": 7}\": invalid type: integer `7`, expected a sequence";
+    let expected = "p/m: expected JSON of the protocol, got \"{\\\"choices\\\": 7}\": invalid type: integer `7`, \
+                    expected a sequence";
     assert!(told.starts_with(expected), "{told}");
     let told = tries(&|| Reply::events(&["{"]));
     assert!(told.starts_with("p/m: expected JSON of the protocol, got \"{\": EOF"), "{told}");
@@ -320,7 +321,12 @@ mod hostile {
 
     proptest! {
         #[test]
-        fn mutations_are_no_panic(seed in 0..SEEDS.len(), at in 0usize..200, with in "[\\[\\]{}\",:0-9a-z-]{0,3}", cut in 0usize..9) {
+        fn mutations_are_no_panic(
+            seed in 0..SEEDS.len(),
+            at in 0usize..200,
+            with in "[\\[\\]{}\",:0-9a-z-]{0,3}",
+            cut in 0usize..9,
+        ) {
             let (protocol, data) = SEEDS[seed];
             let at = at.min(data.len());
             let end = (at + cut).min(data.len());

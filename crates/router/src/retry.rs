@@ -148,7 +148,8 @@ mod tests {
         let later = now + Duration::from_secs(90);
         let error = retry.pause("p/m", trouble(Some(90)), later, 0.0).unwrap_err();
         assert!(matches!(error, ChatError::Overloaded(_)));
-        let told = "p/m: status 429: slow (2 tries; the next is due in 90.0 s, and 10.0 s are left)\nhint: ask again later, or ask for less at once";
+        let told = "p/m: status 429: slow (2 tries; the next is due in 90.0 s, and 10.0 s are left)\n\
+                    hint: ask again later, or ask for less at once";
         assert_eq!(error.to_string(), told);
     }
 

@@ -1,7 +1,7 @@
 //! The catalogue of genai-prices: a list of providers with their models, USD for a million tokens.
 //!
-//! Source: `prices/data_slim.json` of pydantic/genai-prices and its README. A price is a number, or a base with tiers by
-//! the length of the prompt; terms may hold from a day on. Terms that hold at some hours of a day are left out.
+//! Source: `prices/data_slim.json` of pydantic/genai-prices and its README. A price is a number, or a base with tiers
+//! by the length of the prompt; terms may hold from a day on. Terms that hold at some hours of a day are left out.
 
 use super::{Converted, Date, LeftOut, Row, Rule, Terms, Tier};
 use crate::providers::own_name;

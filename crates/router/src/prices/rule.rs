@@ -66,7 +66,9 @@ mod tests {
     #[test]
     fn rules_fit_as_their_words_say() {
         let rule: Rule = serde_json::from_str(
-            r#"{"or": [{"equals": "a"}, {"and": [{"starts_with": "b"}, {"ends_with": "c"}]}, {"contains": "-x-"}, {"regex": "^o[134]"}]}"#,
+            r#"{"or": [
+                {"equals": "a"}, {"and": [{"starts_with": "b"}, {"ends_with": "c"}]}, {"contains": "-x-"}, {"regex": "^o[134]"}
+            ]}"#,
         )
         .unwrap();
         for (name, fits) in [

@@ -1,8 +1,10 @@
 //! Anthropic's messages.
 //!
-//! Source: "Messages" and "Streaming messages" in Anthropic's API reference, version 2023-06-01. A format is a tool that
-//! must be called: what it is called with is the answer. Cached tokens are no part of `input_tokens` here; they are added.
+//! Source: "Messages" and "Streaming messages" in Anthropic's API reference, version 2023-06-01. A format is a tool
+//! that must be called: what it is called with is the answer. Cached tokens are no part of `input_tokens` here; they
+//! are added.
 
+use super::turns::turns;
 use super::{Asked, Outgoing, Reader, Wire, key_header, not_json};
 use crate::Key;
 use crate::answer::{Answer, Counts};
@@ -46,7 +48,9 @@ impl Wire for Messages {
             ("log-probabilities of alternatives", options.top_logprobs.is_some_and(|top| top > 0)),
             ("variables of a chat template", !asked.request.template_variables.is_empty()),
         ])?;
-        let (system, messages) = conversation(asked)?;
+        let (system, turns) = turns(asked, "assistant", |index, message| blocks(asked, index, message))?;
+        let message = |(role, content): (&str, Vec<Value>)| json!({"role": role, "content": content});
+        let messages: Vec<Value> = turns.into_iter().map(message).collect();
         let mut body = Map::new();
         let mut insert = |field: &str, value: Option<Value>| body.extend(value.map(|value| (field.to_owned(), value)));
         insert("model", Some(asked.model.into()));
@@ -121,40 +125,6 @@ fn tools(asked: &Asked<'_>, body: &mut Map<String, Value>) -> Result<Held, ChatE
         body.insert("tool_choice".to_owned(), choice);
     }
     Ok(sent.held)
-}
-
-/// The system's text, and messages of blocks in which user and assistant take turns.
-fn conversation(asked: &Asked<'_>) -> Result<(Option<String>, Vec<Value>), ChatError> {
-    let mut system: Option<String> = None;
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    for (index, message) in asked.request.messages.iter().enumerate() {
-        let only_name = message.role == Role::Tool;
-        if let Some(key) = message.extra.keys().find(|key| !(only_name && *key == "name")) {
-            return asked.refuse(format_args!("messages[{index}].{key}: there is no such field"));
-        }
-        let role = match message.role {
-            Role::System if turns.is_empty() => {
-                let system = system.get_or_insert_default();
-                system.push_str(if system.is_empty() { "" } else { "\n\n" });
-                system.push_str(&message.content);
-                continue;
-            }
-            Role::System => {
-                return asked.refuse(format_args!(
-                    "messages[{index}].role: expected messages of the system only at the beginning"
-                ));
-            }
-            Role::User | Role::Tool => "user",
-            Role::Assistant => "assistant",
-        };
-        let blocks = blocks(asked, index, message)?;
-        match turns.last_mut().filter(|(last, _)| *last == role) {
-            Some((_, last)) => last.extend(blocks),
-            None => turns.push((role, blocks)),
-        }
-    }
-    let messages = turns.into_iter().map(|(role, content)| json!({"role": role, "content": content})).collect();
-    Ok((system, messages))
 }
 
 /// The blocks of a message. A thought goes back only with its signature, which is not kept; so it stays out, as the

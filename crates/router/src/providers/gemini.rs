@@ -3,6 +3,7 @@
 //! Source: "Generating content" in the reference of the Gemini API, v1beta. Cached tokens are a part of
 //! `promptTokenCount` here; thought is counted apart from the answer and is added.
 
+use super::turns::turns;
 use super::{Asked, Outgoing, Reader, Wire, key_header, not_json};
 use crate::Key;
 use crate::answer::{Answer, Counts};
@@ -43,7 +44,10 @@ impl Wire for Generate {
             return asked.refuse("expected a model's name of letters, digits and -._, got others");
         }
         let sent = sent(asked.name, asked.request.format.as_ref(), false)?;
-        let (system, contents) = conversation(asked)?;
+        let before = |index: usize| &asked.request.messages[..index];
+        let (system, turns) = turns(asked, "model", |index, message| parts(asked, index, message, before(index)))?;
+        let content = |(role, parts): (&str, Vec<Value>)| json!({"role": role, "parts": parts});
+        let contents: Vec<Value> = turns.into_iter().map(content).collect();
         let mut config = options(asked)?;
         if asked.request.format.is_some() {
             config.insert("responseMimeType".to_owned(), "application/json".into());
@@ -97,7 +101,7 @@ fn options(asked: &Asked<'_>) -> Result<Map<String, Value>, ChatError> {
     insert("topK", options.top_k.map(Value::from));
     insert("seed", seed.transpose()?);
     insert("stopSequences", (!options.stop.is_empty()).then(|| options.stop.clone().into()));
-    // With no alternatives they are a report beside the answer, and only some models tell them; alternatives are asked for.
+    // With no alternatives they are a report beside the answer, and only some models tell them.
     let top = options.top_logprobs.filter(|top| *top > 0);
     insert("responseLogprobs", top.map(|_| true.into()));
     insert("logprobs", top.map(Value::from));
@@ -147,41 +151,6 @@ fn tools(asked: &Asked<'_>, body: &mut Map<String, Value>) -> Result<(), ChatErr
     };
     body.insert("toolConfig".to_owned(), json!({"functionCallingConfig": config}));
     Ok(())
-}
-
-/// The system's text, and contents of parts in which user and model take turns.
-fn conversation(asked: &Asked<'_>) -> Result<(Option<String>, Vec<Value>), ChatError> {
-    let mut system: Option<String> = None;
-    let mut turns: Vec<(&str, Vec<Value>)> = Vec::new();
-    let messages = &asked.request.messages;
-    for (index, message) in messages.iter().enumerate() {
-        let only_name = message.role == Role::Tool;
-        if let Some(key) = message.extra.keys().find(|key| !(only_name && *key == "name")) {
-            return asked.refuse(format_args!("messages[{index}].{key}: there is no such field"));
-        }
-        let role = match message.role {
-            Role::System if turns.is_empty() => {
-                let system = system.get_or_insert_default();
-                system.push_str(if system.is_empty() { "" } else { "\n\n" });
-                system.push_str(&message.content);
-                continue;
-            }
-            Role::System => {
-                return asked.refuse(format_args!(
-                    "messages[{index}].role: expected messages of the system only at the beginning"
-                ));
-            }
-            Role::User | Role::Tool => "user",
-            Role::Assistant => "model",
-        };
-        let parts = parts(asked, index, message, &messages[..index])?;
-        match turns.last_mut().filter(|(last, _)| *last == role) {
-            Some((_, last)) => last.extend(parts),
-            None => turns.push((role, parts)),
-        }
-    }
-    let contents = turns.into_iter().map(|(role, parts)| json!({"role": role, "parts": parts})).collect();
-    Ok((system, contents))
 }
 
 /// The parts of a message. Results are known by the name of their tool; a thought has no way back.

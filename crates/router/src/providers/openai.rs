@@ -27,7 +27,7 @@ pub(super) struct ChatCompletions {
     samplers: bool,
     /// Takes `chat_template_kwargs`, and `reasoning_content` in messages, as servers of open models do.
     template: bool,
-    /// Models that always think: the beginning of the name, the least effort that they take, and whether they think even
+    /// Models that think: the beginning of the name, the least effort that they take, and whether they think even
     /// so. The first that fits counts.
     thinkers: &'static [(&'static str, &'static str, bool)],
 }
@@ -190,10 +190,8 @@ impl ChatCompletions {
         let options = &asked.request.options;
         let always_thinks = self.thinker(asked.model).is_some_and(|(.., always)| *always);
         if always_thinks && options.temperature.is_some_and(|temperature| temperature != 1.0) {
-            return asked.refuse(
-                "temperature: expected 1, which models that think before they answer have fixed\nhint: set temperature = 1 \
-                 for this model",
-            );
+            let expected = "expected 1, which models that think before they answer have fixed";
+            return asked.refuse(format_args!("temperature: {expected}\nhint: set temperature = 1 for this model"));
         }
         asked.decline_any(&[
             ("top_k", options.top_k.is_some() && !self.samplers),
@@ -222,7 +220,7 @@ impl ChatCompletions {
         let bias = options.logit_bias.iter().map(|(id, bias)| Ok((id.to_string(), asked.number("logit_bias", *bias)?)));
         let bias = bias.collect::<Result<Map<_, _>, ChatError>>()?;
         insert("logit_bias", (!bias.is_empty()).then(|| bias.into()));
-        // With no alternatives they are a report beside the answer, which is told where it can be; alternatives are asked for.
+        // With no alternatives they are a report beside the answer, which is told where it can be.
         let tells = self.logprobs && !always_thinks;
         match options.top_logprobs {
             Some(top) if tells => {

@@ -4,7 +4,10 @@ use super::*;
 use crate::testing::{Reply, Server, answer, ask, model, preset, refused, told};
 use chat::{ChatEvent, GenerationOptions, Tool, ToolCall};
 
-const USAGE: &str = r#"{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 4}}}"#;
+const USAGE: &str = concat!(
+    r#"{"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "#,
+    r#""prompt_tokens_details": {"cached_tokens": 4}}}"#
+);
 
 fn streamed(deltas: &[Value], reason: &str) -> Reply {
     let chunk = |delta: &Value| json!({"choices": [{"index": 0, "delta": delta, "finish_reason": null}]}).to_string();
