@@ -5,7 +5,8 @@
 //!       -> calibration (one number, fit to rows that were held back) -> probabilities
 //! ```
 //!
-//! What is held back says `folds.rs`. Then everything is learned, beginning with what was found last. A class without an example has probability 0.
+//! What is held back says `folds.rs`. Then everything is learned, beginning with what was found last. A class without an
+//! example has probability 0.
 
 mod calibration;
 mod features;
