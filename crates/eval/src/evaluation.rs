@@ -13,9 +13,10 @@ use crate::statistics::paired::holm;
 use crate::statistics::power::{more_rows, more_rows_by_width, smallest_difference};
 use crate::statistics::{interval::Estimate, interval::Interval};
 use crate::verdict::{Verdict, judge, overall};
-use crate::{TestSet, VERSION};
+use crate::{TestRow, TestSet, VERSION};
 use ledger::{Ledger, NewRun, Run};
 use serde_json::json;
+use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
 use tasks::{Example, Task};
@@ -103,6 +104,17 @@ impl<'l> Evaluation<'l> {
     /// The candidates that were judged so far.
     pub fn found(&self) -> impl Iterator<Item = &report::Candidate> {
         self.found.iter().map(|(candidate, _)| candidate)
+    }
+
+    /// The rows that a candidate has not answered yet, in whatever run.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn unanswered(&self, position: usize) -> Result<Vec<&TestRow>, EvalError> {
+        let Some(entrant) = self.entrants.get(position) else { return Ok(Vec::new()) };
+        let known: HashSet<String> =
+            self.ledger.answers(&entrant.fingerprint)?.into_iter().map(|(key, _)| key.input).collect();
+        Ok(self.test.rows.iter().filter(|row| !known.contains(&row.digest)).collect())
     }
 
     /// Judges the next candidate, in the order of [`Evaluation::entrants`].

@@ -8,7 +8,8 @@ use crate::reader::{Entry, Section};
 use crate::{Task, TaskError, Template, generation};
 
 /// The keys of a candidate beside the table of its kind.
-const CANDIDATE_KEYS: [&str; 6] = ["name", "model", "baseline", "instructions", "input", "options"];
+const CANDIDATE_KEYS: [&str; 8] =
+    ["name", "model", "baseline", "endpoint", "price", "instructions", "input", "options"];
 
 /// How good is good enough.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,26 @@ pub enum Answerer {
     Baseline(String),
 }
 
+/// Where a model answers that no provider's name tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The address that paths of the protocol are added to, as `https://host/v1`.
+    pub base_url: String,
+    /// What it speaks: `openai`, `anthropic` or `gemini`.
+    pub protocol: String,
+    /// The environment variable that holds its key; none where it wants none.
+    pub key_variable: Option<String>,
+}
+
+/// What a provider takes, in US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TokenPrice {
+    /// Of prompts.
+    pub input: f64,
+    /// Of answers.
+    pub output: f64,
+}
+
 /// One of those that are judged.
 #[derive(Debug, Clone)]
 pub struct Candidate {
@@ -80,6 +101,10 @@ pub struct Candidate {
     pub name: String,
     /// Who answers.
     pub answerer: Answerer,
+    /// Where its model answers, where it is an endpoint of the author's.
+    pub endpoint: Option<Endpoint>,
+    /// What its tokens cost, where the author knows better than a list of prices.
+    pub price: Option<TokenPrice>,
     /// The task as this candidate does it.
     pub task: Task,
 }
@@ -158,6 +183,11 @@ fn read_candidate<'a>(mut section: Section<'a>, base: &Base<'_, 'a>) -> Result<C
         }
         (None, None) => return Err(section.wrong(format_args!("a candidate says not who answers\n{hint}"))),
     };
+    let endpoint = section.take("endpoint").map(read_endpoint).transpose()?;
+    let price = section.take("price").map(read_price).transpose()?;
+    if let (Answerer::Baseline(_), true) = (&answerer, endpoint.is_some() || price.is_some()) {
+        return Err(section.wrong("a baseline has no `endpoint` and no `price`\nhint: leave them out"));
+    }
     let mut task = base.task.clone();
     if let Answerer::Model(model) = &answerer {
         task.model = Some(model.clone());
@@ -175,7 +205,25 @@ fn read_candidate<'a>(mut section: Section<'a>, base: &Base<'_, 'a>) -> Result<C
         let settings = entry.section(base.row.keys)?.over(base.settings);
         task.set_kind((base.row.read)(settings, &task.data)?);
     }
-    Ok(Candidate { name: section.text("name")?.unwrap_or(default_name), answerer, task })
+    Ok(Candidate { name: section.text("name")?.unwrap_or(default_name), answerer, endpoint, price, task })
+}
+
+fn read_endpoint(entry: Entry<'_>) -> Result<Endpoint, TaskError> {
+    let mut section = entry.section(&["base_url", "protocol", "key_variable"])?;
+    Ok(Endpoint {
+        base_url: section.require("base_url", "`base_url = \"https://host/v1\"`")?.text()?,
+        protocol: section.text("protocol")?.unwrap_or_else(|| "openai".to_owned()),
+        key_variable: section.text("key_variable")?,
+    })
+}
+
+fn read_price(entry: Entry<'_>) -> Result<TokenPrice, TaskError> {
+    let mut section = entry.section(&["input", "output"])?;
+    let mut number = |key: &str| {
+        let expected = format!("`{key} = ..`, US dollars for a million tokens");
+        section.require(key, &expected)?.number("a number of 0 or more", |n| n >= 0.0)
+    };
+    Ok(TokenPrice { input: number("input")?, output: number("output")? })
 }
 
 /// Reads the template of an input.
@@ -231,10 +279,16 @@ mod tests {
         let text = "[[candidates]]\nmodel = \"small\"\n\
                     [[candidates]]\nname = \"shown\"\nmodel = \"small\"\ninstructions = \"\"\ninput = \"Mail: {text}\"\n\
                     options = { stop = [\"y\"], seed = 1 }\nclassify = { shots = 3 }\n\
-                    [[candidates]]\nbaseline = \"majority\"\n";
+                    [[candidates]]\nbaseline = \"majority\"\n\
+                    [[candidates]]\nname = \"far\"\nmodel = \"m\"\nprice = { input = 1.5, output = 6 }\n\
+                    endpoint = { base_url = \"http://host/v1\", key_variable = \"KEY\" }\n";
         let task = parse(text).unwrap();
+        let far = task.candidates[3].clone();
+        let endpoint = far.endpoint.unwrap();
+        assert_eq!((endpoint.protocol.as_str(), endpoint.key_variable.as_deref()), ("openai", Some("KEY")));
+        assert_eq!(far.price, Some(TokenPrice { input: 1.5, output: 6.0 }));
         let names: Vec<_> = task.candidates.iter().map(|candidate| candidate.name.as_str()).collect();
-        assert_eq!(names, ["small", "shown", "majority"]);
+        assert_eq!(names, ["small", "shown", "majority", "far"]);
         assert_eq!(task.candidates[0].task.fingerprint(), task.fingerprint());
         let shown = &task.candidates[1].task;
         assert_eq!((shown.instructions.as_deref(), shown.input.source()), (None, "Mail: {text}"));
@@ -260,6 +314,14 @@ mod tests {
             (
                 "[[candidates]]\nmodel = \"a\"\n[[candidates]]\nmodel = \"a\"\n",
                 "14:1: two candidates are called \"a\"\nhint: give one of them another `name`",
+            ),
+            (
+                "[[candidates]]\nmodel = \"a\"\nendpoint = { protocol = \"openai\" }\n",
+                "14:12: [candidates.endpoint] lacks `base_url`\nhint: expected `base_url = ",
+            ),
+            (
+                "[[candidates]]\nbaseline = \"a\"\nprice = { input = 1, output = 2 }\n",
+                "12:1: a baseline has no `endpoint` and no `price`",
             ),
             ("[[candidates]]\nmodel = \"a\"\ninput = \"{\"\n", "14:9: `input`: "),
             (

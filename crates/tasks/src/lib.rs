@@ -42,7 +42,7 @@ pub use error::TaskError;
 pub use init::{Draft, init};
 pub use input::{Input, TEXT};
 pub use inputs::{Inputs, Item, LeftOut};
-pub use judging::{Answerer, Candidate, Goal, Machine};
+pub use judging::{Answerer, Candidate, Endpoint, Goal, Machine, TokenPrice};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
 };

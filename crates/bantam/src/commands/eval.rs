@@ -1,6 +1,7 @@
 //! `bantam eval`: whether a small model is good enough for a task, with the evidence.
 
 mod line_up;
+mod remote;
 mod runs;
 mod shown;
 mod watch;
@@ -29,6 +30,7 @@ use watch::EvalWatch;
   bantam eval triage.toml                          all candidates of the task file, and baselines
   bantam eval triage.toml --models smollm2:135m,qwen2.5-coder:0.5b --report triage.html
   bantam eval triage.toml --stop-when-sure         a clear case ends after tens of rows
+  bantam eval triage.toml --models smollm2:135m,openai/gpt-4o-mini --max-cost 0.50
   bantam eval list                                 the runs so far
   bantam eval compare triage-1 triage-2            what got better, what got worse
   bantam eval export triage-1 --out rows.jsonl     every row with prompt, answer and score
@@ -36,7 +38,7 @@ use watch::EvalWatch;
 The task file says what is good enough and who is judged:
   [data]        test = \"test.csv\", expected = \"label\", train = \"train.csv\" (for examples and baselines)
   [goal]        metric, threshold, confidence, latency_ms_p95, cost_per_1000, group
-  [[candidates]] model or baseline, and whatever of the task differs: instructions, input, [candidates.options]
+  [[candidates]] model (of this machine, or provider/model) or baseline, endpoint, price, and whatever of the task differs: instructions, input, [candidates.options]
   [machine]     watts, price_per_kwh, price_per_hour
 What was asked once is not asked again: a run that was ended goes on, a second run of the same rows costs nothing.
 Exit codes: 0 good enough, 3 not good enough, 4 not enough evidence, 1 it could not be judged."
@@ -65,6 +67,12 @@ pub struct Args {
     /// Ask each row N times, to see how far sampled answers agree
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
+    /// US dollars that providers may take; what would pass it is not asked
+    #[arg(long, value_name = "USD")]
+    max_cost: Option<f64>,
+    /// Ask providers without asking first whether the cost is right
+    #[arg(long)]
+    yes: bool,
     /// Judge although rows of the test also stand in train
     #[arg(long)]
     allow_leaks: bool,
@@ -99,7 +107,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let host = session.host(load_options(&args.load)?)?;
     let candidates = line_up::candidates(&task, &args.models, !args.no_baselines, &host);
-    let line_up = line_up::LineUp { host: &host, load: &args.load, repeat: args.repeat, session };
+    let remotes = remote::Remotes::new(args.max_cost)?;
+    let line_up = line_up::LineUp { host: &host, load: &args.load, remotes: &remotes, repeat: args.repeat, session };
     let entrants = candidates.iter().map(|candidate| line_up.entrant(candidate)).collect::<anyhow::Result<Vec<_>>>()?;
     let ledger = ledger()?;
     let options = Options { name: args.name.clone(), stop_when_sure: args.stop_when_sure };
@@ -108,7 +117,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let again = if evaluation.is_resumed { ", begun before: it goes on" } else { "" };
     let (rows, count) = (evaluation.test().rows.len(), candidates.len());
     session.terminal.note(&format!("run {name}: {rows} test rows, {count} candidates{again}"));
-    let report = judge(evaluation, &line_up, &candidates, session)?;
+    let may_spend = args.yes || args.max_cost.is_some();
+    let report = judge(evaluation, &line_up, &candidates, may_spend, session)?;
+    remotes.tell(session);
     if let Some(path) = &args.report {
         shown::write_report(&report, path)?;
     }
@@ -140,10 +151,14 @@ fn judge(
     mut evaluation: Evaluation<'_>,
     line_up: &line_up::LineUp<'_>,
     candidates: &[tasks::Candidate],
+    may_spend: bool,
     session: &Session,
 ) -> anyhow::Result<Report> {
     for candidate in candidates {
         let contender = line_up.contender(candidate)?;
+        if remote::is_remote(candidate) && !may_spend {
+            remote::agree(candidate, &contender, &evaluation, session)?;
+        }
         let watch = EvalWatch::new(session.terminal, &candidate.name);
         let interrupt = AtomicBool::new(false);
         let mut interrupts = session.interrupts.listen();

@@ -139,7 +139,10 @@ fn a_model_is_judged_beside_baselines_and_asked_once() {
     assert!([0, 4].contains(&code), "the linear baseline is good enough, or 40 rows do not tell: {code} {err}");
     let first = report(&out);
     let model = &first["candidates"][0];
-    assert_eq!((model["answered"].as_u64(), model["reused"].as_u64(), &model["place"]), (Some(40), Some(0), &"local".into()));
+    assert_eq!(
+        (model["answered"].as_u64(), model["reused"].as_u64(), &model["place"]),
+        (Some(40), Some(0), &"local".into())
+    );
     assert!(model["calibration"]["bins"].as_array().is_some_and(|bins| !bins.is_empty()), "{model}");
     let second = report(&desk.run(&args).1);
     assert_eq!(second["candidates"][0]["reused"], 40);

@@ -1,5 +1,6 @@
 //! Who is judged: the candidates of the task file or of the command line, each made ready when its turn comes.
 
+use super::remote::{self, Remotes};
 use crate::generation::LoadArgs;
 use crate::session::Session;
 use crate::work::{identity, loaded_with, usual_concurrency};
@@ -22,7 +23,8 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
     let of_model = |model: &String| {
         let mut task = task.clone();
         task.model = Some(model.clone());
-        Candidate { name: model.clone(), answerer: Answerer::Model(model.clone()), task }
+        let answerer = Answerer::Model(model.clone());
+        Candidate { name: model.clone(), answerer, endpoint: None, price: None, task }
     };
     let mut candidates: Vec<Candidate> = match (models, task.candidates.as_slice()) {
         ([], []) => {
@@ -38,7 +40,8 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
         for row in BASELINES.iter().filter(fits) {
             let answerer = Answerer::Baseline(row.name.to_owned());
             if !candidates.iter().any(|candidate| candidate.answerer == answerer || candidate.name == row.name) {
-                candidates.push(Candidate { name: row.name.to_owned(), answerer, task: task.clone() });
+                let (name, task) = (row.name.to_owned(), task.clone());
+                candidates.push(Candidate { name, answerer, endpoint: None, price: None, task });
             }
         }
     }
@@ -49,6 +52,7 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
 pub struct LineUp<'a> {
     pub host: &'a LocalHost,
     pub load: &'a LoadArgs,
+    pub remotes: &'a Remotes,
     pub repeat: u32,
     pub session: &'a Session,
 }
@@ -56,13 +60,16 @@ pub struct LineUp<'a> {
 impl LineUp<'_> {
     /// What is known of a candidate before it is ready. A model is fetched for it: its weights are a part of who it is.
     pub fn entrant(&self, candidate: &Candidate) -> anyhow::Result<Entrant> {
-        let Candidate { name, answerer, task } = candidate;
+        let Candidate { name, answerer, task, .. } = candidate;
         let learns = matches!(answerer, Answerer::Baseline(_)) || task.shots() > 0;
         let examples = match &task.data.train {
             Some(train) if learns => file_sha256(train)?,
             _ => String::new(),
         };
         let (place, answerer, who) = match answerer {
+            Answerer::Model(model) if remote::is_remote(candidate) => {
+                (Place::Remote, model, format!("remote {model}\n{:?}", candidate.endpoint))
+            }
             Answerer::Model(model) => {
                 self.host.source(model, &self.session.download_progress())?;
                 (Place::Local, model, format!("{}\n{}", identity(self.host, model)?, loaded_with(self.load)))
@@ -91,16 +98,29 @@ impl LineUp<'_> {
     /// Loads the model, or has the baseline learn.
     pub fn contender(&self, candidate: &Candidate) -> anyhow::Result<Contender> {
         match &candidate.answerer {
-            Answerer::Model(model) => self.model(candidate, model),
+            Answerer::Model(model) if remote::is_remote(candidate) => {
+                let (model, price) = self.remotes.model(candidate, model)?;
+                self.ready(candidate, model, price, None)
+            }
+            Answerer::Model(name) => {
+                let model = self.host.load_local(name, &self.session.download_progress())?;
+                let parameters = Some(model.info().parameters).filter(|count| *count > 0);
+                self.ready(candidate, model, Price::Machine(candidate.task.machine), parameters)
+            }
             Answerer::Baseline(name) => self.learned(candidate, self.baseline(name)?),
         }
     }
 
-    fn model(&self, candidate: &Candidate, name: &str) -> anyhow::Result<Contender> {
+    /// A task with its model, once for each try.
+    fn ready(
+        &self,
+        candidate: &Candidate,
+        model: Arc<dyn ChatModel>,
+        price: Price,
+        parameters: Option<u64>,
+    ) -> anyhow::Result<Contender> {
         let task = &candidate.task;
         let examples = task.shown_examples()?;
-        let model = self.host.load_local(name, &self.session.download_progress())?;
-        let parameters = Some(model.info().parameters).filter(|count| *count > 0);
         let mut tries: Vec<Arc<dyn Work>> = Vec::new();
         let mut preview: Option<Preview> = None;
         for attempt in 0..self.repeat {
@@ -109,8 +129,9 @@ impl LineUp<'_> {
                 // Each try has a seed of its own, and the same one every time.
                 task.options.seed = Some(task.options.seed.unwrap_or(0).wrapping_add(u64::from(attempt)));
             }
-            let ready = block_on(task.ready(Arc::clone(&model) as Arc<dyn ChatModel>, &examples))?;
-            let ready = Arc::new(ready.with_concurrency(usual_concurrency(task.kind())));
+            let ready = block_on(task.ready(Arc::clone(&model), &examples))?;
+            let at_once = if remote::is_remote(candidate) { remote::AT_ONCE } else { usual_concurrency(task.kind()) };
+            let ready = Arc::new(ready.with_concurrency(at_once));
             if attempt == 0 {
                 ready.warnings().iter().for_each(|warning| self.session.terminal.warn(warning));
                 let ready = Arc::clone(&ready);
@@ -119,7 +140,7 @@ impl LineUp<'_> {
             tries.push(ready);
         }
         let preview = preview.unwrap_or_else(|| Box::new(|_| None));
-        Ok(Contender { tries, preview, price: Price::Machine(task.machine), parameters })
+        Ok(Contender { tries, preview, price, parameters })
     }
 
     fn learned(&self, candidate: &Candidate, row: &'static BaselineRow) -> anyhow::Result<Contender> {

@@ -10,8 +10,7 @@ use std::path::Path;
 type Write = fn(&Report) -> anyhow::Result<String>;
 
 /// What a report can be written as.
-const ENDINGS: [(&str, Write); 1] =
-    [("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n"))];
+const ENDINGS: [(&str, Write); 1] = [("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n"))];
 
 fn written(path: &Path) -> Option<Write> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();

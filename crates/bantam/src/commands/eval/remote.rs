@@ -1,0 +1,150 @@
+//! Candidates that answer elsewhere: named by their provider, or by an endpoint of the task file; what they cost, and what
+//! may be spent.
+
+use crate::failure::UsedWrongly;
+use crate::session::Session;
+use ::eval::{Contender, Evaluation, Price};
+use chat::{ChatModel, Usage};
+use router::prices::{Date, Terms};
+use router::providers::PRESETS;
+use router::{Budget, Key, Link, Metered, Policy, PriceBook, Remote, RemoteModel};
+use std::sync::{Arc, OnceLock};
+use tasks::{Answerer, Candidate, Endpoint, TokenPrice};
+
+/// Requests that one endpoint has under way at once.
+pub const AT_ONCE: usize = 8;
+/// Bytes of a prompt that are taken for a token, and tokens of an answer where nothing bounds it, for an estimate.
+const BYTES_OF_TOKEN: f64 = 3.0;
+const USUAL_ANSWER: f64 = 200.0;
+
+/// Whether a candidate's model answers elsewhere.
+pub fn is_remote(candidate: &Candidate) -> bool {
+    let Answerer::Model(name) = &candidate.answerer else { return false };
+    let provider = name.split_once('/').map_or("", |(provider, _)| provider);
+    candidate.endpoint.is_some() || PRESETS.iter().any(|preset| preset.name == provider)
+}
+
+/// The connections to providers, what they take, and what may be spent.
+pub struct Remotes {
+    link: OnceLock<Link>,
+    book: PriceBook,
+    budget: Option<Budget>,
+}
+
+impl Remotes {
+    /// Nothing is opened before it is needed.
+    pub fn new(max_cost: Option<f64>) -> anyhow::Result<Remotes> {
+        let budget = max_cost.map(Budget::new).transpose();
+        let budget = budget.map_err(|error| UsedWrongly(format!("--max-cost: {error}")))?;
+        Ok(Remotes { link: OnceLock::new(), book: PriceBook::built_in(), budget })
+    }
+
+    fn link(&self) -> anyhow::Result<Link> {
+        if let Some(link) = self.link.get() {
+            return Ok(link.clone());
+        }
+        let link = Link::new(Policy::default())?;
+        Ok(self.link.get_or_init(|| link).clone())
+    }
+
+    /// The model of a candidate, with what it takes.
+    pub fn model(&self, candidate: &Candidate, name: &str) -> anyhow::Result<(Arc<dyn ChatModel>, Price)> {
+        let model = match &candidate.endpoint {
+            Some(endpoint) => RemoteModel::new(self.link()?, remote(candidate, endpoint)?, name),
+            None => RemoteModel::open(self.link()?, name)?,
+        };
+        let model: Arc<dyn ChatModel> = Arc::new(model);
+        let price = candidate.price.map(own_price).or_else(|| self.book.find_name(name));
+        let Some(price) = price else {
+            if self.budget.is_some() {
+                anyhow::bail!(
+                    "{name}: its price is not known, so --max-cost cannot be kept\n\
+                     hint: `price = {{ input = .., output = .. }}` of the candidate, US dollars for a million tokens"
+                );
+            }
+            return Ok((model, Price::Unknown));
+        };
+        let model = match &self.budget {
+            Some(budget) => Arc::new(Metered::new(model, price.clone(), budget.clone())),
+            None => model,
+        };
+        let cost = move |outcome: &tasks::Outcome| {
+            let usage = Usage {
+                prompt_tokens: outcome.prompt_tokens,
+                cached_tokens: outcome.cached_tokens,
+                completion_tokens: outcome.completion_tokens,
+                ..Usage::default()
+            };
+            Some(price.cost(&usage))
+        };
+        Ok((model, Price::Provider(Box::new(cost))))
+    }
+
+    /// Says what was not asked for want of money.
+    pub fn tell(&self, session: &Session) {
+        if let Some(budget) = self.budget.as_ref().filter(|budget| budget.refused() > 0) {
+            let (refused, spent) = (budget.refused(), budget.spent());
+            session.terminal.warn(&format!(
+                "{refused} requests were not sent, as they might have passed --max-cost; ${spent:.4} were spent\n\
+                 hint: what was answered is kept: a higher --max-cost goes on with the rest"
+            ));
+        }
+    }
+}
+
+fn remote(candidate: &Candidate, endpoint: &Endpoint) -> anyhow::Result<Remote> {
+    let lookup = |variable: &str| std::env::var(variable).ok();
+    let key = endpoint.key_variable.as_ref().map(|variable| Key::of_variable(variable, &lookup)).transpose()?;
+    Ok(Remote::custom(&candidate.name, &endpoint.protocol, &endpoint.base_url, key)?)
+}
+
+fn own_price(price: TokenPrice) -> router::Price {
+    let terms = Terms::flat(price.input, price.output);
+    router::Price { terms, source: "the task file".to_owned(), seen: Date::today() }
+}
+
+/// Says what a candidate will cost, and asks whether that is right.
+pub fn agree(
+    candidate: &Candidate,
+    contender: &Contender,
+    evaluation: &Evaluation<'_>,
+    session: &Session,
+) -> anyhow::Result<()> {
+    let rows = evaluation.unanswered(candidate_place(candidate, evaluation))?;
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let bytes: usize =
+        rows.iter().filter_map(|row| (contender.preview)(&row.example.input)).map(|text| text.len()).sum();
+    let tries = contender.tries.len() as f64;
+    let answer = candidate.task.options.max_tokens.map_or(USUAL_ANSWER, |tokens| tokens as f64);
+    let outcome = tasks::Outcome {
+        prompt_tokens: (bytes as f64 / BYTES_OF_TOKEN * tries) as usize,
+        completion_tokens: (answer * rows.len() as f64 * tries) as usize,
+        ..tasks::Outcome::default()
+    };
+    let cost = match &contender.price {
+        Price::Provider(price) => {
+            price(&outcome).map_or("an unknown sum".to_owned(), |cost| format!("about ${cost:.2}"))
+        }
+        _ => "an unknown sum".to_owned(),
+    };
+    let question = format!("{} will be asked {} rows, which costs {cost}", candidate.name, rows.len());
+    if !session.terminal.stdin {
+        return Err(
+            UsedWrongly(format!("{question}\nhint: --max-cost USD bounds it, --yes goes on without asking")).into()
+        );
+    }
+    session.terminal.note(&format!("{question}. Go on? [y/N]"));
+    let mut line = String::new();
+    std::io::stdin().read_line(&mut line)?;
+    if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
+        Ok(())
+    } else {
+        anyhow::bail!("{} was not asked", candidate.name)
+    }
+}
+
+fn candidate_place(candidate: &Candidate, evaluation: &Evaluation<'_>) -> usize {
+    evaluation.entrants().iter().position(|entrant| entrant.name == candidate.name).unwrap_or_default()
+}
