@@ -30,6 +30,7 @@ mod bisection;
 pub mod bootstrap;
 pub mod calibration;
 pub mod interval;
+mod normal;
 pub mod paired;
 pub mod power;
 mod random;

@@ -87,7 +87,8 @@ impl Answers {
     ///
     /// Few answers make it too large: every bin strays from its rate to some side. So its interval is the bootstrap's
     /// reflected at the figure (Davison and Hinkley, "Bootstrap methods and their application", 1997, section 5.2), and
-    /// begins at 0 where a calibrated model would show as much.
+    /// begins at 0 where a calibrated model would show as much. It covers about 9 times of 10 at a level of 0.95: a bin's
+    /// distance from its rate is a figure with a kink.
     pub fn calibration_error(&self, bins: usize, bootstrap: &Bootstrap) -> Option<CalibrationError> {
         let mut rows = Vec::with_capacity(self.0.len());
         let mut slots = 1;
@@ -175,4 +176,62 @@ impl Answers {
 /// Confidence less outcome.
 fn miss(answer: &Answer) -> f64 {
     answer.confidence - f64::from(u8::from(answer.is_right))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answers(of: impl IntoIterator<Item = (f64, bool)>) -> Answers {
+        Answers::new(of.into_iter().map(|(confidence, is_right)| Answer { confidence, is_right }).collect()).unwrap()
+    }
+
+    fn bootstrap() -> Bootstrap {
+        Bootstrap::new(Level::USUAL, 1)
+    }
+
+    #[test]
+    fn bins_hold_equally_many_and_keep_equal_confidences_together() {
+        let spread = answers((0..95).map(|row| (f64::from(row) / 100.0, row % 2 == 0)));
+        let counts: Vec<_> = spread.reliability(BINS, Level::USUAL).iter().map(|bin| bin.right.all()).collect();
+        assert_eq!(counts, [9, 10, 9, 10, 9, 10, 9, 10, 9, 10]);
+        let tied = answers((0..100).map(|row| (if row < 85 { 1.0 } else { 0.25 }, row < 80)));
+        let curve = tied.reliability(BINS, Level::USUAL);
+        let points: Vec<_> = curve.iter().map(|bin| (bin.confidence, bin.right.right(), bin.right.all())).collect();
+        assert_eq!(points, [(0.25, 0, 15), (1.0, 80, 85)]);
+        assert!(curve.iter().all(|bin| bin.interval.contains(bin.right.rate().unwrap())));
+    }
+
+    #[test]
+    fn the_error_is_how_far_confidence_and_rate_are_apart() {
+        let sure = answers((0..200).map(|row| (if row < 100 { 0.9 } else { 0.6 }, row % 10 < 6)));
+        let found = sure.calibration_error(2, &bootstrap()).unwrap();
+        assert!((found.error.value - 0.15).abs() < 1e-12);
+        assert!(found.error.interval.low > 0.03 && found.error.interval.high > 0.18, "{found:?}");
+        assert!(found.by_chance < 0.1, "{found:?}");
+    }
+
+    #[test]
+    fn confidence_that_tells_all_still_has_a_width() {
+        let known = answers((0..40).map(|row| (f64::from(row) / 40.0, row >= 20)));
+        let area = known.area_under_curve(Level::USUAL).unwrap();
+        assert_eq!((area.value, area.interval.high), (1.0, 1.0));
+        assert!(area.interval.low > 0.75 && area.interval.low < 0.95, "{area:?}");
+        let flat = answers((0..40).map(|row| (0.5, row >= 20)));
+        assert_eq!(flat.area_under_curve(Level::USUAL).unwrap().value, 0.5);
+    }
+
+    #[test]
+    fn figures_that_say_nothing_are_none() {
+        let none = answers([]);
+        assert_eq!((none.brier(&bootstrap()), none.calibration_error(BINS, &bootstrap())), (None, None));
+        assert!(none.reliability(BINS, Level::USUAL).is_empty());
+        assert_eq!(answers([(0.5, true), (0.7, true)]).area_under_curve(Level::USUAL), None);
+    }
+
+    #[test]
+    fn a_confidence_that_is_none_is_told() {
+        let wrong = Answers::new(vec![Answer { confidence: 93.0, is_right: true }]).unwrap_err().to_string();
+        assert_eq!(wrong, "expected a confidence from 0 to 1, got 93\nhint: divide percentages by 100");
+    }
 }

@@ -2,6 +2,10 @@
 
 use super::StatisticsError;
 use crate::metrics::Counts;
+use std::collections::BTreeMap;
+
+/// Slots with what is added to each.
+type Entries = Vec<(usize, f64)>;
 
 /// The units of a test set, each with what it adds to the slots.
 ///
@@ -11,6 +15,7 @@ use crate::metrics::Counts;
 #[derive(Debug, Clone)]
 pub struct Sample {
     slots: usize,
+    rows: usize,
     /// Where the entries of each unit begin, and at the end their number.
     starts: Vec<usize>,
     entries: Vec<(usize, f64)>,
@@ -22,12 +27,8 @@ impl Sample {
     /// # Errors
     /// A slot that there is not, a number that is none.
     pub fn of_rows(slots: usize, rows: &[Counts]) -> Result<Sample, StatisticsError> {
-        let mut sample = Sample { slots, starts: vec![0], entries: Vec::new() };
-        for row in rows {
-            sample.entries.extend(checked(slots, row)?);
-            sample.starts.push(sample.entries.len());
-        }
-        Ok(sample)
+        let rows: Vec<_> = rows.iter().map(|row| checked(slots, row, 0)).collect::<Result<_, _>>()?;
+        Ok(Sample::of_units(slots, rows.len(), rows.into_iter()))
     }
 
     /// A unit for each group: `groups` has the group of each row, by any number.
@@ -35,21 +36,8 @@ impl Sample {
     /// # Errors
     /// As above, and a group too many or too few.
     pub fn of_groups(slots: usize, rows: &[Counts], groups: &[usize]) -> Result<Sample, StatisticsError> {
-        if rows.len() != groups.len() {
-            return Err(StatisticsError::Rows { of: "groups", expected: rows.len(), got: groups.len() });
-        }
-        let mut order: Vec<_> = groups.iter().zip(rows).collect();
-        order.sort_by_key(|&(group, _)| group);
-        let mut sample = Sample { slots, starts: vec![0], entries: Vec::new() };
-        for unit in order.chunk_by(|(one, _), (other, _)| one == other) {
-            let start = sample.entries.len();
-            for (_, row) in unit {
-                sample.entries.extend(checked(slots, row)?);
-            }
-            merge(&mut sample.entries, start);
-            sample.starts.push(sample.entries.len());
-        }
-        Ok(sample)
+        let rows = rows.iter().map(|row| checked(slots, row, 0)).collect::<Result<_, _>>()?;
+        Sample::grouped(slots, rows, groups)
     }
 
     /// Two candidates on the same rows: the slots of the first, then those of the second. What of one candidate does not
@@ -66,16 +54,43 @@ impl Sample {
         if first.len() != second.len() {
             return Err(StatisticsError::Rows { of: "rows", expected: first.len(), got: second.len() });
         }
-        let mut both = Vec::with_capacity(first.len());
-        for (first, second) in first.iter().zip(second) {
-            let second = checked(slots, second)?.map(|(slot, count)| (slot + slots, count));
-            let entries = checked(slots, first)?.chain(second);
-            both.push(Counts(entries.map(|(slot, count)| (slot as u32, count)).collect()));
-        }
+        let both = |(first, second)| {
+            let mut entries = checked(slots, first, 0)?;
+            entries.extend(checked(slots, second, slots)?);
+            Ok(entries)
+        };
+        let rows: Vec<Entries> = first.iter().zip(second).map(both).collect::<Result<_, _>>()?;
         match groups {
-            Some(groups) => Sample::of_groups(2 * slots, &both, groups),
-            None => Sample::of_rows(2 * slots, &both),
+            Some(groups) => Sample::grouped(2 * slots, rows, groups),
+            None => Ok(Sample::of_units(2 * slots, rows.len(), rows.into_iter())),
         }
+    }
+
+    fn grouped(slots: usize, rows: Vec<Entries>, groups: &[usize]) -> Result<Sample, StatisticsError> {
+        if rows.len() != groups.len() {
+            return Err(StatisticsError::Rows { of: "groups", expected: rows.len(), got: groups.len() });
+        }
+        let count = rows.len();
+        let mut units: BTreeMap<usize, BTreeMap<usize, f64>> = BTreeMap::new();
+        for (group, row) in groups.iter().zip(rows) {
+            let unit = units.entry(*group).or_default();
+            row.into_iter().for_each(|(slot, number)| *unit.entry(slot).or_default() += number);
+        }
+        Ok(Sample::of_units(slots, count, units.into_values().map(|unit| unit.into_iter().collect())))
+    }
+
+    fn of_units(slots: usize, rows: usize, units: impl Iterator<Item = Entries>) -> Sample {
+        let mut sample = Sample { slots, rows, starts: vec![0], entries: Vec::new() };
+        for unit in units {
+            sample.entries.extend(unit);
+            sample.starts.push(sample.entries.len());
+        }
+        sample
+    }
+
+    /// Whether some rows are drawn together.
+    pub fn is_grouped(&self) -> bool {
+        self.units() < self.rows
     }
 
     /// How many slots there are.
@@ -103,32 +118,14 @@ impl Sample {
     }
 }
 
-fn checked(slots: usize, row: &Counts) -> Result<impl Iterator<Item = (usize, f64)>, StatisticsError> {
-    for &(slot, count) in &row.0 {
-        if slot as usize >= slots {
-            return Err(StatisticsError::Slot { slot, slots });
-        }
-        if !count.is_finite() {
-            return Err(StatisticsError::Number(count));
-        }
-    }
-    Ok(row.0.iter().map(|&(slot, count)| (slot as usize, count)))
-}
-
-/// Adds up what the entries from a place on have for the same slot.
-fn merge(entries: &mut Vec<(usize, f64)>, start: usize) {
-    entries[start..].sort_by_key(|&(slot, _)| slot);
-    let mut end = start;
-    for index in start..entries.len() {
-        let (slot, count) = entries[index];
-        if end > start && entries[end - 1].0 == slot {
-            entries[end - 1].1 += count;
-        } else {
-            entries[end] = (slot, count);
-            end += 1;
-        }
-    }
-    entries.truncate(end);
+/// What a row adds, in slots that begin at some slot of the sample.
+fn checked(slots: usize, row: &Counts, from: usize) -> Result<Entries, StatisticsError> {
+    let entry = |&(slot, number): &(u32, f64)| match usize::try_from(slot) {
+        Ok(index) if index < slots && number.is_finite() => Ok((from + index, number)),
+        Ok(index) if index < slots => Err(StatisticsError::Number(number)),
+        _ => Err(StatisticsError::Slot { slot, slots }),
+    };
+    row.0.iter().map(entry).collect()
 }
 
 #[cfg(test)]
@@ -144,6 +141,7 @@ mod tests {
         let rows = [row(&[(0, 1.0), (1, 1.0)]), row(&[(1, 1.0)]), row(&[(0, 1.0), (1, 2.0)])];
         let sample = Sample::of_groups(2, &rows, &[7, 3, 7]).unwrap();
         assert_eq!(sample.units(), 2);
+        assert!(sample.is_grouped() && !Sample::of_rows(2, &rows).unwrap().is_grouped());
         assert_eq!((sample.unit(0), sample.unit(1)), (&[(1, 1.0)][..], &[(0, 2.0), (1, 3.0)][..]));
         assert_eq!(sample.sums(), [2.0, 4.0]);
         assert_eq!(sample.sums(), Sample::of_rows(2, &rows).unwrap().sums());
@@ -170,7 +168,7 @@ mod tests {
             "expected a number, got NaN\nhint: leave the row out, or count it as wrong"
         );
         assert_eq!(
-            told(Sample::of_groups(3, &rows, &[1])),
+            told(Sample::of_groups(3, &[rows[0].clone(), rows[0].clone()], &[1])),
             "expected 2 groups, got 1\nhint: there is one for each row of the test set"
         );
         assert_eq!(
