@@ -19,7 +19,7 @@ use serde_json::json;
 use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
-use tasks::{Example, Task};
+use tasks::{Classify, Example, Task};
 
 /// Rows that are asked one at a time: where the goal names a latency, and where it does not.
 const ALONE_FOR_A_GOAL: usize = 100;
@@ -211,7 +211,7 @@ impl<'l> Evaluation<'l> {
             },
             candidates,
             comparisons,
-            notes: notes(&self.task, self.policy),
+            notes: notes(&self.task, self.policy, &*self.metric),
             warnings: self.test.warnings.clone(),
         };
         self.ledger.end_run(self.run.id, &json!(report))?;
@@ -349,7 +349,7 @@ fn free_name(ledger: &Ledger, task: &str) -> Result<String, EvalError> {
 }
 
 /// How figures were had, in plain words.
-fn notes(task: &Task, policy: Policy) -> Vec<String> {
+fn notes(task: &Task, policy: Policy, metric: &dyn Metric) -> Vec<String> {
     let machine = task.machine;
     let mut notes = vec![
         "An interval says where the figure may really lie; a verdict rests on nothing but the interval that is shown. \
@@ -367,6 +367,13 @@ fn notes(task: &Task, policy: Policy) -> Vec<String> {
          (Holm)."
             .to_owned(),
     ];
+    if task.settings::<Classify>().is_some() && !metric.is_mean() {
+        notes.push(
+            "Figures that weigh every label alike have intervals that are too short where a label has fewer than about 20 \
+             rows."
+                .to_owned(),
+        );
+    }
     if policy.stop.is_some() {
         notes.push(
             "Candidates were ended as soon as enough was known. Their intervals are confidence sequences, which hold however \

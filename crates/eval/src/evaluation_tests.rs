@@ -111,7 +111,7 @@ fn number(text: &str) -> usize {
 
 /// Right on all but every so many texts.
 fn wrong_every(rows: usize) -> impl Fn(&str) -> Result<&'static str, TaskError> + Send + Sync + 'static {
-    move |text| Ok(if number(text) % rows == 0 { "b" } else { "a" })
+    move |text| Ok(if number(text).is_multiple_of(rows) { "b" } else { "a" })
 }
 
 #[test]

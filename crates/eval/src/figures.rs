@@ -3,8 +3,8 @@
 use crate::metrics::{Counts, Metric};
 use crate::report::{Comparison, Figure, Latency};
 use crate::run::{Scored, Scores};
-use crate::statistics::bootstrap::Bootstrap;
-use crate::statistics::interval::{Interval, Level, Proportion, quantile};
+use crate::statistics::bootstrap::{Bootstrap, Range};
+use crate::statistics::interval::{Estimate, Interval, Level, quantile};
 use crate::statistics::paired::{difference, mcnemar, swap_test};
 use crate::statistics::sample::Sample;
 use crate::{EvalError, TestSet};
@@ -27,14 +27,9 @@ pub fn figure(
     level: Level,
 ) -> Result<Option<Figure>, EvalError> {
     let sample = sample(metric, counts, are_alone)?;
-    let Some(value) = metric.figure(&sample.sums()) else { return Ok(None) };
-    let interval = if metric.is_proportion() && are_alone {
-        let sums = sample.sums();
-        Some(Proportion::new(whole(sums[0]), whole(sums[1]))?.mid_p(level))
-    } else {
-        Bootstrap::new(level, SEED).bounded(&sample, &|sums| metric.figure(sums), Interval::UNIT)
-    };
-    Ok(interval.map(|interval| Figure { value, low: interval.low, high: interval.high }))
+    let range = if metric.is_proportion() { Range::Share } else { Range::Within(Interval::UNIT) };
+    let estimate = Bootstrap::new(level, SEED).estimate(&sample, &|sums| metric.figure(sums), range);
+    Ok(estimate.map(|Estimate { value, interval }| Figure { value, low: interval.low, high: interval.high }))
 }
 
 fn sample(metric: &dyn Metric, counts: &[(usize, &Counts)], are_alone: bool) -> Result<Sample, EvalError> {
@@ -45,11 +40,6 @@ fn sample(metric: &dyn Metric, counts: &[(usize, &Counts)], are_alone: bool) -> 
     } else {
         Sample::of_groups(metric.slots(), &rows, &groups)?
     })
-}
-
-/// A count that was kept as a number with a fraction.
-fn whole(count: f64) -> u64 {
-    count.round().max(0.0) as u64
 }
 
 /// The rows that count, each with its group.

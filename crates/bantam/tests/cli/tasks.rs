@@ -5,12 +5,8 @@
 
 use crate::desk::Desk;
 use crate::shapes::assert_shape;
-use crate::{bantam, run};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-use tempfile::{TempDir, tempdir};
 
 fn lines(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
