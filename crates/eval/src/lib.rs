@@ -12,6 +12,7 @@
 
 pub mod baselines;
 pub mod metrics;
+pub mod render;
 pub mod report;
 pub mod statistics;
 pub mod verdict;
