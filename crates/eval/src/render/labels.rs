@@ -40,7 +40,8 @@ impl Area {
         (self.right - self.left) * (self.bottom - self.top)
     }
 
-    fn middle(&self) -> (f64, f64) {
+    /// Its middle.
+    pub(super) fn middle(&self) -> (f64, f64) {
         (f64::midpoint(self.left, self.right), f64::midpoint(self.top, self.bottom))
     }
 }
@@ -110,7 +111,7 @@ fn around(mark: &Area, width: f64) -> Vec<Area> {
             place(centred, below),
         ]
     };
-    [3.0, 10.0, 20.0, 34.0, 50.0].into_iter().flat_map(ring).collect()
+    [4.0, 11.0, 20.0, 34.0, 50.0].into_iter().flat_map(ring).collect()
 }
 
 #[cfg(test)]

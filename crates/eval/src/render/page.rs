@@ -107,7 +107,10 @@ impl Page<'_> {
             heading: heading(report),
             next: next(report),
             is_looked_at_often: report.test.looks > MANY_LOOKS,
-            charts: vec![cost_chart(report, unit), latency_chart(report, unit)],
+            charts: vec![
+                chart(report, &COST, report.goal.cost_per_1000),
+                chart(report, &LATENCY, report.goal.latency_ms_p95),
+            ],
             candidates: report.candidates.iter().map(|candidate| shown(candidate, report, scale.as_ref())).collect(),
         }
     }
@@ -181,80 +184,80 @@ fn best(report: &Report) -> Option<&Candidate> {
         .map(|(best, _)| best)
 }
 
-fn cost_chart(report: &Report, unit: Unit) -> Chart {
-    chart(
-        report,
-        unit,
-        ("Cost and quality", "no price is known"),
-        ("US dollars for 1,000 inputs", numbers::dollars, report.goal.cost_per_1000),
-        |candidate| candidate.cost_per_1000.map(|cost| exact(or_nought(cost, LEAST_COST))),
-    )
+/// Something that candidates should have little of.
+struct Measure {
+    chart: &'static str,
+    axis: &'static str,
+    show: fn(f64) -> String,
+    of: fn(&Candidate) -> Option<Span>,
+    /// Why a candidate has none.
+    lacking: &'static str,
 }
 
-fn latency_chart(report: &Report, unit: Unit) -> Chart {
-    chart(
-        report,
-        unit,
-        ("Latency and quality", "no row was asked alone"),
-        ("95 of 100 answers take no longer (p95)", numbers::milliseconds, report.goal.latency_ms_p95),
-        |candidate| {
-            let latency = candidate.latency?;
-            let [low, value] = [latency.p95_low, latency.p95].map(|ms| or_nought(ms, LEAST_LATENCY));
-            Some(Span { low, value, high: latency.p95_high.map_or(f64::INFINITY, |ms| or_nought(ms, LEAST_LATENCY)) })
-        },
-    )
-}
+const COST: Measure = Measure {
+    chart: "Cost and quality",
+    axis: "US dollars for 1,000 inputs",
+    show: numbers::dollars,
+    of: |candidate| candidate.cost_per_1000.map(|cost| exact(or_nought(cost, LEAST_COST))),
+    lacking: "no price is known",
+};
 
-/// All candidates by something that should be small.
-fn chart(
-    report: &Report,
-    unit: Unit,
-    (title, lacking): (&'static str, &str),
-    (x_title, show, limit): (&str, fn(f64) -> String, Option<f64>),
-    x: impl Fn(&Candidate) -> Option<Span>,
-) -> Chart {
+const LATENCY: Measure = Measure {
+    chart: "Latency and quality",
+    axis: "95 of 100 answers take no longer (p95)",
+    show: numbers::milliseconds,
+    of: |candidate| {
+        let latency = candidate.latency?;
+        let drawn = |ms: f64| or_nought(ms, LEAST_LATENCY);
+        let high = latency.p95_high.map_or(f64::INFINITY, drawn);
+        Some(Span { low: drawn(latency.p95_low), value: drawn(latency.p95), high })
+    },
+    lacking: "no row was asked alone",
+};
+
+/// All candidates, by their figures and by how much they have of a measure, of which `limit` is to be kept.
+fn chart(report: &Report, measure: &'static Measure, limit: Option<f64>) -> Chart {
+    let unit = unit(report);
     let (mut points, mut left_out) = (Vec::new(), Vec::new());
     for candidate in &report.candidates {
-        let x = x(candidate).filter(|x| x.value.is_finite() && x.value >= 0.0);
+        let x = (measure.of)(candidate).filter(|x| x.value.is_finite() && x.value >= 0.0);
         let figure = candidate.figure.filter(|figure| figure.value.is_finite());
         match (x, figure) {
-            (Some(x), Some(figure)) => points.push(point(candidate, x, &figure, unit, show)),
-            (None, _) => left_out.push(format!("{}: {lacking}", candidate.name)),
+            (Some(x), Some(figure)) => points.push(point(candidate, x, &figure, unit, measure)),
+            (None, _) => left_out.push(format!("{}: {}", candidate.name, measure.lacking)),
             (_, None) => left_out.push(format!("{}: no figure", candidate.name)),
         }
     }
-    let xs: Vec<f64> =
-        points.iter().flat_map(|point| [point.x.low, point.x.value, point.x.high]).chain(limit).collect();
-    let ys: Vec<f64> = points
-        .iter()
-        .flat_map(|point| [point.y.low, point.y.value, point.y.high])
-        .chain(report.goal.threshold)
-        .collect();
+    let limit = limit.filter(|limit| limit.is_finite());
+    let threshold = report.goal.threshold.filter(|threshold| threshold.is_finite());
+    let ends = |span: &Span| [span.low, span.value, span.high];
+    let xs: Vec<f64> = points.iter().flat_map(|point| ends(&point.x)).chain(limit).collect();
+    let ys: Vec<f64> = points.iter().flat_map(|point| ends(&point.y)).chain(threshold).collect();
     let better = if report.goal.is_better_higher { "" } else { ", less is better" };
     let layout = |size| {
         let x = Side {
-            title: x_title.to_owned(),
+            title: measure.axis.to_owned(),
             axis: Axis::fitting(&xs)?,
-            show: Box::new(move |value| numbers::short(&show(value))),
-            limit: limit.filter(|limit| limit.is_finite()),
+            show: Box::new(|value| numbers::short(&(measure.show)(value))),
+            limit,
             is_better_higher: false,
         };
         let y = Side {
             title: format!("{}{better}", report.goal.metric),
             axis: Axis::linear(&ys, unit.bounds())?,
             show: Box::new(move |value| unit.show_short(value)),
-            limit: report.goal.threshold.filter(|threshold| threshold.is_finite()),
+            limit: threshold,
             is_better_higher: report.goal.is_better_higher,
         };
         Some(Plot::of(&points, &x, &y, size))
     };
     let layouts = if points.is_empty() { None } else { layout(WIDE).zip(layout(NARROW)).map(<[Plot; 2]>::from) };
-    Chart { title, layouts, left_out }
+    Chart { title: measure.chart, layouts, left_out }
 }
 
-fn point(candidate: &Candidate, x: Span, figure: &Figure, unit: Unit, show: fn(f64) -> String) -> Point {
-    let about =
-        format!("{}: {} ({}), {}", candidate.name, unit.show(figure.value), unit.show_interval(figure), show(x.value));
+fn point(candidate: &Candidate, x: Span, figure: &Figure, unit: Unit, measure: &Measure) -> Point {
+    let (value, interval) = (unit.show(figure.value), unit.show_interval(figure));
+    let about = format!("{}: {value} ({interval}), {}", candidate.name, (measure.show)(x.value));
     let y = Span { low: figure.low, value: figure.value, high: figure.high };
     Point { name: candidate.name.clone(), about, look: look(candidate.verdict), radius: RADIUS, x, y }
 }
@@ -269,17 +272,7 @@ fn exact(value: f64) -> Span {
 }
 
 fn shown<'r>(candidate: &'r Candidate, report: &Report, scale: Option<&Axis>) -> Shown<'r> {
-    let figure = candidate.figure.filter(|figure| figure.value.is_finite());
-    let strip = figure.zip(scale).map(|(figure, scale)| {
-        let place = |value: f64| (scale.place(value) * 1000.0).round() / 10.0;
-        let or = |value: f64, open: f64| if value.is_finite() { place(value) } else { open };
-        Strip {
-            low: or(figure.low, 0.0),
-            value: place(figure.value),
-            high: or(figure.high, 100.0),
-            threshold: report.goal.threshold.filter(|threshold| threshold.is_finite()).map(place),
-        }
-    });
+    let strip = candidate.figure.zip(scale).and_then(|(figure, scale)| strip(&figure, report.goal.threshold, scale));
     let others = candidate.figures.iter().map(|named| {
         let unit = Unit::of([named.figure.low, named.figure.value, named.figure.high]);
         Other {
@@ -290,7 +283,8 @@ fn shown<'r>(candidate: &'r Candidate, report: &Report, scale: Option<&Axis>) ->
     });
     let mut by_class: Vec<&Class> = candidate.classes.iter().collect();
     by_class.sort_by(|left, right| {
-        (left.rows == 0, f1(left.f1)).partial_cmp(&(right.rows == 0, f1(right.f1))).unwrap_or(std::cmp::Ordering::Equal)
+        let is_empty = |class: &Class| class.rows == 0;
+        is_empty(left).cmp(&is_empty(right)).then(f1(left.f1).total_cmp(&f1(right.f1)))
     });
     let mut by_field: Vec<&Field> = candidate.fields.iter().collect();
     by_field.sort_by(|left, right| f1(left.f1).total_cmp(&f1(right.f1)));
@@ -307,6 +301,18 @@ fn shown<'r>(candidate: &'r Candidate, report: &Report, scale: Option<&Axis>) ->
         reliability: candidate.calibration.as_ref().and_then(reliability),
         rows: candidate.worst.iter().map(|row| shown_row(row, &report.kind)).collect(),
     }
+}
+
+/// The interval of a figure on a scale; an end that is no number is open.
+fn strip(figure: &Figure, threshold: Option<f64>, scale: &Axis) -> Option<Strip> {
+    let place = |value: f64| (scale.place(value) * 1000.0).round() / 10.0;
+    let or_open = |value: f64, open: f64| if value.is_finite() { place(value) } else { open };
+    figure.value.is_finite().then(|| Strip {
+        low: or_open(figure.low, 0.0),
+        value: place(figure.value),
+        high: or_open(figure.high, 100.0),
+        threshold: threshold.filter(|threshold| threshold.is_finite()).map(place),
+    })
 }
 
 /// A label that was never given has no F1 and is as bad as one that was never right.
@@ -436,7 +442,7 @@ mod tests {
             Candidate { figure: None, ..sample::candidate("unjudged") },
             Candidate { cost_per_1000: Some(f64::NAN), ..sample::candidate("odd") },
         ];
-        let chart = cost_chart(&report, Unit::Share);
+        let chart = chart(&report, &COST, None);
         assert_eq!(chart.left_out, ["unpriced: no price is known", "unjudged: no figure", "odd: no price is known"]);
         assert!(chart.layouts.is_none());
     }

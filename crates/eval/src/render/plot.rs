@@ -277,10 +277,12 @@ fn name(marks: &mut [Mark], points: &[Point], drawn: &[Area], frame: Frame) {
         let mark = &mut marks[at];
         let nearest = (mark.x.clamp(place.left, place.right), mark.y.clamp(place.top, place.bottom));
         let is_far = (nearest.0 - mark.x).hypot(nearest.1 - mark.y) > mark.radius + CLOSE;
-        let (x, anchor) = match () {
-            () if place.right <= mark.x => (place.right, "end"),
-            () if place.left >= mark.x => (place.left, "start"),
-            () => (f64::midpoint(place.left, place.right), "middle"),
+        let (x, anchor) = if place.right <= mark.x {
+            (place.right, "end")
+        } else if place.left >= mark.x {
+            (place.left, "start")
+        } else {
+            (place.middle().0, "middle")
         };
         mark.name = Some(Name {
             x: rounded(x),

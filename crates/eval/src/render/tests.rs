@@ -1,7 +1,7 @@
 //! A report as HTML and Markdown: what has to be in it, and what may never be.
 
 use super::*;
-use crate::report::{Candidate, Class, Confused, Failure, Row};
+use crate::report::{Candidate, Class, Confused, Failure, Field, Goal, Row};
 use crate::verdict::{Overall, Verdict};
 use proptest::prelude::*;
 use serde_json::json;
@@ -144,8 +144,15 @@ fn whatever_data_says_is_text() {
         assert_eq!(page.matches("</style>").count(), 1, "{text}");
         assert!(!page.contains(['\u{202e}', '\u{2066}', '\0', '\u{1b}']), "{text}");
         let markdown = markdown(&report);
-        assert!(!markdown.contains("<script") && !markdown.contains("<img") || markdown.contains('`'), "{text}");
-        assert!(!markdown.contains("\n# c") && !markdown.contains(['\u{202e}', '\0']), "{text}");
+        assert!(
+            !markdown.contains(['\u{202e}', '\0']) && !markdown.lines().any(|line| line.starts_with("# c")),
+            "{text}"
+        );
+        let bars = |line: &str| line.matches('|').count() - line.matches("\\|").count();
+        for (line, next) in markdown.lines().zip(markdown.lines().skip(1)) {
+            let is_table = line.starts_with('|') && next.starts_with('|');
+            assert!(!is_table || bars(line) == bars(next), "{text}: a row of a table has other cells: {next}");
+        }
     }
     assert!(html(&hostile("card\u{202e}")).contains("card[U+202E]"));
 }
@@ -161,6 +168,31 @@ fn nothing_to_show_is_shown_too() {
     let page = check(&report);
     assert!(page.contains("No verdict: the task names no threshold") && page.contains("No candidate was evaluated."));
     assert!(markdown(&report).contains("No candidate was evaluated."));
+}
+
+#[test]
+fn fields_of_an_extraction_are_a_table() {
+    let mut report = sample::undecided();
+    let field = |field: &str, f1| Field { field: field.to_owned(), precision: Some(0.9), recall: Some(0.8), f1 };
+    report.candidates[0].fields = vec![field("/date", Some(0.93)), field("/total", Some(0.41))];
+    report.candidates[0].classes = Vec::new();
+    let page = check(&report);
+    assert!(page.find("/total").unwrap() < page.find("/date").unwrap());
+    assert!(markdown(&report).contains("the worst fields by F1: `/total` 41.0 %, `/date` 93.0 %."));
+}
+
+#[test]
+fn of_some_metrics_less_is_better() {
+    let mut report = sample::undecided();
+    report.goal =
+        Goal { metric: "perplexity".to_owned(), threshold: Some(12.0), is_better_higher: false, ..report.goal };
+    report.candidates[0].figure = Some(sample::figure(11.3, 10.9, 11.84));
+    let page = check(&report);
+    for found in ["perplexity, less is better", "perplexity of at most 12", "11.3</b> <small>10.9–11.8<", "goal 12<"]
+    {
+        assert!(page.contains(found), "expected {found}");
+    }
+    assert!(markdown(&report).contains("| 11.3 | 10.9–11.8 |"));
 }
 
 #[test]
