@@ -99,7 +99,7 @@ pub(super) fn short_share(share: f64) -> String {
 /// US dollars: two digits of less than a dollar, cents above, and no cents from a thousand on.
 pub(super) fn dollars(dollars: f64) -> String {
     let amount = match dollars.abs() {
-        size if size == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         size if size < 1e-6 => return "< $0.000001".to_owned(),
         size if size < 0.995 => significant(size, 2),
         size if size < 999.5 => decimals(size, 2),
@@ -112,7 +112,7 @@ pub(super) fn dollars(dollars: f64) -> String {
 pub(super) fn milliseconds(ms: f64) -> String {
     match ms.abs() {
         size if !size.is_finite() => decimals(ms, 0),
-        size if size == 0.0 => "0 ms".to_owned(),
+        0.0 => "0 ms".to_owned(),
         size if size < 0.0995 => format!("{} µs", significant(ms * 1000.0, 2)),
         size if size < 9.95 => format!("{} ms", significant(ms, 2)),
         size if size < 999.5 => format!("{} ms", decimals(ms, 0)),
