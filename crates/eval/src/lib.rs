@@ -21,6 +21,7 @@ mod test_set;
 pub mod baselines;
 pub mod compare;
 pub mod metrics;
+pub mod render;
 pub mod report;
 pub mod statistics;
 pub mod verdict;

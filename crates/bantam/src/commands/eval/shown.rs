@@ -3,14 +3,18 @@
 use crate::failure::UsedWrongly;
 use crate::table::{Align, table};
 use ::eval::report::{Candidate, Figure, Report};
-use ::eval::verdict::Verdict;
+use ::eval::{render, verdict::Verdict};
 use std::path::Path;
 
 /// Writes a report as a text.
 type Write = fn(&Report) -> anyhow::Result<String>;
 
 /// What a report can be written as.
-const ENDINGS: [(&str, Write); 1] = [("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n"))];
+const ENDINGS: [(&str, Write); 3] = [
+    ("html", |report| Ok(render::html(report))),
+    ("md", |report| Ok(render::markdown(report))),
+    ("json", |report| Ok(serde_json::to_string_pretty(report)? + "\n")),
+];
 
 fn written(path: &Path) -> Option<Write> {
     let ending = path.extension()?.to_str()?.to_ascii_lowercase();
