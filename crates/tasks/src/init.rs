@@ -214,6 +214,12 @@ fn task_file(row: &KindRow, sample: &Sample<'_>, guess: &Guess, train: &str, tes
     if !guess.settings.is_empty() {
         let _ = write!(file, "\n{}", guess.settings);
     }
+    if test.is_some() && guess.expected.is_some() {
+        file.push_str(
+            "\n# How good is good enough, and who is judged: `bantam eval` says of each candidate whether it is.\n\
+             # [goal]\n# threshold = 0.9\n\n# [[candidates]]\n# model = \"NAME\"\n",
+        );
+    }
     file
 }
 
