@@ -129,12 +129,23 @@ impl Change {
         let outcome = |row: &RunRow| row.answer.as_ref().map_or(Value::Null, |answer| answer.outcome.clone());
         let (outcome_before, outcome_after) = (outcome(earlier), outcome(row));
         if (new - old).abs() <= SAME {
-            self.changed += u64::from(outcome_before != outcome_after);
+            self.changed += u64::from(said(&outcome_before) != said(&outcome_after));
             return;
         }
         let row = RowChange { number: row.number, before: old, after: new, outcome_before, outcome_after };
         if new > old { self.better.push(row) } else { self.worse.push(row) }
     }
+}
+
+/// What an outcome says, without how sure it is and where it was found.
+fn said(outcome: &Value) -> Value {
+    let mut said = outcome.clone();
+    if let Value::Object(fields) = &mut said {
+        for about in ["probability", "confidence", "scores", "fields", "span"] {
+            fields.shift_remove(about);
+        }
+    }
+    said
 }
 
 #[cfg(test)]
