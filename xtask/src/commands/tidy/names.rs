@@ -23,6 +23,8 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
             "crates/tokenizer/src/gguf.rs",
             // Formats of calls are called after the family whose template brought them.
             "crates/local/src/tools",
+            // A provider of models has the name of its family.
+            "crates/router/src/providers",
             // Seeds of fuzz targets lie in folders that are named after families.
             "fuzz/",
         ],
@@ -43,7 +45,11 @@ const NAMES: &[(&str, &[&str], &[&str])] = &[
         &["ollama"],
         &["crates/hub/src/", "crates/server/src/api/ollama", "crates/server/src/api.rs"],
     ),
-    ("dialect", &["anthropic"], &["crates/server/src/api/anthropic", "crates/server/src/api.rs"]),
+    (
+        "dialect or provider",
+        &["anthropic", "gemini"],
+        &["crates/server/src/api/anthropic", "crates/server/src/api.rs", "crates/router/src/providers"],
+    ),
 ];
 
 pub(super) fn check(tree: &Tree) -> anyhow::Result<Vec<Violation>> {

@@ -134,9 +134,11 @@ pub(super) fn module_path(path: &str, module: &str) -> String {
     }
 }
 
-/// Whether a whole file is compiled for tests or measurements alone.
+/// Whether a whole file is compiled for tests or measurements alone: by its folder, or by the name that a file of tests
+/// beside its module has.
 pub(super) fn is_test_file(path: &str) -> bool {
-    path.split('/').any(|folder| folder == "tests" || folder == "benches") || path.starts_with("xtask/")
+    let is_in_tests = path.split('/').any(|folder| folder == "tests" || folder == "benches");
+    is_in_tests || path.ends_with("_tests.rs") || path.starts_with("xtask/")
 }
 
 #[cfg(test)]
