@@ -11,13 +11,14 @@
 //! silence. The automaton is `llguidance`'s; this crate knows no model, engine, text generation or HTTP.
 //!
 //! Read next: `vocabulary`, where a grammar is made, then `matcher`, which follows a text; `schema` for what of JSON Schema
-//! holds.
+//! holds, `numerals` for what JSON leaves open.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod gbnf;
 mod matcher;
+mod numerals;
 mod pattern;
 mod schema;
 #[cfg(test)]

@@ -50,6 +50,9 @@ const LARGEST_EXACT: u64 = 1 << 53;
 /// Largest divisor of `multipleOf`: what is left of a division, ten times, must fit 32 bits.
 const LARGEST_DIVISOR: f64 = 400_000_000.0;
 
+/// Most steps of a divisor, in units of its last digit, whose multiples are given bounds.
+const MOST_STEPS: f64 = 1_000.0;
+
 /// Most parts that are tried alone when it is asked which one cannot be held to, and for how long.
 const MOST_TRIED: usize = 200;
 const LONGEST_TRIED: Duration = Duration::from_secs(1);
@@ -266,6 +269,7 @@ impl<'a> Walk<'a> {
             add_conditions(&mut applied, needed);
             self.arrays(&mut out, at)?;
             exclusive_bounds(&mut out);
+            bound_multiples(&mut out);
             check_fewest_properties(&out, at)?;
         }
         out.append(&mut applied);
@@ -432,6 +436,27 @@ fn exclusive_bounds(out: &mut Map<String, Value>) {
             out.insert(exclusive.to_owned(), value);
         }
     }
+}
+
+/// Multiples lie where whole numbers are told apart, unless other bounds are said: the automaton has to see early enough how a
+/// numeral becomes one before it is too long. Its states are as many as the divisor has steps; with many, none are added.
+fn bound_multiples(out: &mut Map<String, Value>) {
+    let is_small = |divisor: f64| (0..=9).any(|digits| is_whole_up_to(divisor * 10_f64.powi(digits), MOST_STEPS));
+    if !out.get("multipleOf").and_then(Value::as_f64).is_some_and(is_small) {
+        return;
+    }
+    let largest = LARGEST_EXACT as f64;
+    for (bound, exclusive, value) in
+        [("minimum", "exclusiveMinimum", -largest), ("maximum", "exclusiveMaximum", largest)]
+    {
+        if !out.contains_key(bound) && !out.contains_key(exclusive) {
+            out.insert(bound.to_owned(), Value::from(value));
+        }
+    }
+}
+
+fn is_whole_up_to(number: f64, most: f64) -> bool {
+    number.fract() == 0.0 && number.abs() <= most
 }
 
 /// Properties beside the named ones may be written twice, and count once.
