@@ -28,4 +28,5 @@ mod vocabulary;
 pub use error::GrammarError;
 pub use matcher::{Allowed, Matcher};
 pub use pattern::Pattern;
+pub use schema::is_held_format;
 pub use vocabulary::{Grammar, Vocabulary};

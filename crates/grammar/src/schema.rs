@@ -10,17 +10,20 @@
 //! ```
 //!
 //! Written for drafts 2020-12 and 7; what 4, 6 and 2019-09 have beside these is understood as far as it means the same.
-//! Read next: `schema/keywords`, the table; `schema/disjoint`, the proof; `schema/references`, what a `$ref` may name.
+//! Read next: `schema/keywords`, the table; `schema/formats`; `schema/disjoint`, the proof; `schema/references`, what a `$ref` may name.
 
 mod disjoint;
+mod formats;
 mod keywords;
 mod references;
 #[cfg(test)]
 mod tests;
 
+pub use formats::is_held_format;
+
 use crate::GrammarError;
 use disjoint::tell_apart;
-use keywords::{Meaning, is_known_format, meaning};
+use keywords::{Meaning, meaning};
 use references::References;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
@@ -298,14 +301,7 @@ impl<'a> Walk<'a> {
             Meaning::SchemaOrList => self.schema(value, place.at, place.to, place.depth + 1)?,
             Meaning::List => self.list(value, place)?,
             Meaning::Map => self.map(value, place)?,
-            Meaning::Format => match value.as_str() {
-                Some(format) if is_known_format(format) => value.clone(),
-                _ if !may_be_string(beside) => return Ok(None),
-                _ => {
-                    self.warnings.push(format!("{}: the format {value} is not known, and not held to", place.at));
-                    return Ok(None);
-                }
-            },
+            Meaning::Format => return Ok(self.format(beside, value, place.at, needed)),
             Meaning::Dependencies => {
                 self.dependencies(value, place, needed)?;
                 return Ok(None);
@@ -323,6 +319,29 @@ impl<'a> Walk<'a> {
             }
         };
         Ok(Some(kept))
+    }
+
+    /// What is left to the automaton of a format; what is said in patterns is needed beside.
+    fn format(
+        &mut self,
+        beside: &Map<String, Value>,
+        value: &Value,
+        at: &str,
+        needed: &mut Vec<Value>,
+    ) -> Option<Value> {
+        match value.as_str() {
+            Some(format) if is_held_format(format) => {
+                let patterns = formats::patterns(format);
+                let is_left = patterns.is_empty();
+                needed.extend(patterns.into_iter().map(|pattern| json!({"pattern": pattern})));
+                is_left.then(|| value.clone())
+            }
+            _ if !may_be_string(beside) => None,
+            _ => {
+                self.warnings.push(format!("{at}: the format {value} is not known, and not held to"));
+                None
+            }
+        }
     }
 
     /// Refuses numbers that the automaton would take for others, and more alternatives than it may compare.
