@@ -60,9 +60,13 @@ impl Numerals {
         Numerals { part: Part::Outside, around: Part::Outside, depth: 0 }
     }
 
-    /// Goes on by these bytes. Whether each numeral kept its bounds.
+    /// Goes on by all of these bytes. Whether each numeral kept its bounds.
     pub(crate) fn read(&mut self, bytes: &[u8]) -> bool {
-        bytes.iter().fold(true, |keeps, &byte| self.read_byte(byte) && keeps)
+        let mut keeps = true;
+        for &byte in bytes {
+            keeps &= self.read_byte(byte);
+        }
+        keeps
     }
 
     fn read_byte(&mut self, byte: u8) -> bool {
@@ -198,7 +202,8 @@ mod tests {
             let text = format!("[{}]", pieces.join(", "));
             let mut numerals = Numerals::of_json();
             // In whatever tokens.
-            let keeps = text.as_bytes().chunks(cut).fold(true, |keeps, token| numerals.read(token) && keeps);
+            let keeps: Vec<bool> = text.as_bytes().chunks(cut).map(|token| numerals.read(token)).collect();
+            let keeps = !keeps.contains(&false);
             prop_assert_eq!(keeps, are_short(&text), "{}", text);
             prop_assert_eq!(numerals.part, Part::Between);
             // As one of several objects among words, whatever those are.
