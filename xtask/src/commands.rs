@@ -3,6 +3,7 @@
 mod baseline;
 mod bench;
 mod infill;
+mod killed;
 mod loadtest;
 mod readme;
 mod receipts;
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Receipts(receipts::Args),
     /// Fills lines into programs, and times completions.
     Infill(infill::Args),
+    /// Kills a job again and again, and compares what comes of it with an undisturbed one.
+    Killed(killed::Args),
     /// Writes a GGUF file with the published shapes of a model and random weights, to measure speed with.
     Synth(synth::Args),
     /// Runs the proofs that are too heavy for every run: all real models, and other engines asked live.
@@ -54,6 +57,7 @@ impl Command {
             Command::Triage(args) => triage::run(&root(), &args),
             Command::Receipts(args) => receipts::run(&root(), &args),
             Command::Infill(args) => infill::run(&root(), &args),
+            Command::Killed(args) => killed::run(&root(), &args),
             Command::Synth(args) => synth::run(&args),
             Command::Verify(args) => verify::run(&root(), &args),
         }

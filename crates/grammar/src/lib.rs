@@ -11,13 +11,14 @@
 //! silence. The automaton is `llguidance`'s; this crate knows no model, engine, text generation or HTTP.
 //!
 //! Read next: `vocabulary`, where a grammar is made, then `matcher`, which follows a text; `schema` for what of JSON Schema
-//! holds.
+//! holds, `numerals` for what JSON leaves open.
 
 #![forbid(unsafe_code)]
 
 mod error;
 mod gbnf;
 mod matcher;
+mod numerals;
 mod pattern;
 mod schema;
 #[cfg(test)]
@@ -27,4 +28,5 @@ mod vocabulary;
 pub use error::GrammarError;
 pub use matcher::{Allowed, Matcher};
 pub use pattern::Pattern;
+pub use schema::is_held_format;
 pub use vocabulary::{Grammar, Vocabulary};

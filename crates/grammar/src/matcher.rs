@@ -3,8 +3,12 @@
 //! Read next: `vocabulary`, where it comes from.
 
 use crate::GrammarError;
-use llguidance::toktrie::SimpleVob;
+use crate::numerals::{NumeralTokens, Numerals};
+use llguidance::toktrie::{SimpleVob, TokEnv};
 use std::sync::Arc;
+
+/// Most tokens that are tried where a schema asks for a numeral longer than those of others.
+const MOST_TRIED: usize = 100;
 
 /// Tokens that may come.
 pub struct Allowed(SimpleVob);
@@ -26,15 +30,23 @@ pub struct Matcher {
     inner: llguidance::Matcher,
     /// The tokens that a text may hold.
     text: Arc<SimpleVob>,
+    /// Where the text is JSON.
+    numerals: Option<Numerals>,
+    numeral_tokens: Arc<NumeralTokens>,
 }
 
 impl Matcher {
-    pub(crate) fn new(inner: llguidance::Matcher, text: Arc<SimpleVob>) -> Matcher {
-        Matcher { inner, text }
+    pub(crate) fn new(
+        inner: llguidance::Matcher,
+        text: Arc<SimpleVob>,
+        numerals: Option<Numerals>,
+        numeral_tokens: Arc<NumeralTokens>,
+    ) -> Matcher {
+        Matcher { inner, text, numerals, numeral_tokens }
     }
 
-    /// The tokens that may come next: the only one where one is forced, none where the text is complete. Tokens that end a
-    /// text are not among them.
+    /// The tokens that may come next: the only one where one is forced, none where the text is complete or may only end.
+    /// Tokens that end a text are not among them.
     ///
     /// # Errors
     /// A grammar that is too complex to go on with.
@@ -45,7 +57,42 @@ impl Matcher {
         let mut mask = self.inner.compute_mask().map_err(gave_up)?;
         // It counts the end among them where the text may end, and a grammar may name any token.
         mask.and(&self.text);
-        Ok(Allowed(mask))
+        let Some(numerals) = self.numerals else { return Ok(Allowed(mask)) };
+        let environment = self.environment()?;
+        let too_long = self.numeral_tokens.too_long(numerals, &mask, environment.tok_trie());
+        if too_long.is_empty() {
+            return Ok(Allowed(mask));
+        }
+        let mut kept = mask.clone();
+        too_long.iter().for_each(|&token| kept.disallow_token(token));
+        if !kept.is_zero() || self.inner.is_accepting().map_err(gave_up)? {
+            return Ok(Allowed(kept));
+        }
+        // The schema asks for a longer one: a constant, or the digit that takes it past a bound. It is to end soon.
+        let mut soonest = SimpleVob::alloc(mask.len());
+        for &token in too_long.iter().take(MOST_TRIED) {
+            soonest.set(token as usize, self.is_over_after(token, numerals, &environment));
+        }
+        Ok(Allowed(if soonest.is_zero() { mask } else { soonest }))
+    }
+
+    /// Whether a numeral may be over, or the text go on otherwise within bounds, once this token came.
+    fn is_over_after(&self, token: u32, mut numerals: Numerals, environment: &TokEnv) -> bool {
+        let trie = environment.tok_trie();
+        let mut ahead = self.inner.clone();
+        numerals.read(trie.token(token));
+        let mut is_over = || {
+            ahead.consume_token(token).ok()?;
+            let mut mask = ahead.compute_mask().ok()?;
+            mask.and(&self.text);
+            self.numeral_tokens.too_long(numerals, &mask, trie).iter().for_each(|&token| mask.disallow_token(token));
+            Some(!mask.is_zero() || ahead.is_accepting().ok()?)
+        };
+        is_over().unwrap_or(false)
+    }
+
+    fn environment(&self) -> Result<TokEnv, GrammarError> {
+        self.inner.tok_env().map_err(gave_up)
     }
 
     /// Takes the token that came.
@@ -53,6 +100,13 @@ impl Matcher {
     /// # Errors
     /// One that may not come here.
     pub fn accept(&mut self, token: u32) -> Result<(), GrammarError> {
+        if let Some(mut numerals) = self.numerals {
+            let keeps_bounds = numerals.read(self.environment()?.tok_trie().token(token));
+            if !keeps_bounds && !self.allowed()?.0.is_allowed(token) {
+                return Err(gave_up("a numeral is longer than may be read"));
+            }
+            self.numerals = Some(numerals);
+        }
         self.inner.consume_token(token).map_err(gave_up)
     }
 
@@ -61,7 +115,7 @@ impl Matcher {
     /// # Errors
     /// Text that may not come here.
     pub fn accept_text(&mut self, text: &str) -> Result<(), GrammarError> {
-        let environment = self.inner.tok_env().map_err(gave_up)?;
+        let environment = self.environment()?;
         environment.tokenize_bytes(text.as_bytes()).into_iter().try_for_each(|token| self.accept(token))
     }
 

@@ -5,6 +5,7 @@
 //! next: `schema`, which prepares the objects, and `vocabulary`, which compiles.
 
 use crate::GrammarError;
+use crate::numerals::Numerals;
 use crate::schema::{self, Prepared};
 use crate::vocabulary::{Grammar, Vocabulary};
 use llguidance::api::{GrammarWithLexer, TopLevelGrammar};
@@ -118,7 +119,8 @@ impl Vocabulary {
                 let told = |(number, prepared): (usize, Prepared)| {
                     prepared.warnings.into_iter().map(move |warning| (number, warning))
                 };
-                Ok(grammar.with_tokens(&tokens).with_object_warnings(objects.into_iter().flat_map(told).collect()))
+                let warnings = objects.into_iter().flat_map(told).collect();
+                Ok(grammar.with_tokens(&tokens).with_numerals(Numerals::of_objects()).with_object_warnings(warnings))
             }
             Err(reason) => Err(self.blame_object(&objects, reason)),
         }

@@ -10,17 +10,20 @@
 //! ```
 //!
 //! Written for drafts 2020-12 and 7; what 4, 6 and 2019-09 have beside these is understood as far as it means the same.
-//! Read next: `schema/keywords`, the table; `schema/disjoint`, the proof; `schema/references`, what a `$ref` may name.
+//! Read next: `schema/keywords`, the table; `schema/formats`; `schema/disjoint`, the proof; `schema/references`, what a `$ref` may name.
 
 mod disjoint;
+mod formats;
 mod keywords;
 mod references;
 #[cfg(test)]
 mod tests;
 
+pub use formats::is_held_format;
+
 use crate::GrammarError;
 use disjoint::tell_apart;
-use keywords::{Meaning, is_known_format, meaning};
+use keywords::{Meaning, meaning};
 use references::References;
 use serde_json::{Map, Value, json};
 use std::cmp::Ordering;
@@ -49,6 +52,9 @@ const LARGEST_EXACT: u64 = 1 << 53;
 
 /// Largest divisor of `multipleOf`: what is left of a division, ten times, must fit 32 bits.
 const LARGEST_DIVISOR: f64 = 400_000_000.0;
+
+/// Most steps of a divisor, in units of its last digit, whose multiples are given bounds.
+const MOST_STEPS: f64 = 1_000.0;
 
 /// Most parts that are tried alone when it is asked which one cannot be held to, and for how long.
 const MOST_TRIED: usize = 200;
@@ -266,6 +272,7 @@ impl<'a> Walk<'a> {
             add_conditions(&mut applied, needed);
             self.arrays(&mut out, at)?;
             exclusive_bounds(&mut out);
+            bound_multiples(&mut out);
             check_fewest_properties(&out, at)?;
         }
         out.append(&mut applied);
@@ -294,14 +301,7 @@ impl<'a> Walk<'a> {
             Meaning::SchemaOrList => self.schema(value, place.at, place.to, place.depth + 1)?,
             Meaning::List => self.list(value, place)?,
             Meaning::Map => self.map(value, place)?,
-            Meaning::Format => match value.as_str() {
-                Some(format) if is_known_format(format) => value.clone(),
-                _ if !may_be_string(beside) => return Ok(None),
-                _ => {
-                    self.warnings.push(format!("{}: the format {value} is not known, and not held to", place.at));
-                    return Ok(None);
-                }
-            },
+            Meaning::Format => return Ok(self.format(beside, value, place.at, needed)),
             Meaning::Dependencies => {
                 self.dependencies(value, place, needed)?;
                 return Ok(None);
@@ -319,6 +319,29 @@ impl<'a> Walk<'a> {
             }
         };
         Ok(Some(kept))
+    }
+
+    /// What is left to the automaton of a format; what is said in patterns is needed beside.
+    fn format(
+        &mut self,
+        beside: &Map<String, Value>,
+        value: &Value,
+        at: &str,
+        needed: &mut Vec<Value>,
+    ) -> Option<Value> {
+        match value.as_str() {
+            Some(format) if is_held_format(format) => {
+                let patterns = formats::patterns(format);
+                let is_left = patterns.is_empty();
+                needed.extend(patterns.into_iter().map(|pattern| json!({"pattern": pattern})));
+                is_left.then(|| value.clone())
+            }
+            _ if !may_be_string(beside) => None,
+            _ => {
+                self.warnings.push(format!("{at}: the format {value} is not known, and not held to"));
+                None
+            }
+        }
     }
 
     /// Refuses numbers that the automaton would take for others, and more alternatives than it may compare.
@@ -432,6 +455,27 @@ fn exclusive_bounds(out: &mut Map<String, Value>) {
             out.insert(exclusive.to_owned(), value);
         }
     }
+}
+
+/// Multiples lie where whole numbers are told apart, unless other bounds are said: the automaton has to see early enough how a
+/// numeral becomes one before it is too long. Its states are as many as the divisor has steps; with many, none are added.
+fn bound_multiples(out: &mut Map<String, Value>) {
+    let is_small = |divisor: f64| (0..=9).any(|digits| is_whole_up_to(divisor * 10_f64.powi(digits), MOST_STEPS));
+    if !out.get("multipleOf").and_then(Value::as_f64).is_some_and(is_small) {
+        return;
+    }
+    let largest = LARGEST_EXACT as f64;
+    for (bound, exclusive, value) in
+        [("minimum", "exclusiveMinimum", -largest), ("maximum", "exclusiveMaximum", largest)]
+    {
+        if !out.contains_key(bound) && !out.contains_key(exclusive) {
+            out.insert(bound.to_owned(), Value::from(value));
+        }
+    }
+}
+
+fn is_whole_up_to(number: f64, most: f64) -> bool {
+    number.fract() == 0.0 && number.abs() <= most
 }
 
 /// Properties beside the named ones may be written twice, and count once.

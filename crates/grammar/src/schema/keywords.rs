@@ -104,14 +104,7 @@ static KEYWORDS: &[(Meaning, &[&str])] = &[
     ),
 ];
 
-/// The formats of texts that are held to.
-const FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri"];
-
 pub(super) fn meaning(keyword: &str) -> Meaning {
     let row = KEYWORDS.iter().find(|(_, keywords)| keywords.contains(&keyword));
     row.map_or(Meaning::Unknown, |(meaning, _)| *meaning)
-}
-
-pub(super) fn is_known_format(format: &str) -> bool {
-    FORMATS.contains(&format)
 }
