@@ -81,7 +81,7 @@ impl<'l> Evaluation<'l> {
         };
         let alone = if goal.latency_ms_p95.is_some() { ALONE_FOR_A_GOAL } else { ALONE };
         let (run, is_resumed) = begin_run(ledger, &task, &test, &entrants, &goal, &options)?;
-        let policy = Policy { alone, stop };
+        let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), stop };
         let (found, doubts) = (Vec::new(), Vec::new());
         Ok(Evaluation { ledger, run, is_resumed, task, test, entrants, metric, goal, level, policy, found, doubts })
     }

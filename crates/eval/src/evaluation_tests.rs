@@ -270,3 +270,18 @@ fn without_a_threshold_there_are_figures_and_no_verdict() {
     assert!(report.verdict.text.starts_with("there is no verdict: the task names no threshold"));
     assert_eq!(report.candidates[0].latency.unwrap().rows, 30, "a goal for latency has up to 100 rows asked alone");
 }
+
+#[test]
+fn a_goal_for_latency_has_rows_timed_alone_that_were_answered_among_others_before() {
+    let scene = Scene::new(100);
+    let mut evaluation = scene.begin("threshold = 0.5", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(10)));
+    let report = evaluation.finish().unwrap();
+    assert_eq!((scene.asked(), report.candidates[0].latency.unwrap().rows), (100, 20));
+    let goal = "threshold = 0.5\nlatency_ms_p95 = 1000";
+    let mut evaluation = scene.begin(goal, &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(10)));
+    let report = evaluation.finish().unwrap();
+    assert_eq!((scene.asked(), report.candidates[0].latency.unwrap().rows), (80, 100));
+    assert_eq!(report.candidates[0].verdict, Some(Verdict::GoodEnough));
+}

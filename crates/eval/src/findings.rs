@@ -43,7 +43,7 @@ impl Judgement<'_> {
             0 => 0.0,
             rows => answers.iter().map(|answer| of(answer)).sum::<f64>() / rows as f64,
         };
-        let busy = mean(|answer| answer.busy_seconds);
+        let busy = busy_seconds(&answers);
         let is_busy = busy > 0.0 && contender_is_here(contender);
         let (cost_per_1000, energy_kwh_per_1000) = match &contender.price {
             Price::Machine(machine) => (Some(machine.cost(1000.0 * busy)), Some(machine.energy_kwh(1000.0 * busy))),
@@ -272,6 +272,20 @@ impl Judgement<'_> {
             confidence: confidence(&answer.outcome),
             score: row.score,
         })
+    }
+}
+
+/// Seconds of the machine that a row takes with as many under way at once as is fastest; of rows that were asked alone where
+/// there are no others.
+fn busy_seconds(answers: &[&Answer]) -> f64 {
+    let mean =
+        |answers: &[&&Answer]| answers.iter().map(|answer| answer.busy_seconds).sum::<f64>() / answers.len() as f64;
+    let together: Vec<_> = answers.iter().filter(|answer| !answer.is_alone).collect();
+    let all: Vec<_> = answers.iter().collect();
+    match (together.len(), all.len()) {
+        (0, 0) => 0.0,
+        (0, _) => mean(&all),
+        _ => mean(&together),
     }
 }
 

@@ -31,6 +31,8 @@ const RECORD_EVERY: Duration = Duration::from_millis(500);
 pub struct Policy {
     /// So many rows are asked one at a time, for how long an answer takes.
     pub alone: usize,
+    /// Of these, rows whose answer is known are asked again where that answer was not timed alone.
+    pub must_time: bool,
     /// To be ended as soon as it is clear on which side of the threshold the figure lies.
     pub stop: Option<Stop>,
 }
@@ -165,7 +167,8 @@ impl Asking<'_> {
     }
 
     async fn answer<'q>(&self, question: Question<'q>, known: &HashMap<AnswerKey, Answer>, is_alone: bool) -> Came<'q> {
-        if let Some(answer) = known.get(&self.key(question)) {
+        let is_timed = |answer: &&Answer| answer.is_alone || !is_alone || !self.policy.must_time;
+        if let Some(answer) = known.get(&self.key(question)).filter(is_timed) {
             return Came { question, result: Ok(answer.clone()), is_reused: true };
         }
         let input = &question.row.example.input;

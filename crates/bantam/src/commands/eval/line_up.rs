@@ -4,7 +4,7 @@ use super::remote::{self, Remotes};
 use crate::generation::LoadArgs;
 use crate::session::Session;
 use crate::work::{identity, loaded_with, usual_concurrency};
-use ::eval::baselines::{BASELINES, BaselineRow, Lesson};
+use ::eval::baselines::{self, BASELINES, BaselineRow, Lesson};
 use ::eval::report::Place;
 use ::eval::{Contender, Entrant, Preview, Price};
 use chat::ChatModel;
@@ -77,7 +77,7 @@ impl LineUp<'_> {
             Answerer::Baseline(baseline) => {
                 let row = self.baseline(baseline)?;
                 let embedder = if row.needs_embedder() { identity(self.host, EMBEDDER)? } else { String::new() };
-                (Place::Baseline, baseline, format!("baseline {baseline}\n{embedder}"))
+                (Place::Baseline, baseline, format!("baseline {baseline} {}\n{embedder}", baselines::VERSION))
             }
         };
         let fingerprint = fingerprint(&[&task.fingerprint(), &who, &examples]);
@@ -125,8 +125,8 @@ impl LineUp<'_> {
         let mut preview: Option<Preview> = None;
         for attempt in 0..self.repeat {
             let mut task = task.clone();
-            if self.repeat > 1 {
-                // Each try has a seed of its own, and the same one every time.
+            // Each try has a seed of its own, and the same one every time. Not every provider takes seeds.
+            if !remote::is_remote(candidate) || task.options.seed.is_some() {
                 task.options.seed = Some(task.options.seed.unwrap_or(0).wrapping_add(u64::from(attempt)));
             }
             let ready = block_on(task.ready(Arc::clone(&model), &examples))?;
