@@ -21,7 +21,7 @@ pub struct Change {
     pub after: String,
     /// Rows that both have a score of.
     pub rows: u64,
-    /// The mean of their scores in the earlier run.
+    /// The mean of their scores in the earlier run, of each row alone; the metric's figure where that is a mean.
     pub mean_before: f64,
     /// The mean in the later one.
     pub mean_after: f64,
@@ -59,6 +59,14 @@ pub struct RowChange {
 /// # Errors
 /// The ledger cannot be read, or a run has no rows.
 pub fn compare(ledger: &Ledger, before: &Run, after: &Run) -> Result<Vec<Change>, EvalError> {
+    let metric = |run: &Run| run.new.spec["goal"]["metric"].as_str().unwrap_or_default().to_owned();
+    let (one, other) = (metric(before), metric(after));
+    if one != other {
+        let (before, after) = (&before.new.name, &after.new.name);
+        return Err(EvalError::Goal(format!(
+            "{before} has scores of {one}, {after} of {other}\nhint: only scores of one metric can be compared"
+        )));
+    }
     let (before_names, after_names) = (names(before), names(after));
     let (before_rows, after_rows) = (ledger.run_rows(before.id)?, ledger.run_rows(after.id)?);
     let mut pairs: Vec<(usize, usize)> = Vec::new();
@@ -69,12 +77,20 @@ pub fn compare(ledger: &Ledger, before: &Run, after: &Run) -> Result<Vec<Change>
         pairs.push((0, 0));
     }
     let of = |rows: &[RunRow], position: usize| -> Vec<RunRow> {
-        rows.iter().filter(|row| row.position as usize == position).cloned().collect()
+        let rows: Vec<RunRow> = rows.iter().filter(|row| row.position as usize == position).cloned().collect();
+        rows.chunk_by(|one, other| one.number == other.number).map(whole).collect()
     };
     let change = |(one, other): (usize, usize)| {
         change((&before_names[one], &of(&before_rows, one)), (&after_names[other], &of(&after_rows, other)))
     };
     Ok(pairs.into_iter().map(change).collect())
+}
+
+/// The tries of one row as one row: the mean of their scores, and what came of the first.
+fn whole(tries: &[RunRow]) -> RunRow {
+    let scores: Vec<f64> = tries.iter().filter_map(|one| one.score).collect();
+    let score = (scores.len() == tries.len()).then(|| scores.iter().sum::<f64>() / scores.len() as f64);
+    RunRow { score, ..tries[0].clone() }
 }
 
 /// The names of a run's candidates, in their order.
@@ -86,9 +102,9 @@ pub fn names(run: &Run) -> Vec<String> {
 
 fn change(before: (&str, &[RunRow]), after: (&str, &[RunRow])) -> Change {
     // Rows that say the same twice are matched one by one.
-    let mut open: HashMap<(&str, u32), Vec<&RunRow>> = HashMap::new();
+    let mut open: HashMap<&str, Vec<&RunRow>> = HashMap::new();
     for row in before.1.iter().rev() {
-        open.entry((&row.key.input, row.key.attempt)).or_default().push(row);
+        open.entry(&row.key.input).or_default().push(row);
     }
     let mut change = Change {
         before: before.0.to_owned(),
@@ -104,7 +120,7 @@ fn change(before: (&str, &[RunRow]), after: (&str, &[RunRow])) -> Change {
         p: 1.0,
     };
     for row in after.1 {
-        let earlier = open.get_mut(&(row.key.input.as_str(), row.key.attempt)).and_then(Vec::pop);
+        let earlier = open.get_mut(row.key.input.as_str()).and_then(Vec::pop);
         match (earlier.and_then(|earlier| earlier.score.map(|score| (earlier, score))), row.score) {
             (Some((earlier, old)), Some(new)) => change.add(earlier, old, row, new),
             (Some(_), None) => change.only_before += 1,
@@ -138,7 +154,7 @@ impl Change {
 }
 
 /// What an outcome says, without how sure it is and where it was found.
-fn said(outcome: &Value) -> Value {
+pub(crate) fn said(outcome: &Value) -> Value {
     let mut said = outcome.clone();
     if let Value::Object(fields) = &mut said {
         for about in ["probability", "confidence", "scores", "fields", "span"] {
@@ -168,7 +184,7 @@ mod tests {
             dollars: None,
         };
         let key = AnswerKey { candidate: "c".to_owned(), input: input.to_owned(), attempt: 0 };
-        RunRow { position: 0, number, key, score, reason: None, answer: score.map(|_| answer) }
+        RunRow { position: 0, number, key, score, reason: None, expected: json!("a"), answer: score.map(|_| answer) }
     }
 
     #[test]
@@ -194,6 +210,16 @@ mod tests {
         assert_eq!(change.better[0].outcome_after, json!({"label": "b"}));
         assert!((change.mean_before - 1.0 / 3.0).abs() < 1e-12 && (change.mean_after - 1.0 / 3.0).abs() < 1e-12);
         assert_eq!(change.p, 1.0);
+    }
+
+    #[test]
+    fn the_tries_of_a_row_are_one_row_with_their_mean() {
+        let mut second = row(1, "x", "b", Some(0.0));
+        second.key.attempt = 1;
+        let whole_row = whole(&[row(1, "x", "a", Some(1.0)), second.clone()]);
+        assert_eq!((whole_row.score, whole_row.answer.unwrap().outcome), (Some(0.5), json!({"label": "a"})));
+        second.score = None;
+        assert_eq!(whole(&[row(1, "x", "a", Some(1.0)), second]).score, None);
     }
 
     #[test]

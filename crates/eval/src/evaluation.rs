@@ -3,20 +3,19 @@
 
 use crate::contender::{Contender, Entrant};
 use crate::error::EvalError;
-use crate::figures::comparison;
+use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
 use crate::metrics::{METRICS, Metric, default_metric, metric};
-use crate::report::{self, Comparison, Goal, Report, Test};
-use crate::run::{Asking, Policy, Scores, Stop, Watch};
+use crate::report::{self, Comparison, Goal, Place, Report, Test};
+use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
 use crate::statistics::interval::{Level, Proportion};
 use crate::statistics::paired::holm;
 use crate::statistics::power::{more_rows, more_rows_by_width, smallest_difference};
 use crate::statistics::{interval::Estimate, interval::Interval};
 use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
-use ledger::{Ledger, NewRun, Run};
+use ledger::{Ledger, LedgerError, NewRun, Run, RunHold};
 use serde_json::json;
-use std::collections::HashSet;
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
 use tasks::{Classify, Example, Task};
@@ -32,14 +31,15 @@ pub struct Options {
     pub name: Option<String>,
     /// Ends a candidate as soon as it is clear on which side of the threshold it lies.
     pub stop_when_sure: bool,
+    /// How often each row is asked; 0 is once.
+    pub tries: u32,
+    /// Asks again what was asked before.
+    pub is_fresh: bool,
 }
 
-/// An evaluation that is under way.
-pub struct Evaluation<'l> {
+/// An evaluation that can be begun: the task can be judged by its goal.
+pub struct Plan<'l> {
     ledger: &'l Ledger,
-    run: Run,
-    /// The run was begun before, by this command or another that asks the same.
-    pub is_resumed: bool,
     task: Task,
     test: TestSet,
     entrants: Vec<Entrant>,
@@ -47,27 +47,59 @@ pub struct Evaluation<'l> {
     goal: Goal,
     level: Level,
     policy: Policy,
-    found: Vec<(report::Candidate, Scores)>,
-    doubts: Vec<u64>,
+    options: Options,
 }
 
-impl<'l> Evaluation<'l> {
-    /// Looks whether the task can be judged, and creates its run or finds the one that was begun.
+/// An evaluation that is under way.
+pub struct Evaluation<'l> {
+    plan: Plan<'l>,
+    run: Run,
+    /// The run was begun before, by this command or another that asks the same.
+    pub is_resumed: bool,
+    _held: RunHold,
+    found: Vec<(report::Candidate, Scores)>,
+    doubts: Vec<Doubt>,
+}
+
+/// A candidate of which the rows do not tell whether it is good enough.
+struct Doubt {
+    /// Its figure lies on the good side of the threshold.
+    is_promising: bool,
+    /// So many more rows would decide it.
+    rows: u64,
+}
+
+/// Looks whether a task can be judged by its goal on these rows.
+///
+/// # Errors
+/// As [`Plan::new`].
+pub fn check_goal(task: &Task, test: &TestSet) -> Result<(), EvalError> {
+    metric_of(task, test).and_then(|(name, metric)| goal(task, &name, &*metric, Level::USUAL)).map(drop)
+}
+
+/// The metric that a task is judged by, with its name.
+fn metric_of(task: &Task, test: &TestSet) -> Result<(String, Box<dyn Metric>), EvalError> {
+    let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
+    let name = task.goal.metric.clone().unwrap_or_else(|| default_metric(task).name.to_owned());
+    let metric = metric(&name, task, &examples)?;
+    Ok((name, metric))
+}
+
+impl<'l> Plan<'l> {
+    /// Looks whether the task can be judged. Nothing is asked and nothing recorded.
     ///
     /// # Errors
-    /// A metric that does not exist or fit, a goal that cannot be judged by, a name that is taken.
-    pub fn begin(
+    /// A metric that does not exist or fit, a goal that cannot be judged by.
+    pub fn new(
         ledger: &'l Ledger,
         task: Task,
         test: TestSet,
         entrants: Vec<Entrant>,
         options: Options,
-    ) -> Result<Evaluation<'l>, EvalError> {
-        let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
-        let name = task.goal.metric.clone().unwrap_or_else(|| default_metric(&task).name.to_owned());
-        let metric = metric(&name, &task, &examples)?;
-        let error = (1.0 - task.goal.confidence) / entrants.len().max(1) as f64;
-        let level = Level::new(1.0 - error)?;
+    ) -> Result<Plan<'l>, EvalError> {
+        let options = Options { tries: options.tries.max(1), ..options };
+        let (name, metric) = metric_of(&task, &test)?;
+        let level = Level::family(task.goal.confidence, entrants.len())?;
         let goal = goal(&task, &name, &*metric, level)?;
         let stop = match (options.stop_when_sure, goal.threshold) {
             (false, _) => None,
@@ -80,44 +112,42 @@ impl<'l> Evaluation<'l> {
             }
         };
         let alone = if goal.latency_ms_p95.is_some() { ALONE_FOR_A_GOAL } else { ALONE };
-        let (run, is_resumed) = begin_run(ledger, &task, &test, &entrants, &goal, &options)?;
-        let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), stop };
-        let (found, doubts) = (Vec::new(), Vec::new());
-        Ok(Evaluation { ledger, run, is_resumed, task, test, entrants, metric, goal, level, policy, found, doubts })
+        let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), is_fresh: options.is_fresh, stop };
+        Ok(Plan { ledger, task, test, entrants, metric, goal, level, policy, options })
     }
 
+    /// The rows that a candidate will really be asked, once for each try: those that the ledger has no answer to.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn to_ask(&self, position: usize) -> Result<Vec<&TestRow>, EvalError> {
+        let Some(entrant) = self.entrants.get(position) else { return Ok(Vec::new()) };
+        to_ask(self.ledger, &self.test, entrant, self.options.tries, self.policy)
+    }
+
+    /// Creates the run, or goes on with the one that was begun.
+    ///
+    /// # Errors
+    /// A name that is taken, another process that is at it, a ledger that cannot be written.
+    pub fn begin(self) -> Result<Evaluation<'l>, EvalError> {
+        let (run, is_resumed) = begin_run(&self)?;
+        let held = self.ledger.hold_run(&run)?;
+        Ok(Evaluation { plan: self, run, is_resumed, _held: held, found: Vec::new(), doubts: Vec::new() })
+    }
+}
+
+impl Evaluation<'_> {
     /// The name of the run.
     pub fn name(&self) -> &str {
         &self.run.new.name
     }
 
-    /// Those that are judged, in their order.
-    pub fn entrants(&self) -> &[Entrant] {
-        &self.entrants
-    }
-
-    /// The rows that they are judged by.
+    /// The rows that candidates are judged by.
     pub fn test(&self) -> &TestSet {
-        &self.test
+        &self.plan.test
     }
 
-    /// The candidates that were judged so far.
-    pub fn found(&self) -> impl Iterator<Item = &report::Candidate> {
-        self.found.iter().map(|(candidate, _)| candidate)
-    }
-
-    /// The rows that a candidate has not answered yet, in whatever run.
-    ///
-    /// # Errors
-    /// The ledger cannot be read.
-    pub fn unanswered(&self, position: usize) -> Result<Vec<&TestRow>, EvalError> {
-        let Some(entrant) = self.entrants.get(position) else { return Ok(Vec::new()) };
-        let known: HashSet<String> =
-            self.ledger.answers(&entrant.fingerprint)?.into_iter().map(|(key, _)| key.input).collect();
-        Ok(self.test.rows.iter().filter(|row| !known.contains(&row.digest)).collect())
-    }
-
-    /// Judges the next candidate, in the order of [`Evaluation::entrants`].
+    /// Judges the next candidate, in the order of the entrants.
     ///
     /// # Errors
     /// What all its rows would run into, a ledger that cannot be written, or somebody who stopped it.
@@ -128,16 +158,16 @@ impl<'l> Evaluation<'l> {
         interrupt: &AtomicBool,
     ) -> Result<&report::Candidate, EvalError> {
         let position = self.found.len();
-        let entrant = &self.entrants[position];
+        let entrant = &self.plan.entrants[position];
         let asking = Asking {
             entrant,
             position: position as u32,
             contender,
-            test: &self.test,
-            metric: &*self.metric,
-            ledger: self.ledger,
+            test: &self.plan.test,
+            metric: &*self.plan.metric,
+            ledger: self.plan.ledger,
             run: self.run.id,
-            policy: self.policy,
+            policy: self.plan.policy,
             watch,
             interrupt,
         };
@@ -145,35 +175,50 @@ impl<'l> Evaluation<'l> {
         let judgement = Judgement {
             entrant,
             contender,
-            test: &self.test,
-            metric: &*self.metric,
-            metric_name: &self.goal.metric,
-            level: self.level,
+            test: &self.plan.test,
+            metric: &*self.plan.metric,
+            metric_name: &self.plan.goal.metric,
+            level: self.plan.level,
             scores: &scores,
         };
         let (mut candidate, bounds) = judgement.found()?;
-        (candidate.verdict, candidate.reasons) = judge(&self.goal, &candidate, bounds);
+        (candidate.verdict, candidate.reasons) = judge(&self.plan.goal, &candidate, bounds);
         if candidate.verdict == Some(Verdict::NotEnoughEvidence) {
-            self.doubts.extend(self.rows_to_decide(&scores, &candidate)?);
+            self.doubts.extend(self.doubt(&scores, &candidate)?);
         }
         self.found.push((candidate, scores));
         Ok(&self.found[position].0)
     }
 
-    /// How many more rows would decide a candidate's verdict, if they were like those that came.
-    fn rows_to_decide(&self, scores: &Scores, candidate: &report::Candidate) -> Result<Option<u64>, EvalError> {
-        let (Some(threshold), Some(figure)) = (self.goal.threshold, candidate.figure) else { return Ok(None) };
-        if let Some(sequence) = &scores.sequence {
-            return Ok(sequence.more_rows(threshold));
-        }
-        let counted = crate::figures::counted(scores, &self.test);
-        if self.metric.is_proportion() && self.test.groups.is_none() {
+    /// Puts the next candidate down as one that could not be judged, so that the others are.
+    pub fn give_up(&mut self, reason: &str) {
+        let entrant = &self.plan.entrants[self.found.len()];
+        let mut candidate = report::Candidate::without_answers(&entrant.name, &entrant.answerer, entrant.place);
+        candidate.verdict = Some(Verdict::NotEnoughEvidence);
+        candidate.reasons.push(format!("it could not be judged: {reason}"));
+        self.found.push((candidate, Scores::default()));
+    }
+
+    /// How many more rows would decide a candidate's verdict, if they were like those that came; none where its figure is
+    /// on one side, and something else is in doubt.
+    fn doubt(&self, scores: &Scores, candidate: &report::Candidate) -> Result<Option<Doubt>, EvalError> {
+        let Plan { goal, metric, test, level, .. } = &self.plan;
+        let (Some(threshold), Some(figure)) = (goal.threshold, candidate.figure) else { return Ok(None) };
+        let is_promising = (figure.value >= threshold) == goal.is_better_higher;
+        let counted = counted(scores, test);
+        let rows = if let Some(bracket) = &scores.bracket {
+            bracket.more_rows(threshold)
+        } else if metric.is_proportion() && are_alone(scores, test) {
             let right = (figure.value * counted.len() as f64).round() as u64;
-            return Ok(more_rows(Proportion::new(right, counted.len() as u64)?, threshold, self.level));
-        }
-        let interval = Interval { low: figure.low, high: figure.high };
-        let seen = Estimate { value: figure.value, interval };
-        Ok(more_rows_by_width(seen, counted.len() as u64, threshold, self.level))
+            more_rows(Proportion::new(right, counted.len() as u64)?, threshold, *level)
+        } else {
+            let interval = Interval { low: figure.low, high: figure.high };
+            let seen = Estimate { value: figure.value, interval };
+            let units =
+                if are_alone(scores, test) { counted.len() as u64 } else { test.groups.unwrap_or(candidate.answered) };
+            more_rows_by_width(seen, units, threshold, *level)
+        };
+        Ok(rows.filter(|rows| *rows > 0).map(|rows| Doubt { is_promising, rows }))
     }
 
     /// The report, once all were judged. It is recorded with the run.
@@ -181,40 +226,43 @@ impl<'l> Evaluation<'l> {
     /// # Errors
     /// The ledger cannot be written.
     pub fn finish(mut self) -> Result<Report, EvalError> {
-        let more = self.doubts.iter().copied().filter(|rows| *rows > 0).min();
+        // Rows decide something where they may show that a candidate is good enough; else where they rule the last one out.
+        let promising = self.doubts.iter().filter(|doubt| doubt.is_promising).map(|doubt| doubt.rows).min();
+        let more = promising.or_else(|| self.doubts.iter().map(|doubt| doubt.rows).max());
         let candidates: Vec<_> = self.found.iter().map(|(candidate, _)| candidate.clone()).collect();
-        for (place, entrant) in self.entrants.iter().enumerate().take(candidates.len()) {
+        for (place, entrant) in self.plan.entrants.iter().enumerate().take(candidates.len()) {
             let candidate = &mut self.found[place].0;
             if matches!(candidate.verdict, Some(Verdict::NotGoodEnough)) {
                 candidate.advice = advice(&entrant.task, candidate, &candidates);
             }
         }
         let candidates: Vec<_> = self.found.iter().map(|(candidate, _)| candidate.clone()).collect();
-        let verdict = overall(&self.goal, &candidates, more);
+        let verdict = overall(&self.plan.goal, &candidates, more);
         let comparisons = self.comparisons(verdict.recommended.as_deref())?;
-        let looks = self.ledger.looks_at(&self.test.sha256)?;
+        let looks = self.plan.ledger.looks_at(&self.plan.test.sha256)?;
+        let notes = notes(&self.plan, &candidates);
         let report = Report {
             version: report::VERSION,
             run: self.run.new.name.clone(),
             created_ms: self.run.created_ms,
-            task: self.task.name.clone(),
-            kind: self.task.kind().to_owned(),
+            task: self.plan.task.name.clone(),
+            kind: self.plan.task.kind().to_owned(),
             verdict,
             smallest_difference: self.smallest_difference(&comparisons),
-            goal: self.goal,
+            goal: self.plan.goal,
             test: Test {
-                table: self.test.table.display().to_string(),
-                sha256: self.test.sha256.clone(),
-                rows: self.test.rows.len() as u64,
-                groups: self.test.groups,
+                table: self.plan.test.table.display().to_string(),
+                sha256: self.plan.test.sha256.clone(),
+                rows: self.plan.test.rows.len() as u64,
+                groups: self.plan.test.groups,
                 looks,
             },
             candidates,
             comparisons,
-            notes: notes(&self.task, self.policy, &*self.metric),
-            warnings: self.test.warnings.clone(),
+            notes,
+            warnings: self.plan.test.warnings.clone(),
         };
-        self.ledger.end_run(self.run.id, &json!(report))?;
+        self.plan.ledger.end_run(self.run.id, &json!(report))?;
         Ok(report)
     }
 
@@ -222,7 +270,7 @@ impl<'l> Evaluation<'l> {
     fn comparisons(&self, recommended: Option<&str>) -> Result<Vec<Comparison>, EvalError> {
         let value = |candidate: &report::Candidate| {
             let figure = candidate.figure.map_or(f64::NEG_INFINITY, |figure| figure.value);
-            if self.goal.is_better_higher { figure } else { -figure }
+            if self.plan.goal.is_better_higher { figure } else { -figure }
         };
         let best = self.found.iter().position(|(candidate, _)| Some(candidate.name.as_str()) == recommended);
         let by_figure = || {
@@ -235,10 +283,14 @@ impl<'l> Evaluation<'l> {
         for (place, (candidate, scores)) in self.found.iter().enumerate() {
             if place != best {
                 let names = [candidate.name.as_str(), with.name.as_str()];
-                comparisons.extend(comparison(&*self.metric, names, [scores, its], &self.test)?);
+                comparisons.extend(comparison(&*self.plan.metric, names, [scores, its], &self.plan.test)?);
             }
         }
-        let corrected = holm(&comparisons.iter().map(|comparison| comparison.p).collect::<Vec<_>>())?;
+        // The one that all are compared with was chosen by the same rows, as if every pair had been compared.
+        let pairs = self.found.len() * self.found.len().saturating_sub(1) / 2;
+        let mut probabilities: Vec<f64> = comparisons.iter().map(|comparison| comparison.p).collect();
+        probabilities.resize(pairs.max(probabilities.len()), 1.0);
+        let corrected = holm(&probabilities)?;
         comparisons.iter_mut().zip(corrected).for_each(|(comparison, p)| comparison.p = p);
         Ok(comparisons)
     }
@@ -250,7 +302,7 @@ impl<'l> Evaluation<'l> {
             (one.rows > 0).then(|| differ as f64 / one.rows as f64)
         });
         let most = discordant.max_by(f64::total_cmp)?;
-        smallest_difference(self.test.rows.len() as u64, most, Level::USUAL)
+        smallest_difference(self.plan.test.rows.len() as u64, most, Level::USUAL)
     }
 }
 
@@ -299,17 +351,10 @@ fn stop(task: &Task, name: &str, metric: &dyn Metric, threshold: f64, level: Lev
     Ok(Stop { threshold, level })
 }
 
-fn begin_run(
-    ledger: &Ledger,
-    task: &Task,
-    test: &TestSet,
-    entrants: &[Entrant],
-    goal: &Goal,
-    options: &Options,
-) -> Result<(Run, bool), EvalError> {
-    let stop = if options.stop_when_sure { "stop when sure" } else { "" };
-    let goal_text = json!(goal).to_string();
-    let mut parts = vec![VERSION, &test.sha256, &goal_text, stop];
+fn begin_run(plan: &Plan<'_>) -> Result<(Run, bool), EvalError> {
+    let Plan { ledger, task, test, entrants, goal, options, .. } = plan;
+    let how = json!([goal, options.stop_when_sure, options.tries, options.is_fresh]).to_string();
+    let mut parts = vec![VERSION, &test.sha256, &how];
     for entrant in entrants {
         parts.extend([entrant.name.as_str(), &entrant.fingerprint]);
     }
@@ -320,10 +365,6 @@ fn begin_run(
     {
         return Ok((run, true));
     }
-    let name = match &options.name {
-        Some(name) => name.clone(),
-        None => free_name(ledger, &task.name)?,
-    };
     let candidates: Vec<_> = entrants
         .iter()
         .map(|entrant| json!({"name": entrant.name, "answerer": entrant.answerer, "fingerprint": entrant.fingerprint}))
@@ -332,8 +373,22 @@ fn begin_run(
         "task": task.name, "kind": task.kind(), "test": test.table.display().to_string(),
         "goal": goal, "candidates": candidates,
     });
-    let new = NewRun { name, fingerprint, test_sha256: test.sha256.clone(), spec };
-    Ok((ledger.create_run(&new)?, false))
+    let new = |name: String| NewRun {
+        name,
+        fingerprint: fingerprint.clone(),
+        test_sha256: test.sha256.clone(),
+        spec: spec.clone(),
+    };
+    if let Some(name) = &options.name {
+        return Ok((ledger.create_run(&new(name.clone()))?, false));
+    }
+    loop {
+        match ledger.create_run(&new(free_name(ledger, &task.name)?)) {
+            // Another process was given it in between.
+            Err(LedgerError::Taken { .. }) => {}
+            run => return Ok((run?, false)),
+        }
+    }
 }
 
 /// The task's name with the first number that is free.
@@ -349,25 +404,36 @@ fn free_name(ledger: &Ledger, task: &str) -> Result<String, EvalError> {
 }
 
 /// How figures were had, in plain words.
-fn notes(task: &Task, policy: Policy, metric: &dyn Metric) -> Vec<String> {
+fn notes(plan: &Plan<'_>, candidates: &[report::Candidate]) -> Vec<String> {
+    let Plan { task, metric, policy, .. } = plan;
     let machine = task.machine;
+    let timed =
+        candidates.iter().filter_map(|candidate| candidate.latency).map(|latency| latency.rows).max().unwrap_or(0);
     let mut notes = vec![
         "An interval says where the figure may really lie; a verdict rests on nothing but the interval that is shown. \
          With several candidates each interval is wider, so that all verdicts together are as sure as the goal says."
             .to_owned(),
         format!(
-            "Times are of {} rows that were asked one at a time; rows per second and costs are of as many at once as is \
+            "Times are of {timed} rows that were asked one at a time; rows per second and costs are of as many at once as is \
              fastest. This machine is reckoned at {} W, ${} a kilowatt-hour and ${} an hour ([machine] of the task file).",
-            policy.alone, machine.watts, machine.price_per_kwh, machine.price_per_hour
+            machine.watts, machine.price_per_kwh, machine.price_per_hour
         ),
         "Rows without an answer are counted and named. They are left out of the figure, but a candidate is good enough \
-         only if it would be were they all wrong."
+         only if it would be were they all wrong, and not good enough only if it would not be were they all right."
             .to_owned(),
-        "Differences between candidates are of the same rows; their probabilities are corrected for how many are compared \
-         (Holm)."
+        "Differences between candidates are of the same rows; their probabilities are corrected for how many pairs there \
+         are (Holm)."
             .to_owned(),
     ];
-    if task.settings::<Classify>().is_some() && !metric.is_mean() {
+    let is_classify = task.settings::<Classify>().is_some();
+    if is_classify && candidates.iter().any(|candidate| candidate.place == Place::Remote) {
+        notes.push(
+            "A model of this machine scores every label; one elsewhere is asked to write one, as scores are not to be had \
+             there."
+                .to_owned(),
+        );
+    }
+    if is_classify && !metric.is_mean() {
         notes.push(
             "Figures that weigh every label alike have intervals that are too short where a label has fewer than about 20 \
              rows."
@@ -377,7 +443,8 @@ fn notes(task: &Task, policy: Policy, metric: &dyn Metric) -> Vec<String> {
     if policy.stop.is_some() {
         notes.push(
             "Candidates were ended as soon as enough was known. Their intervals are confidence sequences, which hold however \
-             often they are looked at; their other figures are of the rows that were asked."
+             often they are looked at. Their other figures, and comparisons with them, are of the rows that were asked, and \
+             less sure than they look."
                 .to_owned(),
         );
     }

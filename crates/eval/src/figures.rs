@@ -53,16 +53,17 @@ pub fn are_alone(scores: &Scores, test: &TestSet) -> bool {
     test.groups.is_none() && scores.rows.iter().all(|row| row.attempt == 0)
 }
 
-/// How long answers take, of those that were asked alone.
-pub fn latency(rows: &[Scored]) -> Option<Latency> {
-    let answers = rows.iter().filter_map(|row| row.result.as_ref().ok()).filter(|answer| answer.is_alone);
+/// How long answers take, of those that were asked alone, and of each row the first: its other tries find the prompt read.
+pub fn latency(rows: &[Scored], level: Level) -> Option<Latency> {
+    let first = rows.iter().filter(|row| row.attempt == 0);
+    let answers = first.filter_map(|row| row.result.as_ref().ok()).filter(|answer| answer.is_alone);
     let mut rising: Vec<f64> = answers.map(|answer| answer.seconds * 1e3).collect();
     rising.sort_by(f64::total_cmp);
     let at = |share: f64| {
         let rank = ((rising.len() as f64 * share).ceil() as usize).clamp(1, rising.len().max(1));
         rising.get(rank - 1).copied()
     };
-    let p95 = quantile(&rising, 0.95, Level::USUAL);
+    let p95 = quantile(&rising, 0.95, level);
     Some(Latency {
         rows: rising.len() as u64,
         p50: at(0.5)?,

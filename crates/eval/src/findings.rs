@@ -1,5 +1,6 @@
 //! What was found of one candidate: its rows turned into the figures of a report.
 
+use crate::compare::said;
 use crate::contender::{Contender, Entrant, Price};
 use crate::figures::{are_alone, counted, figure, latency};
 use crate::metrics::{ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, metrics_of};
@@ -7,18 +8,20 @@ use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field
 use crate::run::{Scored, Scores, count};
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::{Answer as Sure, Answers};
-use crate::statistics::interval::Level;
+use crate::statistics::interval::{Interval, Level};
 use crate::verdict::Bounds;
 use crate::{EvalError, TestSet};
 use ledger::Answer;
 use serde_json::{Map, Value};
-use tasks::{Example, Extract, Task};
+use tasks::{Example, Extract, Outcome, Task};
 
 /// So many of the most confused pairs are kept.
 const MOST_CONFUSED: usize = 60;
 /// So many of the worst rows are kept, and so many characters of each input.
 const WORST_ROWS: usize = 20;
 const MOST_CHARACTERS: usize = 600;
+/// So many labels or fields are named as those that fail most.
+const WEAKEST: usize = 5;
 /// Bins of a reliability curve.
 const BINS: usize = 10;
 
@@ -36,42 +39,39 @@ pub struct Judgement<'a> {
 impl Judgement<'_> {
     /// The candidate with its figures, and without a verdict; and the figure on both sides of a doubt.
     pub fn found(&self) -> Result<(Candidate, Option<Bounds>), EvalError> {
-        let Judgement { entrant, contender, scores, .. } = self;
+        let Judgement { entrant, contender, scores, level, .. } = self;
         let bounds = self.bounds()?;
         let answers: Vec<&Answer> = scores.rows.iter().filter_map(|row| row.result.as_ref().ok()).collect();
-        let mean = |of: fn(&Answer) -> f64| match answers.len() {
+        // An answer that could not be read says nothing of its tokens.
+        let told: Vec<&&Answer> = answers.iter().filter(|answer| answer.prompt_tokens > 0).collect();
+        let mean = |of: &dyn Fn(&Answer) -> f64| match told.len() {
             0 => 0.0,
-            rows => answers.iter().map(|answer| of(answer)).sum::<f64>() / rows as f64,
+            rows => told.iter().map(|answer| of(answer)).sum::<f64>() / rows as f64,
         };
-        let busy = busy_seconds(&answers);
+        let busy = busy_seconds(&scores.rows);
         let is_busy = busy > 0.0 && contender_is_here(contender);
         let (cost_per_1000, energy_kwh_per_1000) = match &contender.price {
             Price::Machine(machine) => (Some(machine.cost(1000.0 * busy)), Some(machine.energy_kwh(1000.0 * busy))),
-            Price::Provider(_) => {
-                let known = !answers.is_empty() && answers.iter().all(|answer| answer.dollars.is_some());
-                (known.then(|| 1000.0 * mean(|answer| answer.dollars.unwrap_or_default())), None)
+            Price::Provider(price) => {
+                // By the tokens, so that a price that was mended holds for what was asked before too.
+                let cost = |answer: &Answer| price(&tokens_of(answer)).unwrap_or(f64::NAN);
+                (Some(1000.0 * mean(&cost)).filter(|cost| !told.is_empty() && cost.is_finite()), None)
             }
             Price::Unknown => (None, None),
         };
         let candidate = Candidate {
-            name: entrant.name.clone(),
-            answerer: entrant.answerer.clone(),
-            place: entrant.place,
             parameters: contender.parameters,
-            verdict: None,
-            reasons: Vec::new(),
-            advice: Vec::new(),
             figure: bounds.map(|bounds| bounds.answered),
             figures: self.other_figures()?,
-            answered: answers.len() as u64,
-            reused: scores.rows.iter().filter(|row| row.is_reused).count() as u64,
+            answered: rows_of(scores, |row| row.result.is_ok()),
+            reused: rows_of(scores, |row| row.is_reused),
             failures: self.failures(),
             stopped_early: scores.stopped_early,
-            latency: latency(&scores.rows),
+            latency: latency(&scores.rows, *level),
             rows_per_second: is_busy.then(|| 1.0 / busy),
-            prompt_tokens: mean(|answer| answer.prompt_tokens as f64),
-            cached_tokens: mean(|answer| answer.cached_tokens as f64),
-            completion_tokens: mean(|answer| answer.completion_tokens as f64),
+            prompt_tokens: mean(&|answer| answer.prompt_tokens as f64),
+            cached_tokens: mean(&|answer| answer.cached_tokens as f64),
+            completion_tokens: mean(&|answer| answer.completion_tokens as f64),
             cost_per_1000,
             energy_kwh_per_1000: energy_kwh_per_1000.filter(|_| contender_is_here(contender)),
             classes: self.classes(),
@@ -80,27 +80,45 @@ impl Judgement<'_> {
             calibration: self.calibration()?,
             flaky: self.flaky(),
             worst: self.worst(),
+            ..Candidate::without_answers(&entrant.name, &entrant.answerer, entrant.place)
         };
         Ok((candidate, bounds))
     }
 
-    /// The figure as it was measured, and as if every row that failed were wrong. Where the candidate was stopped as soon
-    /// as enough was known, its interval is that of the sequence: another one is not true of rows that were chosen so.
+    /// The figure as it was measured, and how low and how high it may be with the rows that have no answer. Where a
+    /// candidate may be stopped as soon as enough is known, its interval is that of the sequence: another one is not true
+    /// of rows that were chosen so.
     fn bounds(&self) -> Result<Option<Bounds>, EvalError> {
         let Judgement { test, metric, level, scores, .. } = self;
-        if let Some(sequence) = &scores.sequence {
-            let interval = sequence.interval();
-            let answered = sequence.mean().map(|value| Figure { value, low: interval.low, high: interval.high });
-            return Ok(answered.map(|answered| Bounds { answered, pessimistic: answered }));
+        if let Some(bracket) = &scores.bracket {
+            let interval = bracket.interval();
+            // A sequence remembers what was ruled out when the figure was another; it is never shown beside its own ends.
+            let shown = |value: f64| Figure { value: value.clamp(interval.low, interval.high), ..figure_of(interval) };
+            return Ok(bracket.mean().map(|value| Bounds {
+                answered: shown(value),
+                low: interval.low,
+                high: interval.high,
+            }));
         }
         let are_alone = are_alone(scores, test);
-        let mut counted = counted(scores, test);
-        let Some(answered) = figure(*metric, &counted, are_alone, *level)? else { return Ok(None) };
-        let failed = scores.rows.iter().filter(|row| row.result.is_err()).map(|row| &test.rows[row.index]);
-        let wrong: Vec<_> = failed.filter_map(|row| Some((row.group, count(*metric, row, &Value::Null)?))).collect();
-        counted.extend(wrong.iter().map(|(group, counts)| (*group, counts)));
-        let pessimistic = figure(*metric, &counted, are_alone, *level)?.unwrap_or(answered);
-        Ok(Some(Bounds { answered, pessimistic }))
+        let answered_rows = counted(scores, test);
+        let Some(answered) = figure(*metric, &answered_rows, are_alone, *level)? else { return Ok(None) };
+        let failed: Vec<usize> =
+            scores.rows.iter().filter(|row| row.result.is_err()).map(|row| test.rows[row.index].group).collect();
+        if failed.is_empty() {
+            return Ok(Some(Bounds { answered, low: answered.low, high: answered.high }));
+        }
+        if !metric.is_mean() {
+            // Nobody knows what the worst answer would have done to a figure that is no mean.
+            return Ok(Some(Bounds { answered, low: 0.0, high: 1.0 }));
+        }
+        let end = |score: f64| {
+            let row = Counts(vec![(0, score), (1, 1.0)]);
+            let rows: Vec<_> = answered_rows.iter().copied().chain(failed.iter().map(|group| (*group, &row))).collect();
+            figure(*metric, &rows, are_alone, *level)
+        };
+        let (worst, best) = (end(0.0)?.unwrap_or(answered), end(1.0)?.unwrap_or(answered));
+        Ok(Some(Bounds { answered, low: worst.low, high: best.high }))
     }
 
     fn other_figures(&self) -> Result<Vec<Named>, EvalError> {
@@ -223,7 +241,8 @@ impl Judgement<'_> {
         }
         let rows = &self.scores.rows;
         let differ = rows.chunk_by(|one, other| one.index == other.index);
-        let differ = differ.filter(|tries| tries.iter().any(|row| row.score != tries[0].score)).count() as u64;
+        let outcome = |row: &Scored| row.result.as_ref().ok().map(|answer| said(&answer.outcome));
+        let differ = differ.filter(|tries| tries.iter().any(|row| outcome(row) != outcome(&tries[0]))).count() as u64;
         let of_try = |attempt: usize| {
             let mut sums = vec![0.0; self.metric.slots()];
             for row in rows.iter().filter(|row| row.attempt as usize == attempt) {
@@ -275,13 +294,34 @@ impl Judgement<'_> {
     }
 }
 
+fn figure_of(interval: Interval) -> Figure {
+    Figure { value: interval.low, low: interval.low, high: interval.high }
+}
+
+/// So many rows, however many tries of each, of which this is true at the first try.
+fn rows_of(scores: &Scores, is_so: impl Fn(&Scored) -> bool) -> u64 {
+    scores.rows.iter().filter(|row| row.attempt == 0 && is_so(row)).count() as u64
+}
+
+/// What a provider's price is reckoned by.
+fn tokens_of(answer: &Answer) -> Outcome {
+    let count = |tokens: u64| usize::try_from(tokens).unwrap_or(usize::MAX);
+    Outcome {
+        prompt_tokens: count(answer.prompt_tokens),
+        cached_tokens: count(answer.cached_tokens),
+        completion_tokens: count(answer.completion_tokens),
+        ..Outcome::default()
+    }
+}
+
 /// Seconds of the machine that a row takes with as many under way at once as is fastest; of rows that were asked alone where
-/// there are no others.
-fn busy_seconds(answers: &[&Answer]) -> f64 {
+/// there are no others. Of each row the first try: others find its prompt read.
+fn busy_seconds(rows: &[Scored]) -> f64 {
     let mean =
-        |answers: &[&&Answer]| answers.iter().map(|answer| answer.busy_seconds).sum::<f64>() / answers.len() as f64;
-    let together: Vec<_> = answers.iter().filter(|answer| !answer.is_alone).collect();
-    let all: Vec<_> = answers.iter().collect();
+        |answers: &[&Answer]| answers.iter().map(|answer| answer.busy_seconds).sum::<f64>() / answers.len() as f64;
+    let first = rows.iter().filter(|row| row.attempt == 0);
+    let all: Vec<&Answer> = first.filter_map(|row| row.result.as_ref().ok()).collect();
+    let together: Vec<&Answer> = all.iter().copied().filter(|answer| !answer.is_alone).collect();
     match (together.len(), all.len()) {
         (0, 0) => 0.0,
         (0, _) => mean(&all),
@@ -316,9 +356,6 @@ pub fn advice(task: &Task, candidate: &Candidate, others: &[Candidate]) -> Vec<S
     } else if is_model {
         advice.push("try a larger model as another candidate".to_owned());
     }
-    if is_model && task.data.train.is_some() {
-        advice.push("tune a model on the rows of train".to_owned());
-    }
     advice.extend(weakest(candidate));
     advice
 }
@@ -331,6 +368,10 @@ fn weakest(candidate: &Candidate) -> Option<String> {
     let mut parts: Vec<(String, f64)> =
         classes.chain(fields).map(|(name, f1)| (name, f1.unwrap_or(0.0))).filter(|(_, f1)| *f1 < 1.0).collect();
     parts.sort_by(|one, other| one.1.total_cmp(&other.1));
-    let named: Vec<String> = parts.iter().take(5).map(|(name, f1)| format!("{name} (F1 {f1:.2})")).collect();
+    let all = candidate.classes.len() + candidate.fields.len();
+    if all <= WEAKEST {
+        return None;
+    }
+    let named: Vec<String> = parts.iter().take(WEAKEST).map(|(name, f1)| format!("{name} (F1 {f1:.2})")).collect();
     (!named.is_empty()).then(|| format!("it fails most at {}", named.join(", ")))
 }

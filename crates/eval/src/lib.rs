@@ -28,7 +28,7 @@ pub mod verdict;
 
 pub use contender::{Contender, Entrant, Preview, Price};
 pub use error::EvalError;
-pub use evaluation::{Evaluation, Options};
+pub use evaluation::{Evaluation, Options, Plan, check_goal};
 pub use run::Watch;
 pub use test_set::{Leaks, TestRow, TestSet};
 

@@ -82,7 +82,7 @@ pub trait Metric: Send + Sync {
     fn figure(&self, sums: &[f64]) -> Option<f64>;
 
     /// Whether each row is either right or wrong, and the figure is the share of those that are right: slot 0 counts
-    /// the right ones and slot 1 all. Such a figure has Wilson's interval.
+    /// the right ones and slot 1 all. Such a figure has an interval in closed form.
     fn is_proportion(&self) -> bool {
         false
     }

@@ -158,6 +158,40 @@ pub struct Candidate {
     pub worst: Vec<Row>,
 }
 
+impl Candidate {
+    /// One of which nothing is known.
+    pub fn without_answers(name: &str, answerer: &str, place: Place) -> Candidate {
+        Candidate {
+            name: name.to_owned(),
+            answerer: answerer.to_owned(),
+            place,
+            parameters: None,
+            verdict: None,
+            reasons: Vec::new(),
+            advice: Vec::new(),
+            figure: None,
+            figures: Vec::new(),
+            answered: 0,
+            reused: 0,
+            failures: Vec::new(),
+            stopped_early: false,
+            latency: None,
+            rows_per_second: None,
+            prompt_tokens: 0.0,
+            cached_tokens: 0.0,
+            completion_tokens: 0.0,
+            cost_per_1000: None,
+            energy_kwh_per_1000: None,
+            classes: Vec::new(),
+            confused: Vec::new(),
+            fields: Vec::new(),
+            calibration: None,
+            flaky: None,
+            worst: Vec::new(),
+        }
+    }
+}
+
 /// A figure with its metric's name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Named {

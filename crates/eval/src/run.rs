@@ -11,9 +11,11 @@
 
 use crate::contender::{Contender, Entrant, Price};
 use crate::metrics::{Counts, Judged, Metric};
-use crate::statistics::interval::Level;
+use crate::report::Place;
+use crate::statistics::interval::{Interval, Level};
 use crate::statistics::sequence::Sequence;
 use crate::{EvalError, TestRow, TestSet};
+use chat::ChatError;
 use futures::StreamExt;
 use ledger::{Answer, AnswerKey, Ledger, RunId, RunRow};
 use serde_json::{Map, Value};
@@ -26,6 +28,9 @@ use tasks::{Outcome, TaskError};
 const RECORD_ROWS: usize = 64;
 const RECORD_EVERY: Duration = Duration::from_millis(500);
 
+/// So many rows of a provider without an answer, one after the other, end a run: the next would have none either.
+const FAILURES_IN_A_ROW: usize = 10;
+
 /// How far a candidate is asked.
 #[derive(Debug, Clone, Copy)]
 pub struct Policy {
@@ -33,6 +38,8 @@ pub struct Policy {
     pub alone: usize,
     /// Of these, rows whose answer is known are asked again where that answer was not timed alone.
     pub must_time: bool,
+    /// What the ledger has is asked again.
+    pub is_fresh: bool,
     /// To be ended as soon as it is clear on which side of the threshold the figure lies.
     pub stop: Option<Stop>,
 }
@@ -76,8 +83,55 @@ pub struct Scores {
     pub rows: Vec<Scored>,
     /// It was ended before the last row.
     pub stopped_early: bool,
-    /// The sequence by which it was ended, or not yet, where one was kept.
-    pub sequence: Option<Sequence>,
+    /// What is known after every row, where the candidate may be ended early.
+    pub bracket: Option<Bracket>,
+}
+
+/// A confidence sequence on either side of rows without an answer: they may all have been wrong, or all right.
+#[derive(Debug, Clone)]
+pub struct Bracket {
+    lowest: Sequence,
+    /// As long as no row is without an answer it is the same one.
+    highest: Option<Sequence>,
+    answered: Sequence,
+}
+
+impl Bracket {
+    fn new(level: Level) -> Bracket {
+        let sequence = Sequence::new(level);
+        Bracket { lowest: sequence.clone(), highest: None, answered: sequence }
+    }
+
+    /// Takes in a row: the mean score of its tries, or that some have none.
+    fn push(&mut self, score: Option<f64>) -> Result<(), EvalError> {
+        if score.is_none() && self.highest.is_none() {
+            self.highest = Some(self.lowest.clone());
+        }
+        self.lowest.push(score.unwrap_or(0.0))?;
+        if let Some(highest) = &mut self.highest {
+            highest.push(score.unwrap_or(1.0))?;
+        }
+        if let Some(score) = score {
+            self.answered.push(score)?;
+        }
+        Ok(())
+    }
+
+    /// Where the figure is, whatever the rows without an answer would have been.
+    pub fn interval(&self) -> Interval {
+        let highest = self.highest.as_ref().unwrap_or(&self.lowest);
+        Interval { low: self.lowest.interval().low, high: highest.interval().high }
+    }
+
+    /// The figure of the rows that were answered.
+    pub fn mean(&self) -> Option<f64> {
+        self.answered.mean()
+    }
+
+    /// How many more rows will decide about a threshold, about.
+    pub fn more_rows(&self, threshold: f64) -> Option<u64> {
+        self.answered.more_rows(threshold)
+    }
 }
 
 /// What a candidate is asked with.
@@ -125,14 +179,11 @@ impl Asking<'_> {
     /// # Errors
     /// An error that all rows would have, a ledger that cannot be written, or somebody who stopped it.
     pub async fn run(&self) -> Result<Scores, EvalError> {
-        let known: HashMap<AnswerKey, Answer> = self.ledger.answers(&self.entrant.fingerprint)?.into_iter().collect();
+        let known = known(self.ledger, self.entrant, self.policy)?;
         let tries = self.contender.tries.len() as u32;
-        let questions = self.test.rows.iter().enumerate();
-        let questions: Vec<Question<'_>> = questions
-            .flat_map(|(index, row)| (0..tries).map(move |attempt| Question { index, row, attempt }))
-            .collect();
-        let alone = self.policy.alone.saturating_mul(tries as usize).min(questions.len());
-        let mut keeper = Keeper::new(self, questions.len());
+        let questions: Vec<Question<'_>> = questions(self.test, tries).collect();
+        let alone = alone_of(self.policy, tries).min(questions.len());
+        let mut keeper = Keeper::new(self, questions.len(), if self.policy.must_time { alone } else { 0 });
         for (part, at_once) in [(&questions[..alone], 1), (&questions[alone..], self.concurrency())] {
             let mut last = Instant::now();
             let asked = futures::stream::iter(part).map(|&question| self.answer(question, &known, at_once == 1));
@@ -161,14 +212,9 @@ impl Asking<'_> {
         self.contender.tries.first().map_or(1, |work| work.concurrency()).max(1)
     }
 
-    fn key(&self, question: Question<'_>) -> AnswerKey {
-        let Question { row, attempt, .. } = question;
-        AnswerKey { candidate: self.entrant.fingerprint.clone(), input: row.digest.clone(), attempt }
-    }
-
     async fn answer<'q>(&self, question: Question<'q>, known: &HashMap<AnswerKey, Answer>, is_alone: bool) -> Came<'q> {
-        let is_timed = |answer: &&Answer| answer.is_alone || !is_alone || !self.policy.must_time;
-        if let Some(answer) = known.get(&self.key(question)).filter(is_timed) {
+        let known = known.get(&question.key(self.entrant));
+        if let Some(answer) = known.filter(|answer| is_reusable(answer, self.policy, is_alone)) {
             return Came { question, result: Ok(answer.clone()), is_reused: true };
         }
         let input = &question.row.example.input;
@@ -177,7 +223,9 @@ impl Asking<'_> {
         let seconds = began.elapsed().as_secs_f64();
         let result = match result {
             // It answered, and what it said is no answer: that is its fault, and every metric counts it as wrong.
-            Err(TaskError::Output(reason)) => Ok(Outcome { warnings: vec![reason], ..Outcome::default() }),
+            Err(TaskError::Output(reason) | TaskError::Model(ChatError::BadOutput(reason))) => {
+                Ok(Outcome { warnings: vec![reason], ..Outcome::default() })
+            }
             result => result,
         };
         let result = result.map(|outcome| self.recorded(outcome, input, seconds, is_alone));
@@ -204,26 +252,80 @@ impl Asking<'_> {
     }
 }
 
+impl Question<'_> {
+    fn key(self, entrant: &Entrant) -> AnswerKey {
+        AnswerKey { candidate: entrant.fingerprint.clone(), input: self.row.digest.clone(), attempt: self.attempt }
+    }
+}
+
+/// All questions to a candidate, the tries of one row beside each other.
+fn questions(test: &TestSet, tries: u32) -> impl Iterator<Item = Question<'_>> {
+    let rows = test.rows.iter().enumerate();
+    rows.flat_map(move |(index, row)| (0..tries).map(move |attempt| Question { index, row, attempt }))
+}
+
+/// How many of them are asked one at a time.
+fn alone_of(policy: Policy, tries: u32) -> usize {
+    policy.alone.saturating_mul(tries as usize)
+}
+
+/// The answers that the ledger has of a candidate.
+fn known(ledger: &Ledger, entrant: &Entrant, policy: Policy) -> Result<HashMap<AnswerKey, Answer>, EvalError> {
+    if policy.is_fresh {
+        return Ok(HashMap::new());
+    }
+    Ok(ledger.answers(&entrant.fingerprint)?.into_iter().collect())
+}
+
+/// Whether an answer need not be asked for again.
+fn is_reusable(answer: &Answer, policy: Policy, is_alone: bool) -> bool {
+    answer.is_alone || !is_alone || !policy.must_time
+}
+
+/// The rows that a candidate will really be asked, once for each try.
+///
+/// # Errors
+/// The ledger cannot be read.
+pub fn to_ask<'t>(
+    ledger: &Ledger,
+    test: &'t TestSet,
+    entrant: &Entrant,
+    tries: u32,
+    policy: Policy,
+) -> Result<Vec<&'t TestRow>, EvalError> {
+    let known = known(ledger, entrant, policy)?;
+    let alone = alone_of(policy, tries);
+    let asked = questions(test, tries).enumerate().filter(|(place, question)| {
+        known.get(&question.key(entrant)).is_none_or(|answer| !is_reusable(answer, policy, *place < alone))
+    });
+    Ok(asked.map(|(_, question)| question.row).collect())
+}
+
 /// Judges what comes, and keeps it.
 struct Keeper<'k, 'a> {
     asking: &'k Asking<'a>,
     scores: Scores,
     all: usize,
+    /// So many questions come first, however sure their answers make one.
+    at_least: usize,
+    /// Rows without an answer since the last that had one.
+    failed: usize,
     unrecorded: Vec<RunRow>,
     recorded: Instant,
 }
 
 impl<'k, 'a> Keeper<'k, 'a> {
-    fn new(asking: &'k Asking<'a>, all: usize) -> Keeper<'k, 'a> {
-        let sequence = asking.policy.stop.map(|stop| Sequence::new(stop.level));
-        let scores = Scores { sequence, ..Scores::default() };
-        Keeper { asking, scores, all, unrecorded: Vec::new(), recorded: Instant::now() }
+    fn new(asking: &'k Asking<'a>, all: usize, at_least: usize) -> Keeper<'k, 'a> {
+        let bracket = asking.policy.stop.map(|stop| Bracket::new(stop.level));
+        let scores = Scores { bracket, ..Scores::default() };
+        Keeper { asking, scores, all, at_least, failed: 0, unrecorded: Vec::new(), recorded: Instant::now() }
     }
 
     fn take(&mut self, came: Came<'_>) -> Result<(), EvalError> {
         let Came { question, result, is_reused } = came;
+        self.failed = if result.is_ok() { 0 } else { self.failed + 1 };
         let result = match result {
-            Err(error) if error.is_fatal() => {
+            Err(error) if self.ends_all(&error) => {
                 self.record()?;
                 return Err(error.into());
             }
@@ -231,20 +333,21 @@ impl<'k, 'a> Keeper<'k, 'a> {
         };
         let counts = result.as_ref().ok().and_then(|answer| count(self.asking.metric, question.row, &answer.outcome));
         let score = counts.as_ref().and_then(|counts| alone(self.asking.metric, counts));
-        if let (Some(sequence), Some(score)) = (&mut self.scores.sequence, score) {
-            sequence.push(score)?;
-        }
         let (reason, answer) = (result.as_ref().err().cloned(), result.as_ref().ok().cloned());
+        // What the ledger has stays as it is.
+        let answer = answer.filter(|_| !is_reused);
         self.unrecorded.push(RunRow {
             position: self.asking.position,
             number: question.row.number,
-            key: self.asking.key(question),
+            key: question.key(self.asking.entrant),
             score,
             reason,
+            expected: question.row.example.expected.clone(),
             answer,
         });
         let Question { index, attempt, .. } = question;
         self.scores.rows.push(Scored { index, attempt, counts, score, result, is_reused });
+        self.row_is_whole()?;
         if self.unrecorded.len() >= RECORD_ROWS || self.recorded.elapsed() >= RECORD_EVERY {
             self.record()?;
         }
@@ -252,14 +355,37 @@ impl<'k, 'a> Keeper<'k, 'a> {
         Ok(())
     }
 
-    /// Whether the figure lies on one side of the threshold, whatever rows are to come. Rows that failed keep it open:
-    /// nobody knows what they would have been.
+    /// Whether an error would meet every other row too. A provider may be silent once and answer the next request.
+    fn ends_all(&self, error: &TaskError) -> bool {
+        let may_pass = matches!(error, TaskError::Model(ChatError::Unavailable(_)));
+        let is_remote = self.asking.entrant.place == Place::Remote;
+        error.is_fatal() && !(may_pass && is_remote && self.failed < FAILURES_IN_A_ROW)
+    }
+
+    /// Takes a row into the bracket once its last try came.
+    fn row_is_whole(&mut self) -> Result<(), EvalError> {
+        let tries = self.asking.contender.tries.len();
+        let (Some(bracket), rows) = (&mut self.scores.bracket, &self.scores.rows) else { return Ok(()) };
+        if !rows.len().is_multiple_of(tries) {
+            return Ok(());
+        }
+        let row = &rows[rows.len() - tries..];
+        if row.iter().any(|one| one.result.is_err()) {
+            return bracket.push(None);
+        }
+        // A row that the metric does not apply to says nothing.
+        let scores: Vec<f64> = row.iter().filter_map(|one| one.score).collect();
+        if scores.len() < tries { Ok(()) } else { bracket.push(Some(scores.iter().sum::<f64>() / tries as f64)) }
+    }
+
+    /// Whether the figure lies on one side of the threshold, whatever rows are to come.
     fn is_sure(&mut self) -> bool {
-        let (Some(stop), Some(sequence)) = (self.asking.policy.stop, &self.scores.sequence) else { return false };
-        let interval = sequence.interval();
+        let (Some(stop), Some(bracket)) = (self.asking.policy.stop, &self.scores.bracket) else { return false };
+        let interval = bracket.interval();
         let is_apart = interval.low >= stop.threshold || interval.high < stop.threshold;
-        let sure = is_apart && self.scores.rows.iter().all(|row| row.result.is_ok());
-        self.scores.stopped_early = sure && self.scores.rows.len() < self.all;
+        let done = self.scores.rows.len();
+        let is_whole = done.is_multiple_of(self.asking.contender.tries.len());
+        self.scores.stopped_early = is_apart && is_whole && done >= self.at_least && done < self.all;
         self.scores.stopped_early
     }
 

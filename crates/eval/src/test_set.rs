@@ -17,7 +17,7 @@ pub struct TestRow {
     pub number: u64,
     /// What is asked, and what is right.
     pub example: Example,
-    /// The digest of all that is read of it.
+    /// The digest of all that is read of it, and of how many rows before it say the same.
     pub digest: String,
     /// Rows of one group are no independent evidence; without groups each row has its own.
     pub group: usize,
@@ -66,26 +66,24 @@ impl TestSet {
             return Err(EvalError::Test(format!("{name}: there is no row\nhint: a verdict needs tens of them")));
         }
         let groups = groups(task, &table, &examples)?;
-        let mut rows: Vec<TestRow> = examples
-            .into_iter()
-            .zip(&groups)
-            .zip(1..)
-            .map(|((example, group), number)| {
-                let digest = digest(task, &example.input);
-                TestRow { number, example, digest, group: *group }
-            })
-            .collect();
-        let mut warnings: Vec<String> = repeated(&rows).into_iter().collect();
-        warnings.extend(missing_labels(task, &rows));
-        warnings.extend(leaked(task, &rows, leaks)?);
-        let whole: Vec<String> =
-            rows.iter().map(|row| fingerprint(&[&row.digest, &row.example.expected.to_string()])).collect();
-        // The same row twice has the same place by its digest, and then by its number.
-        rows.sort_by_cached_key(|row| (fingerprint(&["order", &row.digest]), row.number));
+        let contents: Vec<String> = examples.iter().map(|example| digest(task, &example.input)).collect();
+        let mut warnings: Vec<String> = repeated(&contents).into_iter().collect();
+        warnings.extend(leaked(task, &contents, leaks)?);
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        let mut rows: Vec<TestRow> = Vec::new();
+        for ((example, group), content) in examples.into_iter().zip(groups).zip(&contents) {
+            // Rows that say the same are rows of their own: each has its place in the order, and its answer.
+            let before = times.entry(content).and_modify(|times| *times += 1).or_default();
+            let digest = fingerprint(&[content, &before.to_string()]);
+            rows.push(TestRow { number: rows.len() as u64 + 1, example, digest, group });
+        }
+        rows.sort_by_cached_key(|row| fingerprint(&["order", &row.digest]));
         rows.truncate(limit.unwrap_or(usize::MAX));
-        let mut digests: Vec<&str> = rows.iter().map(|row| whole[row.number as usize - 1].as_str()).collect();
+        warnings.extend(missing_labels(task, &rows));
+        let whole = |row: &TestRow| fingerprint(&[&row.digest, &row.example.expected.to_string()]);
+        let mut digests: Vec<String> = rows.iter().map(whole).collect();
         digests.sort_unstable();
-        let sha256 = fingerprint(&digests);
+        let sha256 = fingerprint(&digests.iter().map(String::as_str).collect::<Vec<_>>());
         let groups = task.goal.group.as_ref().map(|_| rows.iter().map(|row| row.group).collect::<BTreeSet<_>>().len());
         Ok(TestSet { table, rows, sha256, groups: groups.map(|count| count as u64), warnings })
     }
@@ -107,8 +105,14 @@ fn digest(task: &Task, input: &Input) -> String {
 fn groups(task: &Task, table: &Path, examples: &[Example]) -> Result<Vec<usize>, EvalError> {
     let Some(column) = &task.goal.group else { return Ok((0..examples.len()).collect()) };
     let mut numbers: HashMap<String, usize> = HashMap::new();
+    let is_empty = |value: &&serde_json::Value| value.is_null() || value.as_str().is_some_and(str::is_empty);
     let group = |(example, number): (&Example, u64)| {
-        let Some(value) = example.input.fields.get(column) else {
+        let value = example.input.fields.get(column);
+        if value.as_ref().is_some_and(is_empty) {
+            let table = table.display();
+            return Err(EvalError::Test(format!("{table}, row {number}: {column:?}, the group of [goal], is empty")));
+        }
+        let Some(value) = value else {
             let columns: Vec<_> = example.input.fields.keys().map(String::as_str).collect();
             return Err(EvalError::Test(format!(
                 "{}, row {number}: there is no column {column:?}, which `group` of [goal] names\nhint: its columns are {}",
@@ -129,12 +133,19 @@ fn numbers(rows: &[u64]) -> String {
 }
 
 /// Rows that say the same twice count twice.
-fn repeated(rows: &[TestRow]) -> Option<String> {
+fn repeated(contents: &[String]) -> Option<String> {
     let mut seen = BTreeSet::new();
-    let again: Vec<u64> = rows.iter().filter(|row| !seen.insert(&row.digest)).map(|row| row.number).collect();
+    let numbered = contents.iter().zip(1u64..);
+    let again: Vec<u64> = numbered.filter(|(content, _)| !seen.insert(*content)).map(|(_, number)| number).collect();
     (!again.is_empty()).then(|| {
-        format!("{} test rows say what another one says, and count once more: row {}", again.len(), numbers(&again))
+        let rows = counted(again.len(), "test row says", "test rows say");
+        format!("{rows} what another one says, counted once more: row {}", numbers(&again))
     })
+}
+
+/// A count with the word for one or for many.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// Labels that no row of the test has: nothing is known of them afterwards.
@@ -158,14 +169,16 @@ fn missing_labels(task: &Task, rows: &[TestRow]) -> Option<String> {
 }
 
 /// Rows that also stand in the table that is learned from.
-fn leaked(task: &Task, rows: &[TestRow], leaks: Leaks) -> Result<Option<String>, EvalError> {
+fn leaked(task: &Task, contents: &[String], leaks: Leaks) -> Result<Option<String>, EvalError> {
     let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(None) };
     let known: BTreeSet<String> = task.examples_of(train)?.iter().map(|example| digest(task, &example.input)).collect();
-    let leaked: Vec<u64> = rows.iter().filter(|row| known.contains(&row.digest)).map(|row| row.number).collect();
+    let numbered = contents.iter().zip(1u64..);
+    let leaked: Vec<u64> = numbered.filter(|(content, _)| known.contains(*content)).map(|(_, number)| number).collect();
     if leaked.is_empty() {
         return Ok(None);
     }
-    let said = format!("{} test rows also stand in {}: row {}", leaked.len(), train.display(), numbers(&leaked));
+    let rows = counted(leaked.len(), "test row also stands", "test rows also stand");
+    let said = format!("{rows} in {}: row {}", train.display(), numbers(&leaked));
     match leaks {
         Leaks::Allowed => Ok(Some(said)),
         Leaks::Refused => Err(EvalError::Test(format!(
@@ -205,12 +218,12 @@ mod tests {
     #[test]
     fn what_makes_a_verdict_worthless_is_refused_and_what_weakens_it_is_said() {
         let error = read("text,label\nseen,b\nx,a\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
-        assert!(error.starts_with("1 test rows also stand in "), "{error}");
+        assert!(error.starts_with("1 test row also stands in "), "{error}");
         assert!(error.contains("train.csv: row 1\nhint: whoever has seen the answer passes any test"), "{error}");
         let set = read("text,label\nseen,a\nx,a\nx,a\n", TRAIN, "", Leaks::Allowed).unwrap();
-        assert_eq!(set.warnings[0], "1 test rows say what another one says, and count once more: row 3");
+        assert_eq!(set.warnings[0], "1 test row says what another one says, counted once more: row 3");
         assert_eq!(set.warnings[1], "no test row has the label b: the verdict says nothing of it");
-        assert!(set.warnings[2].starts_with("1 test rows also stand in "), "{:?}", set.warnings);
+        assert!(set.warnings[2].starts_with("1 test row also stands in "), "{:?}", set.warnings);
         let error = read("text,label\nx,c\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();

@@ -39,26 +39,33 @@ pub struct Overall {
     pub more_rows: Option<u64>,
 }
 
-/// A figure on both sides of a doubt: rows without an answer may have been right or wrong.
+/// A figure, and how far a doubt reaches: rows without an answer may have been right or wrong.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Bounds {
     /// Of the rows that were answered.
     pub answered: Figure,
-    /// As if every row without an answer were wrong.
-    pub pessimistic: Figure,
+    /// The lower end of the interval, were all others wrong.
+    pub low: f64,
+    /// The upper end, were all others right.
+    pub high: f64,
 }
 
 /// Judges a candidate by what is shown of it: its verdict, and a sentence for each thing that it rests on. None where the
-/// goal has no threshold.
+/// goal asks for nothing.
 pub fn judge(goal: &Goal, candidate: &Candidate, bounds: Option<Bounds>) -> (Option<Verdict>, Vec<String>) {
-    let Some(threshold) = goal.threshold else { return (None, Vec::new()) };
-    let Some(bounds) = bounds else {
-        let reason = if candidate.answered == 0 { "no row has an answer" } else { "the metric applies to no row" };
-        return (Some(Verdict::NotEnoughEvidence), vec![format!("{reason}, so there is no figure")]);
-    };
-    let mut findings = vec![quality(goal, threshold, candidate, bounds)];
+    let mut findings: Vec<(Verdict, String)> = Vec::new();
+    findings.extend(goal.threshold.map(|threshold| match bounds {
+        Some(bounds) => quality(goal, threshold, candidate, bounds),
+        None => {
+            let reason = if candidate.answered == 0 { "no row has an answer" } else { "the metric applies to no row" };
+            (Verdict::NotEnoughEvidence, format!("{reason}, so there is no figure"))
+        }
+    }));
     findings.extend(goal.latency_ms_p95.map(|most| quickness(most, candidate)));
     findings.extend(goal.cost_per_1000.map(|most| cheapness(most, candidate)));
+    if findings.is_empty() {
+        return (None, Vec::new());
+    }
     let worst = if findings.iter().any(|(verdict, _)| *verdict == Verdict::NotGoodEnough) {
         Verdict::NotGoodEnough
     } else if findings.iter().any(|(verdict, _)| *verdict == Verdict::NotEnoughEvidence) {
@@ -69,22 +76,30 @@ pub fn judge(goal: &Goal, candidate: &Candidate, bounds: Option<Bounds>) -> (Opt
     (Some(worst), findings.into_iter().map(|(_, reason)| reason).collect())
 }
 
+/// What is to be reached, in words.
+fn wanted(goal: &Goal) -> String {
+    let parts = [
+        goal.threshold.map(|threshold| format!("{} of {threshold}", goal.metric)),
+        goal.latency_ms_p95.map(|most| format!("{most} ms for 95 of 100 answers")),
+        goal.cost_per_1000.map(|most| format!("${most} for 1,000 inputs")),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(" and ")
+}
+
 fn quality(goal: &Goal, threshold: f64, candidate: &Candidate, bounds: Bounds) -> (Verdict, String) {
-    let Bounds { answered, pessimistic } = bounds;
+    let Bounds { answered, low, high } = bounds;
     let metric = &goal.metric;
     let shown = format!("{metric} is {:.3}, between {:.3} and {:.3}", answered.value, answered.low, answered.high);
-    let (clears, misses, clears_all) = if goal.is_better_higher {
-        (answered.low >= threshold, answered.high < threshold, pessimistic.low >= threshold)
-    } else {
-        (answered.high <= threshold, answered.low > threshold, pessimistic.high <= threshold)
-    };
+    let (clears, misses) =
+        if goal.is_better_higher { (low >= threshold, high < threshold) } else { (high <= threshold, low > threshold) };
+    let is_within = answered.low < threshold && threshold <= answered.high;
     let failed = candidate.failures.len();
-    match (clears, misses, clears_all) {
-        (_, true, _) => (Verdict::NotGoodEnough, format!("{shown}: all of it short of {threshold}")),
-        (true, _, true) => (Verdict::GoodEnough, format!("{shown}: all of it past {threshold}")),
-        (true, _, false) => (
+    match (clears, misses) {
+        (_, true) => (Verdict::NotGoodEnough, format!("{shown}: all of it short of {threshold}")),
+        (true, _) => (Verdict::GoodEnough, format!("{shown}: all of it past {threshold}")),
+        _ if failed > 0 && !is_within => (
             Verdict::NotEnoughEvidence,
-            format!("{shown}, past {threshold}, but {failed} rows have no answer, and were they wrong it might not be"),
+            format!("{shown}, but {failed} rows have no answer: with them it may be on either side of {threshold}"),
         ),
         _ => (Verdict::NotEnoughEvidence, format!("{shown}: {threshold} is within, so either may be true")),
     }
@@ -121,11 +136,11 @@ pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) ->
     let p50 = |candidate: &Candidate| candidate.latency.map_or(f64::INFINITY, |latency| latency.p50);
     let good = candidates.iter().filter(|candidate| candidate.verdict == Some(Verdict::GoodEnough));
     let best = good.min_by(|one, other| cost(one).total_cmp(&cost(other)).then(p50(one).total_cmp(&p50(other))));
-    let Some(threshold) = goal.threshold else {
+    if goal.threshold.is_none() && goal.latency_ms_p95.is_none() && goal.cost_per_1000.is_none() {
         let text = "there is no verdict: the task names no threshold. Add `threshold = ..` to [goal].".to_owned();
         return Overall { verdict: None, recommended: None, text, more_rows: None };
-    };
-    let wanted = format!("{} of {threshold}", goal.metric);
+    }
+    let wanted = wanted(goal);
     if let Some(best) = best {
         let text = match best.place {
             Place::Baseline => format!("No language model is needed: {} is good enough for {wanted}.", best.name),
@@ -137,7 +152,7 @@ pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) ->
         return Overall { verdict, recommended, text, more_rows: None };
     }
     if candidates.iter().any(|candidate| candidate.verdict == Some(Verdict::NotEnoughEvidence)) {
-        let rows = more_rows.map_or(String::new(), |rows| format!(" About {rows} more test rows would decide it."));
+        let rows = more_rows.map_or(String::new(), |rows| format!(" About {rows} more rows would decide it."));
         let text = format!("These rows do not tell whether {wanted} is reached.{rows}");
         return Overall { verdict: Some(Verdict::NotEnoughEvidence), recommended: None, text, more_rows };
     }

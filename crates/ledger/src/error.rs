@@ -93,6 +93,15 @@ pub enum LedgerError {
         /// What is said.
         reason: String,
     },
+    /// Another process adds to the run now.
+    #[error(
+        "run {name:?} is being added to by another process\n\
+         hint: wait for it to end; a run whose process has ended is free at once"
+    )]
+    RunHeld {
+        /// The run.
+        name: String,
+    },
     /// There is a run of that name already.
     #[error("there is a run {name:?} already\nhint: give this one another name; `bantam eval list` shows them")]
     Taken {

@@ -6,7 +6,7 @@
 
 use crate::error::{BUSY_SECONDS, LARGEST_VALUE};
 use crate::lock::Lock;
-use crate::{JobId, LedgerError, migrations};
+use crate::{JobId, LedgerError, RunId, migrations};
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior};
 use std::path::{Path, PathBuf};
@@ -56,6 +56,11 @@ impl Ledger {
     /// The lock file of a job. Numbers of jobs are never given twice, nor are these names.
     pub(crate) fn lock_path(&self, job: JobId) -> PathBuf {
         self.locks.join(format!("{job}.lock"))
+    }
+
+    /// The lock file of a run.
+    pub(crate) fn run_lock_path(&self, run: RunId) -> PathBuf {
+        self.locks.join(format!("run-{}.lock", run.0))
     }
 
     /// Reads.

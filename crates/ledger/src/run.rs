@@ -4,6 +4,7 @@
 //! `migrations/0003_runs.sql`.
 
 use crate::job::{json, now_ms};
+use crate::lock::Lock;
 use crate::{Ledger, LedgerError};
 use rusqlite::{Connection, OptionalExtension, params};
 use serde_json::Value;
@@ -89,8 +90,16 @@ pub struct RunRow {
     pub score: Option<f64>,
     /// Why it has no answer.
     pub reason: Option<String>,
-    /// The answer; none where there is a reason.
+    /// What is right.
+    pub expected: Value,
+    /// The answer. To be recorded it is given where it is new; one that the ledger has already stays as it is.
     pub answer: Option<Answer>,
+}
+
+/// Held by whoever adds to a run, until it is dropped or the process ends.
+#[derive(Debug)]
+pub struct RunHold {
+    _lock: Lock,
 }
 
 const RUN_COLUMNS: &str = "id, name, fingerprint, test_sha256, spec, created_ms, ended_ms, report";
@@ -119,6 +128,17 @@ impl Ledger {
             let id = RunId(transaction.last_insert_rowid());
             Ok(Run { id, new: new.clone(), created_ms, ended_ms: None, report: None })
         })
+    }
+
+    /// Takes a run, so that no other process asks for the same answers beside this one.
+    ///
+    /// # Errors
+    /// Another process has it.
+    pub fn hold_run(&self, run: &Run) -> Result<RunHold, LedgerError> {
+        match Lock::try_acquire(&self.run_lock_path(run.id))? {
+            Some(lock) => Ok(RunHold { _lock: lock }),
+            None => Err(LedgerError::RunHeld { name: run.new.name.clone() }),
+        }
     }
 
     /// The run of a name.
@@ -196,11 +216,12 @@ impl Ledger {
     /// Removes a run with its rows, and the answers that no other run has.
     ///
     /// # Errors
-    /// The ledger cannot be written.
-    pub fn remove_run(&self, run: RunId) -> Result<(), LedgerError> {
+    /// Another process adds to it, or the ledger cannot be written.
+    pub fn remove_run(&self, run: &Run) -> Result<(), LedgerError> {
+        let _held = self.hold_run(run)?;
         let at = LedgerError::at(self.path());
         let removed = self.write(|transaction| {
-            transaction.execute("DELETE FROM runs WHERE id = ?1", [run.0]).map_err(&at)?;
+            transaction.execute("DELETE FROM runs WHERE id = ?1", [run.id.0]).map_err(&at)?;
             let orphans = "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM run_rows AS row WHERE \
                  row.candidate = answers.candidate AND row.input = answers.input AND row.try = answers.try)";
             transaction.execute(orphans, []).map(drop).map_err(&at)
@@ -214,7 +235,7 @@ impl Ledger {
     /// As [`Ledger::run`].
     pub fn run_rows(&self, run: RunId) -> Result<Vec<RunRow>, LedgerError> {
         let sql = format!(
-            "SELECT {ANSWER_COLUMNS}, row.candidate, row.input, row.try, position, number, score, reason \
+            "SELECT {ANSWER_COLUMNS}, row.candidate, row.input, row.try, position, number, score, reason, expected \
              FROM run_rows AS row LEFT JOIN answers USING (candidate, input, try) WHERE run = ?1 \
              ORDER BY position, number, row.try"
         );
@@ -229,6 +250,7 @@ impl Ledger {
                         key: read_key(row, 10)?,
                         score: row.get(15)?,
                         reason: row.get(16)?,
+                        expected: json(17, &row.get::<_, String>(17)?)?,
                         answer: if is_answered { Some(read_answer(row, 0)?) } else { None },
                     })
                 })?
@@ -261,9 +283,19 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
             answer.outcome.to_string(),
         ])?;
     }
-    let sql = "INSERT OR REPLACE INTO run_rows (run, position, number, try, candidate, input, score, reason) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-    let values = params![run.0, row.position, row.number, attempt, candidate, input, row.score, row.reason];
+    let sql = "INSERT OR REPLACE INTO run_rows (run, position, number, try, candidate, input, score, reason, \
+         expected) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+    let values = params![
+        run.0,
+        row.position,
+        row.number,
+        attempt,
+        candidate,
+        input,
+        row.score,
+        row.reason,
+        row.expected.to_string()
+    ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
 

@@ -39,7 +39,7 @@ fn row(position: u32, number: u64, answer: Option<Answer>) -> RunRow {
         Some(_) => (Some(1.0), None),
         None => (None, Some("too long".to_owned())),
     };
-    RunRow { position, number, key, score, reason, answer }
+    RunRow { position, number, key, score, reason, expected: json!("a"), answer }
 }
 
 #[test]
@@ -103,7 +103,11 @@ fn a_run_that_is_removed_takes_the_answers_along_that_no_other_has() {
     secret.prompt = Some("a private text".to_owned());
     ledger.record_rows(monday.id, &[row(0, 1, Some(answer("a"))), row(1, 1, Some(secret))]).unwrap();
     ledger.record_rows(tuesday.id, &[row(0, 1, Some(answer("a")))]).unwrap();
-    ledger.remove_run(monday.id).unwrap();
+    let held = ledger.hold_run(&monday).unwrap();
+    let error = ledger.remove_run(&monday).unwrap_err().to_string();
+    assert!(error.starts_with("run \"monday\" is being added to by another process\nhint: "), "{error}");
+    drop(held);
+    ledger.remove_run(&monday).unwrap();
     assert_eq!((ledger.answers("c0").unwrap().len(), ledger.answers("c1").unwrap().len()), (1, 0));
     assert_eq!(ledger.run("monday").unwrap(), None);
     let file = std::fs::read(folder.path().join("ledger.sqlite")).unwrap();

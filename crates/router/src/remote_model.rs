@@ -213,7 +213,24 @@ impl Call {
             }
         };
         // Whoever asked may have gone.
-        let _ = self.events.unbounded_send(Err(error));
+        let _ = self.events.unbounded_send(Err(self.without_key(error)));
+    }
+
+    /// An error of a provider may say anything, the key that it was sent among it.
+    fn without_key(&self, error: ChatError) -> ChatError {
+        let Some(key) = &self.key else { return error };
+        match error {
+            ChatError::InvalidRequest(text) => ChatError::InvalidRequest(key.hidden_in(&text)),
+            ChatError::UnknownModel(text) => ChatError::UnknownModel(key.hidden_in(&text)),
+            ChatError::Unloadable(text) => ChatError::Unloadable(key.hidden_in(&text)),
+            ChatError::BadOutput(text) => ChatError::BadOutput(key.hidden_in(&text)),
+            ChatError::Overloaded(text) => ChatError::Overloaded(key.hidden_in(&text)),
+            ChatError::Unavailable(text) => ChatError::Unavailable(key.hidden_in(&text)),
+            ChatError::Internal(text) => ChatError::Internal(key.hidden_in(&text)),
+            other @ (ChatError::ToolSchema { .. }
+            | ChatError::ContextTooLong { .. }
+            | ChatError::Unsupported { .. }) => other,
+        }
     }
 
     fn broken(&self, why: &str) -> ChatError {

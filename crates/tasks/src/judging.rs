@@ -118,7 +118,7 @@ pub(crate) fn read_goal(entry: Entry<'_>) -> Result<Goal, TaskError> {
         goal.threshold = Some(entry.number("a number of 0 or more", |n| n >= 0.0)?);
     }
     if let Some(entry) = section.take("confidence") {
-        goal.confidence = entry.number("a number of 0.5 or more, below 1", |n| (0.5..1.0).contains(&n))?;
+        goal.confidence = entry.number("a number of 0.5 to 0.9999", |n| (0.5..=0.9999).contains(&n))?;
     }
     for (key, place) in [("latency_ms_p95", &mut goal.latency_ms_p95), ("cost_per_1000", &mut goal.cost_per_1000)] {
         if let Some(entry) = section.take(key) {
@@ -303,7 +303,7 @@ mod tests {
     fn what_is_wrong_is_told_with_its_place() {
         let cases = [
             ("[goal]\nthreshold = -1\n", "13:13: `threshold`: expected a number of 0 or more, got the number -1"),
-            ("[goal]\nconfidence = 95\n", "13:14: `confidence`: expected a number of 0.5 or more, below 1, got"),
+            ("[goal]\nconfidence = 95\n", "13:14: `confidence`: expected a number of 0.5 to 0.9999, got"),
             ("[goal]\nlatency = 1\n", "13:1: unknown key \"latency\" in [goal]\nhint: its keys are metric, "),
             ("[machine]\nwatts = \"x\"\n", "13:9: `watts`: expected a number of 0 or more, got the text \"x\""),
             ("[[candidates]]\nname = \"a\"\n", "12:1: a candidate says not who answers\nhint: `model = "),

@@ -2,6 +2,7 @@
 
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
+use ::eval::{EvalError, Leaks, TestSet, check_goal};
 use chat::{AnswerFormat, Capabilities, ChatFuture, ChatModel, ChatRequest, ChatStream, ModelInfo};
 use futures::executor::block_on;
 use hub::Hub;
@@ -9,7 +10,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tasks::table::Table;
-use tasks::{Input, Task};
+use tasks::{Goal, Input, Task};
 
 /// Look whether a task file, its data and its model go together, and show a prompt
 #[derive(Debug, clap::Args)]
@@ -74,6 +75,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let train = task.data.train.as_deref().and_then(|path| look_at(path, &task, &mut findings));
     let test = task.data.test.as_deref().and_then(|path| look_at(path, &task, &mut findings));
     let first = train.as_ref().or(test.as_ref()).and_then(|seen| seen.first.clone());
+    if findings.problems.is_empty() {
+        findings.problems.extend(judged(&task).err().map(|error| error.to_string()));
+    }
     let hub = session.hub()?;
     let default = || hub.catalog().default_model().name.clone();
     let model = args.model.clone().or_else(|| task.model.clone()).unwrap_or_else(default);
@@ -125,6 +129,15 @@ fn described(file: &Path, task: &Task, model: &str, [train, test]: [Option<u64>;
         text.push_str(&format!("\n{}\n", prompt.trim_end()));
     }
     text
+}
+
+/// Whether the task can be judged, where it says that it will be.
+fn judged(task: &Task) -> Result<(), EvalError> {
+    if task.goal == Goal::default() && task.candidates.is_empty() {
+        return Ok(());
+    }
+    let test = TestSet::read(task, None, Leaks::Refused)?;
+    check_goal(task, &test)
 }
 
 /// Reads a whole table of the task's data; what is wrong with it goes to the findings.

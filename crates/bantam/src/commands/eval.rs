@@ -12,7 +12,7 @@ use crate::session::{Session, load_options};
 use crate::work::ledger;
 use ::eval::report::Report;
 use ::eval::verdict::Verdict;
-use ::eval::{EvalError, Evaluation, Leaks, Options, TestSet};
+use ::eval::{Contender, EvalError, Evaluation, Leaks, Options, Plan, TestSet};
 use futures::executor::block_on;
 use futures::future::{Either, select};
 use std::path::{Path, PathBuf};
@@ -41,7 +41,8 @@ The task file says what is good enough and who is judged:
   [[candidates]] model (of this machine, or provider/model) or baseline, endpoint, price, and whatever of the task differs: instructions, input, [candidates.options]
   [machine]     watts, price_per_kwh, price_per_hour
 What was asked once is not asked again: a run that was ended goes on, a second run of the same rows costs nothing.
-Exit codes: 0 good enough, 3 not good enough, 4 not enough evidence, 1 it could not be judged."
+Exit codes: 0 good enough, or nothing to reach in [goal]; 3 not good enough, 4 not enough evidence, 1 it could not
+be judged."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -67,6 +68,9 @@ pub struct Args {
     /// Ask each row N times, to see how far sampled answers agree
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=100))]
     repeat: u32,
+    /// Ask again what was asked before
+    #[arg(long)]
+    fresh: bool,
     /// US dollars that providers may take; what would pass it is not asked
     #[arg(long, value_name = "USD")]
     max_cost: Option<f64>,
@@ -96,6 +100,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     if args.limit == Some(0) {
         return Err(UsedWrongly("--limit: expected 1 or more, got 0".to_owned()).into());
     }
+    if args.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
+        return Err(UsedWrongly("--name: expected a name, got a blank one".to_owned()).into());
+    }
     let task = open(file)?;
     if let Some(report) = &args.report {
         shown::check_report(report)?;
@@ -111,14 +118,28 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let line_up = line_up::LineUp { host: &host, load: &args.load, remotes: &remotes, repeat: args.repeat, session };
     let entrants = candidates.iter().map(|candidate| line_up.entrant(candidate)).collect::<anyhow::Result<Vec<_>>>()?;
     let ledger = ledger()?;
-    let options = Options { name: args.name.clone(), stop_when_sure: args.stop_when_sure };
-    let evaluation = Evaluation::begin(&ledger, task, test, entrants, options)?;
+    let options = Options {
+        name: args.name.clone(),
+        stop_when_sure: args.stop_when_sure,
+        tries: args.repeat,
+        is_fresh: args.fresh,
+    };
+    let plan = Plan::new(&ledger, task, test, entrants, options)?;
+    // Keys, prices and the cost are looked at before anything is asked, and nothing is loaded for that.
+    let mut ready: Vec<Option<Contender>> = Vec::new();
+    for candidate in &candidates {
+        let is_remote = remote::is_remote(candidate);
+        ready.push(if is_remote { Some(line_up.contender(candidate)?) } else { None });
+    }
+    if !args.yes && args.max_cost.is_none() {
+        remote::agree(&plan, &candidates, &ready, session)?;
+    }
+    let evaluation = plan.begin()?;
     let name = evaluation.name().to_owned();
     let again = if evaluation.is_resumed { ", begun before: it goes on" } else { "" };
     let (rows, count) = (evaluation.test().rows.len(), candidates.len());
     session.terminal.note(&format!("run {name}: {rows} test rows, {count} candidates{again}"));
-    let may_spend = args.yes || args.max_cost.is_some();
-    let report = judge(evaluation, &line_up, &candidates, may_spend, session)?;
+    let report = judge(evaluation, &line_up, candidates.iter().zip(ready), session)?;
     remotes.tell(session);
     if let Some(path) = &args.report {
         shown::write_report(&report, path)?;
@@ -147,18 +168,14 @@ fn open(file: &Path) -> anyhow::Result<Task> {
 }
 
 /// Every candidate through the rows, one after the other; the first Ctrl-C ends it where it can go on.
-fn judge(
+fn judge<'c>(
     mut evaluation: Evaluation<'_>,
     line_up: &line_up::LineUp<'_>,
-    candidates: &[tasks::Candidate],
-    may_spend: bool,
+    candidates: impl Iterator<Item = (&'c tasks::Candidate, Option<Contender>)>,
     session: &Session,
 ) -> anyhow::Result<Report> {
-    for candidate in candidates {
-        let contender = line_up.contender(candidate)?;
-        if remote::is_remote(candidate) && !may_spend {
-            remote::agree(candidate, &contender, &evaluation, session)?;
-        }
+    for (candidate, ready) in candidates {
+        let contender = ready.map_or_else(|| line_up.contender(candidate), Ok)?;
         let watch = EvalWatch::new(session.terminal, &candidate.name);
         let interrupt = AtomicBool::new(false);
         let mut interrupts = session.interrupts.listen();
@@ -178,6 +195,11 @@ fn judge(
             Err(EvalError::Stopped) => {
                 session.terminal.note("stopped; what was asked is kept, and the same command goes on with the rest");
                 return Err(Interrupted.into());
+            }
+            // What befalls one candidate is no reason to hear nothing of the others.
+            Err(EvalError::Task(error)) => {
+                session.terminal.warn(&format!("{}: {error}", candidate.name));
+                evaluation.give_up(&error.to_string());
             }
             Err(error) => return Err(error.into()),
         }

@@ -71,7 +71,7 @@ fn what_is_not_good_enough_and_what_is_not_known_have_exit_codes_of_their_own() 
     let (code, out, err) = desk("threshold = 0.55", majority).run(&["eval", "triage.toml", "--no-baselines"]);
     assert_eq!(code, 4, "{err}");
     assert!(out.starts_with("Not enough evidence. These rows do not tell whether accuracy of 0.55 is reached. About "));
-    assert!(out.contains("more test rows would decide it.\n") && !err.contains("error:"), "{out} {err}");
+    assert!(out.contains("more rows would decide it.\n") && !err.contains("error:"), "{out} {err}");
     let text = desk("metric = \"macro_f1\"", majority).done(&["eval", "triage.toml", "--no-baselines"]);
     assert!(text.starts_with("There is no verdict: the task names no threshold."), "{text}");
 }
@@ -89,7 +89,7 @@ fn runs_are_named_compared_and_forgotten() {
     assert!(error.contains("there is a run \"before\" already\nhint: give this one another name"), "{error}");
     let text = desk.done(&["eval", "compare", "before", "after"]);
     assert!(
-        text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p = 0.00)\n"),
+        text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p < 0.001)\n"),
         "{text}"
     );
     assert!(text.contains("  better: row 2: {\"label\":\"billing\"") && text.ends_with("  30 more better\n"), "{text}");
@@ -98,6 +98,32 @@ fn runs_are_named_compared_and_forgotten() {
     assert!(error.contains("there is no run \"befor\"\nhint: did you mean \"before\"? `bantam eval list`"), "{error}");
     desk.done(&["eval", "remove", "before"]);
     assert!(!desk.done(&["eval", "list"]).contains("before"));
+}
+
+#[test]
+fn a_model_elsewhere_is_priced_before_anything_is_asked_and_its_failures_are_named() {
+    // Nobody listens there: the first request fails, and so do all others.
+    let endpoint =
+        "[[candidates]]\nname = \"far\"\nmodel = \"m\"\nendpoint = { base_url = \"http://127.0.0.1:9/v1\" }\n";
+    let price = "price = { input = 1.0, output = 2.0 }\n";
+    let there = desk("threshold = 0.9", &format!("{endpoint}{price}"));
+    let error = there.fails(2, &["eval", "triage.toml"]);
+    assert!(
+        error.contains("nobody is there to say whether this is right:\nfar will be sent 80 requests, about $"),
+        "{error}"
+    );
+    assert!(error.contains("hint: --max-cost USD bounds it, --yes goes on without asking"), "{error}");
+    assert_eq!(there.done(&["eval", "list", "--json"]).trim(), "[]", "nothing was begun");
+    let unpriced = desk("threshold = 0.9", endpoint);
+    let error = unpriced.fails(1, &["eval", "triage.toml", "--max-cost", "1"]);
+    assert!(error.contains("m: its price is not known, so --max-cost cannot be kept\nhint: `price = "), "{error}");
+    let keyed = desk("threshold = 0.9", "[[candidates]]\nmodel = \"openai/gpt-4o-mini\"\n");
+    let (code, _, error) = run_without_keys(&keyed);
+    assert!(code == 1 && error.contains("OPENAI_API_KEY"), "{code} {error}");
+}
+
+fn run_without_keys(desk: &Desk) -> (i32, String, String) {
+    crate::run(desk.command(&["eval", "triage.toml"]).env_remove("OPENAI_API_KEY"))
 }
 
 #[test]
@@ -110,7 +136,7 @@ fn mistakes_are_told_before_anything_is_asked() {
     assert!(there.fails(2, &["eval", "triage.toml", "--limit", "0"]).contains("--limit: expected 1 or more, got 0"));
     there.write("test.csv", "text,label\nmail 3 about my password of day 3,account\nnew,billing\n");
     let error = fails(&["eval", "triage.toml"]);
-    assert!(error.contains("1 test rows also stand in ") && error.contains("train.csv: row 1\nhint: "), "{error}");
+    assert!(error.contains("1 test row also stands in ") && error.contains("train.csv: row 1\nhint: "), "{error}");
     there.write("test.csv", "text,label\nnew,shipping\n");
     assert!(fails(&["eval", "triage.toml"]).contains("\"shipping\" is not one of the labels: billing, account"));
     there.write("test.csv", "text,topic\nnew,billing\n");
@@ -122,12 +148,19 @@ fn mistakes_are_told_before_anything_is_asked() {
         ("thresold = 0.9", "unknown key \"thresold\" in [goal]\nhint: did you mean `threshold`? "),
     ];
     for (goal, expected) in cases {
-        let error = desk(goal, BASELINES).fails(1, &["eval", "triage.toml"]);
+        let desk = desk(goal, BASELINES);
+        let error = desk.fails(1, &["eval", "triage.toml"]);
         assert!(error.contains(expected), "{error}");
+        let (code, _, error) = desk.run(&["check", "triage.toml", "--no-model"]);
+        assert!(code == 1 && error.contains(expected), "{code} {error}");
     }
     let odd = desk("threshold = 0.9", "[[candidates]]\nbaseline = \"best\"\n");
     let error = odd.fails(1, &["eval", "triage.toml"]);
-    assert!(error.contains("there is no baseline \"best\"\nhint: there are majority, linear, "), "{error}");
+    assert!(
+        error
+            .contains("there is no baseline \"best\" for a task of kind classify\nhint: there are: majority, linear, "),
+        "{error}"
+    );
 }
 
 #[test]

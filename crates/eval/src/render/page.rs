@@ -161,7 +161,10 @@ fn next(report: &Report) -> Vec<String> {
                 1 => "one more row".to_owned(),
                 rows => format!("about {} more rows", numbers::count(rows)),
             });
-            vec![format!("Label {rows} and evaluate again. Rows that have an answer are not asked again.")]
+            vec![format!(
+                "Label {rows} that nobody has looked at, and evaluate again: what has an answer is not asked again. A test \
+                 that is looked at until it passes proves little; `--stop-when-sure` may be looked at after every row."
+            )]
         }
         Some(Verdict::NotGoodEnough) => best(report).map(|best| best.advice.clone()).unwrap_or_default(),
         None => {
@@ -454,7 +457,11 @@ mod tests {
         assert!(said(&report).starts_with("Take linear for this task"), "{}", said(&report));
         report.verdict.verdict = Some(Verdict::NotEnoughEvidence);
         report.verdict.more_rows = Some(1340);
-        assert!(said(&report).starts_with("Label about 1,340 more rows and evaluate again."), "{}", said(&report));
+        assert!(
+            said(&report).starts_with("Label about 1,340 more rows that nobody has looked at, and evaluate again"),
+            "{}",
+            said(&report)
+        );
         report.verdict.verdict = Some(Verdict::NotGoodEnough);
         report.candidates[0].advice = vec!["Not of the best.".to_owned()];
         report

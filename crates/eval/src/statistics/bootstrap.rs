@@ -304,6 +304,6 @@ mod tests {
     #[test]
     fn more_is_drawn_where_ends_lie_further_out() {
         assert_eq!(Bootstrap::new(Level::USUAL, 1).replicates, 2000);
-        assert!(Bootstrap::new(Level::family(10), 1).replicates >= 20_000);
+        assert!(Bootstrap::new(Level::family(0.95, 10).unwrap(), 1).replicates >= 20_000);
     }
 }

@@ -146,7 +146,7 @@ fn verdicts_by_shares_are_false_at_most_as_often_as_they_may() {
     let sizes: Vec<_> = (5..=120).step_by(5).chain([200, 300, 500]).collect();
     let rates: Vec<_> = (1..=19).map(|step| 0.5 + 0.025 * f64::from(step)).chain([0.99]).collect();
     for count in [1, 3, 10] {
-        let level = Level::family(count);
+        let level = Level::family(0.95, count).unwrap();
         let grid = exact_grid(&format!("mid-P of {count} candidates"), &sizes, &rates, |seen| seen.mid_p(level));
         assert!(grid.most_over.over <= level.error() && grid.most_under.under <= level.error());
         // So what is claimed of all of them together is false at most 5 times of 100.

@@ -55,10 +55,14 @@ impl Level {
         if level > 0.0 && level < 1.0 { Ok(Level(level)) } else { Err(StatisticsError::Level(level)) }
     }
 
-    /// The level at which each of so many intervals is held, so that all of them at once hold the truth 19 times of 20:
-    /// 1 - 0.05/k (Bonferroni).
-    pub fn family(count: usize) -> Level {
-        Level(1.0 - 0.05 / count.max(1) as f64)
+    /// The level at which each of so many intervals is held, so that all of them at once hold the truth as often as
+    /// `confidence` says: 1 - error/k (Bonferroni).
+    ///
+    /// # Errors
+    /// As [`Level::new`].
+    pub fn family(confidence: f64, count: usize) -> Result<Level, StatisticsError> {
+        let whole = Level::new(confidence)?;
+        Level::new(1.0 - whole.error() / count.max(1) as f64)
     }
 
     /// The level as a number.
@@ -206,9 +210,10 @@ mod tests {
 
     #[test]
     fn a_family_of_intervals_shares_one_error() {
-        assert_eq!(Level::family(1), Level::USUAL);
-        assert_eq!(Level::family(0), Level::USUAL);
-        assert!((Level::family(5).error() - 0.01).abs() < 1e-12);
+        let error = |count: usize| Level::family(0.95, count).unwrap().error();
+        assert!([0, 1].into_iter().all(|count| (error(count) - 0.05).abs() < 1e-12));
+        assert!((error(5) - 0.01).abs() < 1e-12);
+        assert!(Level::family(95.0, 2).is_err());
     }
 
     #[test]

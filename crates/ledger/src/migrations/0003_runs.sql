@@ -44,5 +44,9 @@ CREATE TABLE run_rows (
     input TEXT NOT NULL,
     score REAL, -- of the run's metric; null where it does not apply, or the row failed
     reason TEXT, -- why it has no answer
+    expected TEXT NOT NULL, -- JSON: what is right
     PRIMARY KEY (run, position, number, try)
 ) STRICT;
+
+-- Whoever removes a run looks whether others have its answers.
+CREATE INDEX run_rows_by_answer ON run_rows (candidate, input, try);

@@ -20,6 +20,9 @@ use serde_json::{Map, Value, json};
 use std::fmt::Write;
 use std::sync::Arc;
 
+/// Tokens that may stand around a label that is written: quotation marks, and an object that holds it.
+const AROUND_A_LABEL: usize = 64;
+
 /// Its line of the table.
 pub(super) static ROW: KindRow = KindRow {
     name: "classify",
@@ -499,7 +502,10 @@ impl Classifying {
             return Ok((best.option, Some(best.logprob.exp()), chosen));
         }
         let format = AnswerFormat::Choices(options.to_vec());
-        let options_of_answer = GenerationOptions { max_tokens: None, stop: Vec::new(), ..self.asker.options(0) };
+        // No token says less than a byte; a provider may want the label in an object.
+        let longest = options.iter().map(String::len).max().unwrap_or(0) + AROUND_A_LABEL;
+        let max_tokens = Some(longest);
+        let options_of_answer = GenerationOptions { max_tokens, stop: Vec::new(), ..self.asker.options(0) };
         let written = self.asker.write(&self.frame, text, Some(&format), options_of_answer).await?;
         written.count(outcome);
         let answer = written.text.trim();

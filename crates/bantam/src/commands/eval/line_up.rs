@@ -2,7 +2,7 @@
 
 use super::remote::{self, Remotes};
 use crate::generation::LoadArgs;
-use crate::session::Session;
+use crate::session::{Session, load_options};
 use crate::work::{identity, loaded_with, usual_concurrency};
 use ::eval::baselines::{self, BASELINES, BaselineRow, Lesson};
 use ::eval::report::Place;
@@ -11,8 +11,8 @@ use chat::ChatModel;
 use futures::executor::block_on;
 use local::LocalHost;
 use std::sync::Arc;
-use tasks::batch::{file_sha256, fingerprint};
-use tasks::{Answerer, Candidate, Task, Work};
+use tasks::batch::fingerprint;
+use tasks::{Answerer, Candidate, Classify, Example, Task, Work};
 
 /// The model that texts become vectors by where a baseline needs one.
 const EMBEDDER: &str = "all-minilm";
@@ -26,7 +26,9 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
         let answerer = Answerer::Model(model.clone());
         Candidate { name: model.clone(), answerer, endpoint: None, price: None, task }
     };
-    let mut candidates: Vec<Candidate> = match (models, task.candidates.as_slice()) {
+    let mut models = models.to_vec();
+    models.dedup();
+    let mut candidates: Vec<Candidate> = match (models.as_slice(), task.candidates.as_slice()) {
         ([], []) => {
             let model = task.model.clone().unwrap_or_else(|| host.hub().catalog().default_model().name.clone());
             vec![of_model(&model)]
@@ -48,6 +50,26 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
     candidates
 }
 
+/// The task as its candidate can do it: a model elsewhere writes a label, as scores of all of them are not to be had there.
+fn asked_elsewhere(candidate: &Candidate) -> Task {
+    let mut task = candidate.task.clone();
+    if let Some(mut classify) = task.settings::<Classify>().filter(|_| remote::is_remote(candidate)).cloned() {
+        classify.all_scores = false;
+        task.set_settings(classify);
+    }
+    task
+}
+
+/// The digest of examples, with what is right of each.
+fn digest(examples: &[Example]) -> String {
+    let parts: Vec<String> = examples
+        .iter()
+        .flat_map(|example| [serde_json::Value::from(example.input.fields.clone()), example.expected.clone()])
+        .map(|value| value.to_string())
+        .collect();
+    fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
 /// What candidates are made ready with.
 pub struct LineUp<'a> {
     pub host: &'a LocalHost,
@@ -61,10 +83,9 @@ impl LineUp<'_> {
     /// What is known of a candidate before it is ready. A model is fetched for it: its weights are a part of who it is.
     pub fn entrant(&self, candidate: &Candidate) -> anyhow::Result<Entrant> {
         let Candidate { name, answerer, task, .. } = candidate;
-        let learns = matches!(answerer, Answerer::Baseline(_)) || task.shots() > 0;
-        let examples = match &task.data.train {
-            Some(train) if learns => file_sha256(train)?,
-            _ => String::new(),
+        let examples = match (answerer, &task.data.train) {
+            (Answerer::Baseline(_), Some(train)) => digest(&task.examples_of(train)?),
+            _ => digest(&task.shown_examples()?),
         };
         let (place, answerer, who) = match answerer {
             Answerer::Model(model) if remote::is_remote(candidate) => {
@@ -72,10 +93,14 @@ impl LineUp<'_> {
             }
             Answerer::Model(model) => {
                 self.host.source(model, &self.session.download_progress())?;
-                (Place::Local, model, format!("{}\n{}", identity(self.host, model)?, loaded_with(self.load)))
+                // Times are of a number of threads and of a program; with others they are measured anew.
+                let threads = self.load.threads.map_or("all".to_owned(), |threads| threads.to_string());
+                let how =
+                    format!("{}, {threads} threads, bantam {}", loaded_with(self.load), env!("CARGO_PKG_VERSION"));
+                (Place::Local, model, format!("{}\n{how}", identity(self.host, model)?))
             }
             Answerer::Baseline(baseline) => {
-                let row = self.baseline(baseline)?;
+                let row = self.baseline(baseline, task.kind())?;
                 let embedder = if row.needs_embedder() { identity(self.host, EMBEDDER)? } else { String::new() };
                 (Place::Baseline, baseline, format!("baseline {baseline} {}\n{embedder}", baselines::VERSION))
             }
@@ -84,10 +109,12 @@ impl LineUp<'_> {
         Ok(Entrant { name: name.clone(), answerer: answerer.clone(), place, fingerprint, task: task.clone() })
     }
 
-    fn baseline(&self, name: &str) -> anyhow::Result<&'static BaselineRow> {
-        let Some(row) = BASELINES.iter().find(|row| row.name == name) else {
-            let names: Vec<_> = BASELINES.iter().map(|row| row.name).collect();
-            anyhow::bail!("there is no baseline {name:?}\nhint: there are {}", names.join(", "));
+    fn baseline(&self, name: &str, kind: &str) -> anyhow::Result<&'static BaselineRow> {
+        let fits = |row: &&&BaselineRow| row.kinds.contains(&kind);
+        let Some(row) = BASELINES.iter().filter(fits).find(|row| row.name == name) else {
+            let names: Vec<_> = BASELINES.iter().filter(fits).map(|row| row.name).collect();
+            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+            anyhow::bail!("there is no baseline {name:?} for a task of kind {kind}\nhint: there are: {there}");
         };
         if row.needs_embedder() {
             self.host.source(EMBEDDER, &self.session.download_progress())?;
@@ -107,7 +134,7 @@ impl LineUp<'_> {
                 let parameters = Some(model.info().parameters).filter(|count| *count > 0);
                 self.ready(candidate, model, Price::Machine(candidate.task.machine), parameters)
             }
-            Answerer::Baseline(name) => self.learned(candidate, self.baseline(name)?),
+            Answerer::Baseline(name) => self.learned(candidate, self.baseline(name, candidate.task.kind())?),
         }
     }
 
@@ -119,7 +146,7 @@ impl LineUp<'_> {
         price: Price,
         parameters: Option<u64>,
     ) -> anyhow::Result<Contender> {
-        let task = &candidate.task;
+        let task = &asked_elsewhere(candidate);
         let examples = task.shown_examples()?;
         let mut tries: Vec<Arc<dyn Work>> = Vec::new();
         let mut preview: Option<Preview> = None;
@@ -150,7 +177,9 @@ impl LineUp<'_> {
             None => Vec::new(),
         };
         let embedder: Option<Arc<dyn ChatModel>> = if row.needs_embedder() {
-            Some(self.host.load_local(EMBEDDER, &self.session.download_progress())? as Arc<dyn ChatModel>)
+            let source = self.host.source(EMBEDDER, &self.session.download_progress())?;
+            let runtime = Arc::clone(self.host.runtime());
+            Some(Arc::new(local::load_encoder(&source, &load_options(self.load)?, runtime)?))
         } else {
             None
         };
@@ -158,6 +187,9 @@ impl LineUp<'_> {
         let lesson = Lesson { task, examples: &examples, embedder, threads };
         let work: Arc<dyn Work> = Arc::from(block_on(row.learn(&lesson))?);
         let price = Price::Machine(task.machine);
-        Ok(Contender { tries: vec![work], preview: Box::new(|_| None), price, parameters: None })
+        // What a baseline is given is the text of the input, whatever it makes of it.
+        let template = task.input.clone();
+        let preview: Preview = Box::new(move |input| template.fill(input).ok());
+        Ok(Contender { tries: vec![work], preview, price, parameters: None })
     }
 }

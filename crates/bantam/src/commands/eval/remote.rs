@@ -3,7 +3,7 @@
 
 use crate::failure::UsedWrongly;
 use crate::session::Session;
-use ::eval::{Contender, Evaluation, Price};
+use ::eval::{Contender, Plan, Price};
 use chat::{ChatModel, Usage};
 use router::prices::{Date, Terms};
 use router::providers::PRESETS;
@@ -14,8 +14,8 @@ use tasks::{Answerer, Candidate, Endpoint, TokenPrice};
 /// Requests that one endpoint has under way at once.
 pub const AT_ONCE: usize = 8;
 /// Bytes of a prompt that are taken for a token, and tokens of an answer where nothing bounds it, for an estimate.
-const BYTES_OF_TOKEN: f64 = 3.0;
-const USUAL_ANSWER: f64 = 200.0;
+const BYTES_OF_TOKEN: usize = 3;
+const USUAL_ANSWER: usize = 200;
 
 /// Whether a candidate's model answers elsewhere.
 pub fn is_remote(candidate: &Candidate) -> bool {
@@ -103,37 +103,34 @@ fn own_price(price: TokenPrice) -> router::Price {
     router::Price { terms, source: "the task file".to_owned(), seen: Date::today() }
 }
 
-/// Says what a candidate will cost, and asks whether that is right.
+/// Says what all candidates elsewhere will cost, and asks once whether that is right.
 pub fn agree(
-    candidate: &Candidate,
-    contender: &Contender,
-    evaluation: &Evaluation<'_>,
+    plan: &Plan<'_>,
+    candidates: &[Candidate],
+    ready: &[Option<Contender>],
     session: &Session,
 ) -> anyhow::Result<()> {
-    let rows = evaluation.unanswered(candidate_place(candidate, evaluation))?;
-    if rows.is_empty() {
+    let (mut lines, mut sum, mut is_known) = (Vec::new(), 0.0, true);
+    for (place, (candidate, contender)) in candidates.iter().zip(ready).enumerate() {
+        let Some(contender) = contender else { continue };
+        let rows = plan.to_ask(place)?;
+        if rows.is_empty() {
+            continue;
+        }
+        let cost = rows.iter().map(|row| estimate(candidate, contender, &row.example.input)).sum::<Option<f64>>();
+        let told = cost.map_or("at a price that is not known".to_owned(), |cost| format!("about ${cost:.4}"));
+        lines.push(format!("{} will be sent {} requests, {told}", candidate.name, rows.len()));
+        sum += cost.unwrap_or(0.0);
+        is_known &= cost.is_some();
+    }
+    if lines.is_empty() {
         return Ok(());
     }
-    let bytes: usize =
-        rows.iter().filter_map(|row| (contender.preview)(&row.example.input)).map(|text| text.len()).sum();
-    let tries = contender.tries.len() as f64;
-    let answer = candidate.task.options.max_tokens.map_or(USUAL_ANSWER, |tokens| tokens as f64);
-    let outcome = tasks::Outcome {
-        prompt_tokens: (bytes as f64 / BYTES_OF_TOKEN * tries) as usize,
-        completion_tokens: (answer * rows.len() as f64 * tries) as usize,
-        ..tasks::Outcome::default()
-    };
-    let cost = match &contender.price {
-        Price::Provider(price) => {
-            price(&outcome).map_or("an unknown sum".to_owned(), |cost| format!("about ${cost:.2}"))
-        }
-        _ => "an unknown sum".to_owned(),
-    };
-    let question = format!("{} will be asked {} rows, which costs {cost}", candidate.name, rows.len());
+    let more = if is_known { "" } else { " and what is not known" };
+    let question = format!("{}\nthat is ${sum:.4}{more}", lines.join("\n"));
     if !session.terminal.stdin {
-        return Err(
-            UsedWrongly(format!("{question}\nhint: --max-cost USD bounds it, --yes goes on without asking")).into()
-        );
+        let hint = "hint: --max-cost USD bounds it, --yes goes on without asking";
+        return Err(UsedWrongly(format!("nobody is there to say whether this is right:\n{question}\n{hint}")).into());
     }
     session.terminal.note(&format!("{question}. Go on? [y/N]"));
     let mut line = String::new();
@@ -141,10 +138,17 @@ pub fn agree(
     if matches!(line.trim().to_ascii_lowercase().as_str(), "y" | "yes") {
         Ok(())
     } else {
-        anyhow::bail!("{} was not asked", candidate.name)
+        anyhow::bail!("nothing was asked")
     }
 }
 
-fn candidate_place(candidate: &Candidate, evaluation: &Evaluation<'_>) -> usize {
-    evaluation.entrants().iter().position(|entrant| entrant.name == candidate.name).unwrap_or_default()
+/// What one request costs, about; none where no price is known.
+fn estimate(candidate: &Candidate, contender: &Contender, input: &tasks::Input) -> Option<f64> {
+    let Price::Provider(price) = &contender.price else { return None };
+    let bytes = (contender.preview)(input).map_or(0, |text| text.len());
+    price(&tasks::Outcome {
+        prompt_tokens: bytes.div_ceil(BYTES_OF_TOKEN),
+        completion_tokens: candidate.task.options.max_tokens.unwrap_or(USUAL_ANSWER),
+        ..tasks::Outcome::default()
+    })
 }

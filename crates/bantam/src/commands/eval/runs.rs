@@ -76,7 +76,7 @@ pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
         Action::Export { name, out } => export(&ledger, &name, &out, session),
         Action::Remove { names } => {
             let runs = names.iter().map(|name| find(&ledger, name)).collect::<anyhow::Result<Vec<_>>>()?;
-            runs.iter().try_for_each(|run| ledger.remove_run(run.id))?;
+            runs.iter().try_for_each(|run| ledger.remove_run(run))?;
             Ok(())
         }
     }
@@ -170,6 +170,10 @@ fn compared(ledger: &Ledger, before: &str, after: &str, as_json: bool, session: 
     if as_json {
         return session.terminal.json(&changes);
     }
+    if changes.iter().all(|change| change.rows == 0) {
+        let (before, after) = (&before.new.name, &after.new.name);
+        anyhow::bail!("{before} and {after} have no row in common\nhint: runs are compared on rows that say the same");
+    }
     let text: String = changes.iter().map(described).collect();
     Ok(session.terminal.data(&text)?)
 }
@@ -179,10 +183,10 @@ fn described(change: &Change) -> String {
     let who = if before == after { after.clone() } else { format!("{before} to {after}") };
     let mut text = format!(
         "{who}: {mean_before:.3} to {mean_after:.3} over {rows} rows; {} better, {} worse, {changed} changed without \
-         effect (p = {:.2})\n",
+         effect (p {})\n",
         better.len(),
         worse.len(),
-        change.p
+        if change.p < 0.001 { "< 0.001".to_owned() } else { format!("= {:.3}", change.p) }
     );
     for (count, which) in [(change.only_before, "before"), (change.only_after, "after")] {
         if count > 0 {
@@ -224,6 +228,7 @@ fn exported(row: &RunRow, names: &[String]) -> Map<String, Value> {
         "try": row.key.attempt,
         "score": row.score,
         "prompt": of(|answer| json!(answer.prompt)),
+        "expected": row.expected,
         "outcome": of(|answer| answer.outcome.clone()),
         "error": row.reason,
         "warnings": of(|answer| json!(answer.warnings)),

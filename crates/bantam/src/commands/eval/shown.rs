@@ -22,28 +22,33 @@ fn written(path: &Path) -> Option<Write> {
 }
 
 /// Looks whether a report can be written under a name, before anything is asked.
-pub fn check_report(path: &Path) -> Result<(), UsedWrongly> {
-    match written(path) {
-        Some(_) => Ok(()),
-        None => {
-            let name = path.display();
-            Err(UsedWrongly(format!("--report: expected a file that ends in .html, .md or .json, got {name}")))
-        }
+pub fn check_report(path: &Path) -> anyhow::Result<()> {
+    let name = path.display();
+    if written(path).is_none() {
+        let text = format!("--report: expected a file that ends in .html, .md or .json, got {name}");
+        return Err(UsedWrongly(text).into());
     }
+    temporary(path).map(drop)
+}
+
+/// A file beside the one that is to be, with the rights that new files have.
+fn temporary(path: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        // The system takes away what its user keeps from others (umask).
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", path.display()))
 }
 
 /// Writes a report, all of it or nothing.
 pub fn write_report(report: &Report, path: &Path) -> anyhow::Result<()> {
     let Some(write) = written(path) else { anyhow::bail!("{}: no kind of report", path.display()) };
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder)
-        .map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", path.display()))?;
+    let mut file = temporary(path)?;
     std::io::Write::write_all(&mut file, write(report)?.as_bytes())?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    }
     file.persist(path).map_err(|error| anyhow::anyhow!("{}: cannot be written: {error}", path.display()))?;
     Ok(())
 }
@@ -81,6 +86,22 @@ pub fn text(report: &Report) -> String {
     ];
     let rows: Vec<Vec<String>> = report.candidates.iter().map(row).collect();
     text.push_str(&table(&header, &rows));
+    for candidate in &report.candidates {
+        if let Some(flaky) = &candidate.flaky {
+            let (name, rows, tries) = (&candidate.name, flaky.rows, flaky.tries);
+            text.push_str(&format!(
+                "\n{name}: {rows} of {} rows had different answers in {tries} tries; the worst try came to {:.3}, the best \
+                 to {:.3}\n",
+                candidate.answered, flaky.lowest, flaky.highest
+            ));
+        }
+        if candidate.stopped_early {
+            text.push_str(&format!(
+                "\n{}: ended after {} rows, as enough was known\n",
+                candidate.name, candidate.answered
+            ));
+        }
+    }
     for candidate in report.candidates.iter().filter(|one| one.verdict != Some(Verdict::GoodEnough)) {
         let lines: Vec<&String> = candidate.reasons.iter().chain(&candidate.advice).collect();
         if !lines.is_empty() {
