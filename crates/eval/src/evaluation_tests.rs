@@ -271,12 +271,85 @@ fn a_goal_that_cannot_be_judged_by_is_refused() {
 #[test]
 fn without_a_threshold_there_are_figures_and_no_verdict() {
     let scene = Scene::new(30);
-    let mut evaluation = scene.begin("latency_ms_p95 = 1000", &["one"], Options::default()).unwrap();
+    let mut evaluation = scene.begin("confidence = 0.95", &["one"], Options::default()).unwrap();
     scene.judge(&mut evaluation, &scene.contender(wrong_every(3)));
     let report = evaluation.finish().unwrap();
     assert_eq!((report.verdict.verdict, report.candidates[0].verdict), (None, None));
     assert!(report.verdict.text.starts_with("there is no verdict: the task names no threshold"));
-    assert_eq!(report.candidates[0].latency.unwrap().rows, 30, "a goal for latency has up to 100 rows asked alone");
+    let scene = Scene::new(120);
+    let mut evaluation = scene.begin("latency_ms_p95 = 1000", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(3)));
+    let report = evaluation.finish().unwrap();
+    assert_eq!(report.candidates[0].latency.unwrap().rows, 100, "a goal for latency has so many rows asked alone");
+    assert_eq!(report.verdict.verdict, Some(Verdict::GoodEnough), "what is asked for is judged");
+    assert_eq!(report.verdict.text, "Take one: the cheapest that is good enough for 1000 ms for 95 of 100 answers.");
+}
+
+#[test]
+fn many_tries_of_a_row_are_one_row_of_evidence() {
+    let scene = Scene::new(300);
+    let options = Options { stop_when_sure: true, tries: 50, ..Options::default() };
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], options).unwrap();
+    let one = scene.contender(|_| Ok("a"));
+    let tries = (0..50).map(|_| Arc::clone(&one.tries[0])).collect();
+    scene.judge(&mut evaluation, &Contender { tries, ..one });
+    let report = evaluation.finish().unwrap();
+    let candidate = &report.candidates[0];
+    assert_eq!(candidate.verdict, Some(Verdict::GoodEnough));
+    assert!(candidate.answered >= 30, "a row that is right 50 times is right once: {}", candidate.answered);
+    assert_eq!(candidate.flaky.as_ref().map(|flaky| (flaky.tries, flaky.rows)), Some((50, 0)));
+}
+
+#[test]
+fn rows_without_an_answer_count_for_either_side_where_it_is_stopped_early_too() {
+    let scene = Scene::new(200);
+    let options = Options { stop_when_sure: true, ..Options::default() };
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], options).unwrap();
+    let answer = |text: &str| match number(text) % 3 {
+        0 => Err(TaskError::Model(ChatError::Overloaded("too many at once".to_owned()))),
+        _ => Ok("a"),
+    };
+    scene.judge(&mut evaluation, &scene.contender(answer));
+    let candidate = &evaluation.finish().unwrap().candidates[0];
+    assert_eq!((candidate.verdict, candidate.figure.unwrap().value), (Some(Verdict::NotEnoughEvidence), 1.0));
+    assert_eq!(scene.asked(), 200);
+}
+
+#[test]
+fn what_will_be_asked_is_known_before_for_each_try() {
+    let scene = Scene::new(30);
+    let to_ask = |options: Options| {
+        let plan = scene.plan("threshold = 0.9", &["one"], options).unwrap();
+        plan.to_ask(0).unwrap().len()
+    };
+    assert_eq!(to_ask(Options::default()), 30);
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(3)));
+    evaluation.finish().unwrap();
+    assert_eq!(to_ask(Options::default()), 0);
+    assert_eq!(to_ask(Options { tries: 5, ..Options::default() }), 120);
+    assert_eq!(to_ask(Options { is_fresh: true, ..Options::default() }), 30);
+}
+
+#[test]
+fn a_candidate_that_cannot_be_judged_leaves_the_others_their_verdicts() {
+    let scene = Scene::new(100);
+    let mut evaluation = scene.begin("threshold = 0.9", &["gone", "good"], Options::default()).unwrap();
+    evaluation.give_up("no connection");
+    scene.judge(&mut evaluation, &scene.contender(|_| Ok("a")));
+    let report = evaluation.finish().unwrap();
+    assert_eq!(report.candidates[0].reasons, ["it could not be judged: no connection"]);
+    assert_eq!(report.verdict.recommended.as_deref(), Some("good"));
+}
+
+#[test]
+fn one_process_has_a_run() {
+    let scene = Scene::new(10);
+    let held = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    let error = scene.begin("threshold = 0.9", &["one"], Options::default()).err().unwrap().to_string();
+    assert!(error.starts_with("run \"triage-1\" is being added to by another process\nhint: "), "{error}");
+    drop(held);
+    assert!(scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap().is_resumed);
 }
 
 #[test]

@@ -222,8 +222,8 @@ mod tests {
         assert!(error.contains("train.csv: row 1\nhint: whoever has seen the answer passes any test"), "{error}");
         let set = read("text,label\nseen,a\nx,a\nx,a\n", TRAIN, "", Leaks::Allowed).unwrap();
         assert_eq!(set.warnings[0], "1 test row says what another one says, counted once more: row 3");
-        assert_eq!(set.warnings[1], "no test row has the label b: the verdict says nothing of it");
-        assert!(set.warnings[2].starts_with("1 test row also stands in "), "{:?}", set.warnings);
+        assert_eq!(set.warnings[2], "no test row has the label b: the verdict says nothing of it");
+        assert!(set.warnings[1].starts_with("1 test row also stands in "), "{:?}", set.warnings);
         let error = read("text,label\nx,c\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
