@@ -347,7 +347,7 @@ pub fn advice(task: &Task, candidate: &Candidate, others: &[Candidate]) -> Vec<S
     let mut advice = Vec::new();
     let is_model = candidate.place != Place::Baseline;
     if is_model && task.kind() == "classify" && task.shots() == 0 && task.data.train.is_some() {
-        advice.push("show it examples: `shots = 8` in [classify], as another candidate beside this one".to_owned());
+        advice.push("show it examples: shots = 8 in [classify], as another candidate beside this one".to_owned());
     }
     let value = |candidate: &Candidate| candidate.figure.map_or(f64::NEG_INFINITY, |figure| figure.value);
     let better = others.iter().filter(|other| value(other) > value(candidate));

@@ -153,7 +153,7 @@ pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) ->
     }
     if candidates.iter().any(|candidate| candidate.verdict == Some(Verdict::NotEnoughEvidence)) {
         let rows = more_rows.map_or(String::new(), |rows| format!(" About {rows} more rows would decide it."));
-        let text = format!("These rows do not tell whether {wanted} is reached.{rows}");
+        let text = format!("These rows do not tell whether a candidate reaches {wanted}.{rows}");
         return Overall { verdict: Some(Verdict::NotEnoughEvidence), recommended: None, text, more_rows };
     }
     let text = format!("No candidate is good enough for {wanted}.");

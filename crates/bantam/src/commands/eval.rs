@@ -138,7 +138,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let name = evaluation.name().to_owned();
     let again = if evaluation.is_resumed { ", begun before: it goes on" } else { "" };
     let (rows, count) = (evaluation.test().rows.len(), candidates.len());
-    session.terminal.note(&format!("run {name}: {rows} test rows, {count} candidates{again}"));
+    let who = if count == 1 { "one candidate".to_owned() } else { format!("{count} candidates") };
+    session.terminal.note(&format!("run {name}: {rows} test rows, {who}{again}"));
     let report = judge(evaluation, &line_up, candidates.iter().zip(ready), session)?;
     remotes.tell(session);
     if let Some(path) = &args.report {

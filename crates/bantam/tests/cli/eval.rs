@@ -70,7 +70,9 @@ fn what_is_not_good_enough_and_what_is_not_known_have_exit_codes_of_their_own() 
     assert!(out.starts_with("Not good enough. No candidate is good enough for accuracy of 0.9.\n"), "{out}");
     let (code, out, err) = desk("threshold = 0.55", majority).run(&["eval", "triage.toml", "--no-baselines"]);
     assert_eq!(code, 4, "{err}");
-    assert!(out.starts_with("Not enough evidence. These rows do not tell whether accuracy of 0.55 is reached. About "));
+    assert!(out.starts_with(
+        "Not enough evidence. These rows do not tell whether a candidate reaches accuracy of 0.55. About "
+    ));
     assert!(out.contains("more rows would decide it.\n") && !err.contains("error:"), "{out} {err}");
     let text = desk("metric = \"macro_f1\"", majority).done(&["eval", "triage.toml", "--no-baselines"]);
     assert!(text.starts_with("There is no verdict: the task names no threshold."), "{text}");

@@ -163,7 +163,7 @@ fn next(report: &Report) -> Vec<String> {
             });
             vec![format!(
                 "Label {rows} that nobody has looked at, and evaluate again: what has an answer is not asked again. A test \
-                 that is looked at until it passes proves little; `--stop-when-sure` may be looked at after every row."
+                 that is looked at until it passes proves little; with --stop-when-sure it may be looked at after every row."
             )]
         }
         Some(Verdict::NotGoodEnough) => best(report).map(|best| best.advice.clone()).unwrap_or_default(),

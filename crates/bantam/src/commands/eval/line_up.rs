@@ -10,6 +10,7 @@ use ::eval::{Contender, Entrant, Preview, Price};
 use chat::ChatModel;
 use futures::executor::block_on;
 use local::LocalHost;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tasks::batch::fingerprint;
 use tasks::{Answerer, Candidate, Classify, Example, Task, Work};
@@ -26,8 +27,8 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
         let answerer = Answerer::Model(model.clone());
         Candidate { name: model.clone(), answerer, endpoint: None, price: None, task }
     };
-    let mut models = models.to_vec();
-    models.dedup();
+    let mut seen = BTreeSet::new();
+    let models: Vec<String> = models.iter().filter(|model| seen.insert(*model)).cloned().collect();
     let mut candidates: Vec<Candidate> = match (models.as_slice(), task.candidates.as_slice()) {
         ([], []) => {
             let model = task.model.clone().unwrap_or_else(|| host.hub().catalog().default_model().name.clone());

@@ -77,6 +77,7 @@ pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
         Action::Remove { names } => {
             let runs = names.iter().map(|name| find(&ledger, name)).collect::<anyhow::Result<Vec<_>>>()?;
             runs.iter().try_for_each(|run| ledger.remove_run(run))?;
+            session.terminal.note(&format!("forgotten: {}", names.join(", ")));
             Ok(())
         }
     }
@@ -142,7 +143,7 @@ fn list(ledger: &Ledger, as_json: bool, session: &Session) -> anyhow::Result<()>
             let verdict = run.verdict.as_str().map_or("-".to_owned(), |verdict| verdict.replace('_', " "));
             vec![
                 run.name.clone(),
-                run.candidates.join(", "),
+                run.candidates.join(" | "),
                 if run.ended.is_some() { verdict } else { "not ended".to_owned() },
                 run.recommended.as_str().unwrap_or("-").to_owned(),
                 format!("{} ago", duration(now.saturating_sub(run.created) / 1000)),
