@@ -10,7 +10,7 @@ use crate::report::{self, Comparison, Goal, Place, Report, Test};
 use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
 use crate::statistics::interval::{Level, Proportion};
 use crate::statistics::paired::holm;
-use crate::statistics::power::{more_rows, more_rows_by_width, smallest_difference};
+use crate::statistics::power::{lowest_rate_shown, more_rows, more_rows_by_width, smallest_difference};
 use crate::statistics::{interval::Estimate, interval::Interval};
 use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
@@ -425,6 +425,15 @@ fn notes(plan: &Plan<'_>, candidates: &[report::Candidate]) -> Vec<String> {
          are (Holm)."
             .to_owned(),
     ];
+    let rows = plan.test.rows.len() as u64;
+    let is_share = metric.is_proportion() && plan.test.groups.is_none() && policy.stop.is_none();
+    let shown = plan.goal.threshold.filter(|_| is_share).and_then(|most| lowest_rate_shown(rows, most, plan.level));
+    if let Some(rate) = shown {
+        notes.push(format!(
+            "{rows} rows show 4 times of 5 that a candidate is good enough if it is really right on {:.1} % or more.",
+            100.0 * rate
+        ));
+    }
     let is_classify = task.settings::<Classify>().is_some();
     if is_classify && candidates.iter().any(|candidate| candidate.place == Place::Remote) {
         notes.push(

@@ -145,6 +145,8 @@ fn the_cheapest_that_is_good_enough_is_recommended_and_the_others_are_told_why_n
     assert!(report.comparisons[0].p < 1e-6 && report.comparisons[0].difference.high < -0.3);
     assert_eq!(scene.ledger.run("triage-1").unwrap().unwrap().report, Some(json!(report)));
     assert_eq!((report.test.rows, report.test.looks), (200, 1));
+    let shown = "200 rows show 4 times of 5 that a candidate is good enough if it is really right on 95.9 % or more.";
+    assert!(report.notes.iter().any(|note| note.starts_with(shown)), "{:?}", report.notes);
 }
 
 #[test]

@@ -4,9 +4,8 @@
 //! over the rows. So a figure can be had of any sample of rows with nothing but sums, which is what intervals by
 //! bootstrap, comparisons of two candidates and stopping early need. Every figure lies between 0 and 1.
 //!
-//! What one figure cannot say is told by [`Confusion`], [`ClassFigures`] and [`FieldFigures`], of the same rows. Scores
-//! that a command of the user's gives are no metric of the table: see [`command`]. Read next: `mean.rs`, which most
-//! metrics are, and `crate::statistics` for how sure a figure is.
+//! What one figure cannot say is told by [`Confusion`], [`ClassFigures`] and [`FieldFigures`], of the same rows. Read
+//! next: `mean.rs`, which most metrics are, and `crate::statistics` for how sure a figure is.
 
 mod mean;
 mod tally;
@@ -37,8 +36,6 @@ mod exact_match;
 mod rouge;
 mod token_f1;
 mod valid_json;
-
-pub mod command;
 
 #[cfg(test)]
 mod properties;
@@ -152,9 +149,6 @@ pub enum MetricError {
     /// What an example says is right is nothing that it can compare with.
     #[error("{0}")]
     Data(String),
-    /// A command did not give the scores that it was asked for.
-    #[error("{0}")]
-    Command(String),
 }
 
 /// The metric of a name for a task; the examples are those that it will be judged by.

@@ -15,7 +15,8 @@ pub(super) const MOST_ROWS: u64 = 1_000_000;
 /// How many rows show that one candidate has a share `difference` more of them right than another, where just one of the
 /// two is right on a share `discordant` of the rows (Connor, "Sample size for testing differences in proportions for the
 /// paired-sample design", 1987). None where a difference is not over 0 or not within what is discordant.
-pub fn rows_for_difference(difference: f64, discordant: f64, level: Level) -> Option<u64> {
+#[cfg(test)]
+fn rows_for_difference(difference: f64, discordant: f64, level: Level) -> Option<u64> {
     let rows = paired_rows(difference, discordant, level);
     let is_possible = difference > 0.0 && difference <= discordant && discordant <= 1.0;
     (is_possible && rows <= MOST_ROWS as f64).then(|| rows.ceil() as u64)
