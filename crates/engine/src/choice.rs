@@ -126,6 +126,9 @@ impl Choice<'_> {
     /// Chooses the next token from `[V]` logits.
     fn choose(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<(), FinishReason> {
         let broken = FinishReason::BrokenLogits { position: sequence.tokens.len() };
+        if let Some(token) = self.likeliest_if_allowed(sequence, logits)? {
+            return self.take(sequence, token, None, Vec::new());
+        }
         let mask = match &mut sequence.constraint {
             Some(constraint) => {
                 self.mask.clear();
@@ -154,6 +157,20 @@ impl Choice<'_> {
             None => (None, Vec::new()),
         };
         self.take(sequence, token, logprob, top)
+    }
+
+    /// The token that is likeliest of all, where the likeliest is wanted and the constraint lets it come: then it is the
+    /// likeliest of those that the mask allows too, and no mask is made.
+    fn likeliest_if_allowed(&mut self, sequence: &mut Sequence, logits: &[f32]) -> Result<Option<u32>, FinishReason> {
+        let Some(constraint) = &mut sequence.constraint else { return Ok(None) };
+        if sequence.sampling.temperature != 0.0 || sequence.top_logprobs.is_some() {
+            return Ok(None);
+        }
+        let likeliest = self.sampler.choose(logits, &sequence.sampling, None, &sequence.tokens, sequence.prompt_len);
+        // Broken logits are told of with the mask, as an end is.
+        let Some(token) = likeliest.ok().filter(|token| !sequence.stop_ids.contains(token)) else { return Ok(None) };
+        let allows = constraint.0.allows(token).map_err(|error| FinishReason::Constraint(error.0))?;
+        Ok((allows == Some(true)).then_some(token))
     }
 
     /// Makes a token the next one of the answer.

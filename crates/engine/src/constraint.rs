@@ -86,6 +86,16 @@ pub trait Constraint: Send {
     /// Ends the sequence.
     fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError>;
 
+    /// Whether one token, no stop token, may come next, where that is found out sooner than by a mask; none where only the
+    /// mask tells. The mask says the same. It is asked where [`Constraint::forced`] has nothing to say.
+    ///
+    /// # Errors
+    /// Ends the sequence.
+    fn allows(&mut self, token: u32) -> Result<Option<bool>, ConstraintError> {
+        let _ = token;
+        Ok(None)
+    }
+
     /// Is told the token that was chosen. Not called for a stop token.
     ///
     /// # Errors

@@ -4,6 +4,8 @@
 use crate::simulation::{PagedModel, VOCABULARY};
 use crate::*;
 use model::AdapterId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 fn config() -> EngineConfig {
     EngineConfig {
@@ -286,6 +288,55 @@ fn what_is_forced_takes_no_pass_and_is_not_counted_as_cached() {
     }
     let Status { prefix_queries, prefix_hits, .. } = scene.engine.status();
     assert!(prefix_hits <= prefix_queries, "{prefix_hits} of {prefix_queries}");
+}
+
+/// Lets tokens come whose sum with the last one leaves no rest by three; counts its masks.
+struct ByThree {
+    last: u32,
+    tells: bool,
+    masks: Arc<AtomicUsize>,
+}
+
+impl ByThree {
+    fn may_come(&self, token: u32) -> bool {
+        !(self.last + token).is_multiple_of(3)
+    }
+}
+
+impl Constraint for ByThree {
+    fn mask(&mut self, allowed: &mut TokenMask) -> Result<(), ConstraintError> {
+        self.masks.fetch_add(1, Ordering::Relaxed);
+        (0..VOCABULARY as u32).filter(|token| self.may_come(*token)).for_each(|token| allowed.allow(token));
+        Ok(())
+    }
+
+    fn allows(&mut self, token: u32) -> Result<Option<bool>, ConstraintError> {
+        Ok(self.tells.then(|| self.may_come(token)))
+    }
+
+    fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
+        assert!(self.may_come(token), "{token} after {}", self.last);
+        self.last = token;
+        Ok(())
+    }
+}
+
+#[test]
+fn the_likeliest_token_is_taken_without_a_mask_where_it_may_come() {
+    let penalized = Sampling { repeat_penalty: 1.3, frequency_penalty: 0.5, ..Sampling::default() };
+    let drawn = Sampling { temperature: 0.8, seed: 7, ..Sampling::default() };
+    for (sampling, is_greedy) in [(Sampling::default(), true), (penalized, true), (drawn, false)] {
+        let says = |tells: bool| {
+            let masks = Arc::new(AtomicUsize::new(0));
+            let constraint = ByThree { last: 0, tells, masks: Arc::clone(&masks) };
+            let constraint: Option<Box<dyn Constraint>> = Some(Box::new(constraint));
+            let text = alone(SequenceRequest { constraint, sampling: sampling.clone(), ..request(&prompt(5, 7), 60) });
+            (text, masks.load(Ordering::Relaxed))
+        };
+        let ((text, masks), (same, fewer)) = (says(false), says(true));
+        assert_eq!((&text, text.len()), (&same, 60));
+        assert!(if is_greedy { fewer < masks && fewer > 0 } else { fewer == masks }, "{fewer} of {masks}");
+    }
 }
 
 #[test]

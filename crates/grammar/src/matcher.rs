@@ -95,6 +95,23 @@ impl Matcher {
         self.inner.tok_env().map_err(gave_up)
     }
 
+    /// Whether one token is among [`Matcher::allowed`], where none is [`Matcher::forced`]; none where only all of them tell.
+    /// It does not look at the other tokens, however many there are.
+    ///
+    /// # Errors
+    /// As [`Matcher::allowed`].
+    pub fn allows(&mut self, token: u32) -> Result<Option<bool>, GrammarError> {
+        if self.is_complete() || !self.text.is_allowed(token) {
+            return Ok(Some(false));
+        }
+        if let Some(mut numerals) = self.numerals
+            && !numerals.read(self.environment()?.tok_trie().token(token))
+        {
+            return Ok(None);
+        }
+        Ok(Some(self.inner.validate_tokens(&[token]).map_err(gave_up)? == 1))
+    }
+
     /// Takes the token that came.
     ///
     /// # Errors
@@ -151,5 +168,45 @@ pub(crate) fn first_line(text: &str) -> String {
     match lines.find_map(|line| line.strip_prefix("error: ")) {
         Some(reason) => format!("not a regular expression that can be held to: {reason}"),
         None => first.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::Grammar;
+    use crate::testing::{MARK, vocabulary};
+    use serde_json::json;
+
+    /// One after the other, each step of a text is taken by another token of those that may come.
+    fn check(grammar: &Grammar, steps: usize) {
+        let mut matcher = grammar.matcher();
+        let mut told = 0;
+        for step in 0..steps {
+            let forced = matcher.forced();
+            if !forced.is_empty() {
+                forced.into_iter().for_each(|token| matcher.accept(token).unwrap());
+                continue;
+            }
+            let allowed = matcher.allowed().unwrap().tokens();
+            for token in 0..=MARK {
+                if let Some(allows) = matcher.allows(token).unwrap() {
+                    assert_eq!(allows, allowed.contains(&token), "token {token} at step {step}");
+                    told += 1;
+                }
+            }
+            let Some(&next) = allowed.get(step * 7 % allowed.len().max(1)) else { break };
+            matcher.accept(next).unwrap();
+        }
+        assert!(told > MARK as usize, "nearly every token is told of without a mask");
+    }
+
+    #[test]
+    fn one_token_is_told_of_as_all_of_them_are() {
+        let vocabulary = vocabulary();
+        check(&vocabulary.json_schema(&json!({"type": "object"})).unwrap(), 60);
+        check(&vocabulary.json_schema(&json!({"type": "array", "items": {"type": "integer"}})).unwrap(), 60);
+        check(&vocabulary.json_schema(&json!({"enum": ["name", "named", 12.5]})).unwrap(), 20);
+        check(&vocabulary.regex("(?s:.{0,40})").unwrap(), 30);
+        check(&vocabulary.regex("[a-c]{3}(n|na|nam)*").unwrap(), 12);
     }
 }

@@ -228,6 +228,13 @@ impl Constraint for Held {
         }
     }
 
+    fn allows(&mut self, token: u32) -> Result<Option<bool>, ConstraintError> {
+        if self.script.is_some() {
+            return Ok(None);
+        }
+        self.matcher.allows(token).map_err(gave_up)
+    }
+
     fn accept(&mut self, token: u32) -> Result<(), ConstraintError> {
         match &mut self.script {
             Some(script) if !script.may_think() || self.thought == Some(token) => {
