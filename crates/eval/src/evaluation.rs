@@ -6,7 +6,7 @@ use crate::error::EvalError;
 use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
 use crate::metrics::{METRICS, Metric, default_metric, metric};
-use crate::report::{self, Comparison, Goal, Place, Report, Test};
+use crate::report::{self, Comparison, Figure, Goal, Place, Report, Test};
 use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
 use crate::statistics::interval::{Level, Proportion};
 use crate::statistics::paired::holm;
@@ -269,8 +269,8 @@ impl Evaluation<'_> {
     /// Each candidate beside the recommended one, or beside the one of the best figure.
     fn comparisons(&self, recommended: Option<&str>) -> Result<Vec<Comparison>, EvalError> {
         let value = |candidate: &report::Candidate| {
-            let figure = candidate.figure.map_or(f64::NEG_INFINITY, |figure| figure.value);
-            if self.plan.goal.is_better_higher { figure } else { -figure }
+            let better = |figure: Figure| if self.plan.goal.is_better_higher { figure.value } else { -figure.value };
+            candidate.figure.map_or(f64::NEG_INFINITY, better)
         };
         let best = self.found.iter().position(|(candidate, _)| Some(candidate.name.as_str()) == recommended);
         let by_figure = || {

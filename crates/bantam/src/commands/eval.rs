@@ -176,7 +176,15 @@ fn judge<'c>(
     session: &Session,
 ) -> anyhow::Result<Report> {
     for (candidate, ready) in candidates {
-        let contender = ready.map_or_else(|| line_up.contender(candidate), Ok)?;
+        let contender = match ready.map_or_else(|| line_up.contender(candidate), Ok) {
+            Ok(contender) => contender,
+            // What befalls one candidate is no reason to hear nothing of the others.
+            Err(error) => {
+                session.terminal.warn(&format!("{}: {error:#}", candidate.name));
+                evaluation.give_up(&format!("{error:#}"));
+                continue;
+            }
+        };
         let watch = EvalWatch::new(session.terminal, &candidate.name);
         let interrupt = AtomicBool::new(false);
         let mut interrupts = session.interrupts.listen();
@@ -197,7 +205,6 @@ fn judge<'c>(
                 session.terminal.note("stopped; what was asked is kept, and the same command goes on with the rest");
                 return Err(Interrupted.into());
             }
-            // What befalls one candidate is no reason to hear nothing of the others.
             Err(EvalError::Task(error)) => {
                 session.terminal.warn(&format!("{}: {error}", candidate.name));
                 evaluation.give_up(&error.to_string());

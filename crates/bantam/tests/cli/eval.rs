@@ -129,6 +129,18 @@ fn run_without_keys(desk: &Desk) -> (i32, String, String) {
 }
 
 #[test]
+fn a_candidate_that_cannot_answer_is_named_and_the_others_are_judged() {
+    // Nothing is fetched for a model that is a file, and what is in it is seen when it is loaded.
+    let candidates = "[[candidates]]\nmodel = \"./broken.gguf\"\n[[candidates]]\nbaseline = \"linear\"\n";
+    let there = desk("threshold = 0.9", candidates);
+    there.write("broken.gguf", "GGUF is what it begins with");
+    let (code, out, err) = there.run(&["eval", "triage.toml"]);
+    assert_eq!(code, 0, "{out} {err}");
+    assert!(err.contains("warning: ./broken.gguf: ") && out.contains("it could not be judged: "), "{out} {err}");
+    assert!(out.contains("linear is good enough for accuracy of 0.9."), "{out}");
+}
+
+#[test]
 fn mistakes_are_told_before_anything_is_asked() {
     let there = desk("threshold = 0.9", BASELINES);
     let fails = |args: &[&str]| there.fails(1, args);

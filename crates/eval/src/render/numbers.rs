@@ -5,6 +5,7 @@
 
 use crate::report::Figure;
 use serde::Serialize;
+use time::OffsetDateTime;
 
 /// What stands for a number that nobody knows.
 pub(super) const UNKNOWN: &str = "–";
@@ -195,35 +196,12 @@ fn thousands(digits: &str) -> String {
 }
 
 /// A moment, given in milliseconds since 1970: `27 November 2026, 16:19 UTC`.
-///
-/// The day is counted in the years of the Gregorian calendar that begin in March, 400 of which have 146,097 days.
 pub(super) fn moment(ms: u64) -> String {
-    const MONTHS: [&str; 12] = [
-        "March",
-        "April",
-        "May",
-        "June",
-        "July",
-        "August",
-        "September",
-        "October",
-        "November",
-        "December",
-        "January",
-        "February",
-    ];
-    let minutes = ms / 60_000;
-    // Days since 1 March of the year 0.
-    let days = minutes / 1440 + 719_468;
-    let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    // Five months have 153 days, from March on.
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let year = 400 * era + year_of_era + u64::from(month >= 10);
-    let name = usize::try_from(month).ok().and_then(|month| MONTHS.get(month)).copied().unwrap_or(UNKNOWN);
-    format!("{day} {name} {year}, {:02}:{:02} UTC", minutes / 60 % 24, minutes % 60)
+    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+    // Later than the year 9999 is nothing that was measured.
+    let Ok(moment) = OffsetDateTime::from_unix_timestamp(seconds) else { return UNKNOWN.to_owned() };
+    let (day, month, year) = (moment.day(), moment.month(), moment.year());
+    format!("{day} {month} {year}, {:02}:{:02} UTC", moment.hour(), moment.minute())
 }
 
 #[cfg(test)]

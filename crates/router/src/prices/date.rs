@@ -2,7 +2,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A day as `2026-11-27`; days are ordered as their texts are.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -30,23 +29,11 @@ impl Date {
 
     /// Today, in UTC.
     pub fn today() -> Date {
-        let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Date::of_day(i64::try_from(seconds / 86_400).unwrap_or(0))
+        Date::of_calendar(time::OffsetDateTime::now_utc().date())
     }
 
-    /// The day so many days after 1970-01-01. Source: Hinnant, "chrono-Compatible Low-Level Date Algorithms",
-    /// `civil_from_days`: years begin in March there, so that the leap day is their last.
-    fn of_day(day: i64) -> Date {
-        let shifted = day + 719_468;
-        let era = shifted.div_euclid(146_097);
-        let of_era = shifted.rem_euclid(146_097);
-        let year = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-        let of_year = of_era - (365 * year + year / 4 - year / 100);
-        let march_month = (5 * of_year + 2) / 153;
-        let day = of_year - (153 * march_month + 2) / 5 + 1;
-        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
-        let year = year + era * 400 + i64::from(month <= 2);
-        Date(format!("{year:04}-{month:02}-{day:02}"))
+    fn of_calendar(day: time::Date) -> Date {
+        Date(format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day()))
     }
 }
 
@@ -76,8 +63,9 @@ mod tests {
 
     #[test]
     fn days_are_named_as_the_calendar_has_them() {
-        for (day, text) in [(0, "1970-01-01"), (11_016, "2000-02-29"), (20_784, "2026-11-27"), (-1, "1969-12-31")] {
-            assert_eq!(Date::of_day(day).to_string(), text);
+        let day = |year: i32, ordinal: u16| Date::of_calendar(time::Date::from_ordinal_date(year, ordinal).unwrap());
+        for (year, ordinal, text) in [(1970, 1, "1970-01-01"), (2000, 60, "2000-02-29"), (2026, 331, "2026-11-27")] {
+            assert_eq!(day(year, ordinal).to_string(), text);
         }
         assert!(Date::today() > Date::of("2025-12-31").unwrap());
     }
