@@ -184,7 +184,16 @@ mod tests {
             dollars: None,
         };
         let key = AnswerKey { candidate: "c".to_owned(), input: input.to_owned(), attempt: 0 };
-        RunRow { position: 0, number, key, score, reason: None, expected: json!("a"), answer: score.map(|_| answer) }
+        RunRow {
+            position: 0,
+            number,
+            key,
+            score,
+            reason: None,
+            expected: json!("a"),
+            answer: score.map(|_| answer),
+            grade: None,
+        }
     }
 
     #[test]

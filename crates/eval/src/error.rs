@@ -20,6 +20,9 @@ pub enum EvalError {
     /// The task, its data or a model.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// Whoever grades answers cannot grade any.
+    #[error("{0}")]
+    Grader(String),
     /// What was found cannot be recorded.
     #[error(transparent)]
     Ledger(#[from] LedgerError),

@@ -5,6 +5,7 @@ use crate::contender::{Contender, Entrant};
 use crate::error::EvalError;
 use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
+use crate::grader::Grader;
 use crate::metrics::{METRICS, Metric, default_metric, metric};
 use crate::report::{self, Comparison, Figure, Goal, Place, Report, Test};
 use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
@@ -16,6 +17,7 @@ use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
 use ledger::{Ledger, LedgerError, NewRun, Run, RunHold};
 use serde_json::json;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
 use tasks::{Classify, Example, Task};
@@ -48,6 +50,7 @@ pub struct Plan<'l> {
     level: Level,
     policy: Policy,
     options: Options,
+    grader: Option<Arc<dyn Grader>>,
 }
 
 /// An evaluation that is under way.
@@ -113,7 +116,12 @@ impl<'l> Plan<'l> {
         };
         let alone = if goal.latency_ms_p95.is_some() { ALONE_FOR_A_GOAL } else { ALONE };
         let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), is_fresh: options.is_fresh, stop };
-        Ok(Plan { ledger, task, test, entrants, metric, goal, level, policy, options })
+        Ok(Plan { ledger, task, test, entrants, metric, goal, level, policy, options, grader: None })
+    }
+
+    /// Has answers graded by this one. A goal whose metric counts grades needs it.
+    pub fn graded_by(self, grader: Arc<dyn Grader>) -> Plan<'l> {
+        Plan { grader: Some(grader), ..self }
     }
 
     /// The rows that a candidate will really be asked, once for each try: those that the ledger has no answer to.
@@ -165,6 +173,7 @@ impl Evaluation<'_> {
             contender,
             test: &self.plan.test,
             metric: &*self.plan.metric,
+            grader: self.plan.grader.as_deref(),
             ledger: self.plan.ledger,
             run: self.run.id,
             policy: self.plan.policy,
@@ -354,7 +363,8 @@ fn stop(task: &Task, name: &str, metric: &dyn Metric, threshold: f64, level: Lev
 fn begin_run(plan: &Plan<'_>) -> Result<(Run, bool), EvalError> {
     let Plan { ledger, task, test, entrants, goal, options, .. } = plan;
     let how = json!([goal, options.stop_when_sure, options.tries, options.is_fresh]).to_string();
-    let mut parts = vec![VERSION, &test.sha256, &how];
+    let grader = plan.grader.as_ref().map(|grader| grader.fingerprint()).unwrap_or_default();
+    let mut parts = vec![VERSION, &test.sha256, &how, &grader];
     for entrant in entrants {
         parts.extend([entrant.name.as_str(), &entrant.fingerprint]);
     }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::contender::Price;
+use crate::grader::{Grade, Graded, Grader};
+use crate::metrics::Judged;
 use crate::report::Place;
 use crate::test_set::Leaks;
 use chat::ChatError;
@@ -366,5 +368,77 @@ fn a_goal_for_latency_has_rows_timed_alone_that_were_answered_among_others_befor
     scene.judge(&mut evaluation, &scene.contender(wrong_every(10)));
     let report = evaluation.finish().unwrap();
     assert_eq!((scene.asked(), report.candidates[0].latency.unwrap().rows), (80, 100));
+    assert_eq!(report.candidates[0].verdict, Some(Verdict::GoodEnough));
+}
+
+/// Gives half of a point to `a`, a whole one to `b`, and cannot grade the text 3; counts what it grades.
+struct Halves {
+    graded: Arc<AtomicUsize>,
+}
+
+impl Grader for Halves {
+    fn fingerprint(&self) -> String {
+        "halves".to_owned()
+    }
+
+    fn at_once(&self) -> usize {
+        3
+    }
+
+    fn grade<'a>(&'a self, answers: &'a [Judged<'a>]) -> BoxFuture<'a, Result<Vec<Graded>, EvalError>> {
+        assert!(answers.len() <= 3);
+        self.graded.fetch_add(answers.len(), Ordering::SeqCst);
+        let grade = |answer: &Judged<'_>| match (answer.input.fields["text"].as_str(), answer.outcome["label"].as_str())
+        {
+            (Some("3"), _) => Err("it is a three".to_owned()),
+            (_, Some("a")) => Ok(Grade::of(0.5)),
+            _ => Ok(Grade::of(1.0)),
+        };
+        let grades = answers.iter().map(grade).collect();
+        Box::pin(async move { Ok(grades) })
+    }
+}
+
+#[test]
+fn grades_are_counted_in_the_place_of_answers_and_given_once() {
+    let there = Scene::new(10);
+    let graded: Arc<AtomicUsize> = Arc::default();
+    let report = |answers: usize, grades: usize| {
+        let plan = there.plan("command = { run = [\"x\"] }", &["small"], Options::default()).unwrap();
+        let mut evaluation = plan.graded_by(Arc::new(Halves { graded: Arc::clone(&graded) })).begin().unwrap();
+        there.judge(&mut evaluation, &there.contender(wrong_every(5)));
+        assert_eq!((there.asked(), graded.swap(0, Ordering::SeqCst)), (answers, grades));
+        evaluation.finish().unwrap()
+    };
+    let first = report(10, 10);
+    let candidate = &first.candidates[0];
+    // Of the nine that could be graded two are b.
+    assert!((candidate.figure.unwrap().value - 5.5 / 9.0).abs() < 1e-9, "{:?}", candidate.figure);
+    assert_eq!((candidate.answered, candidate.failures.len()), (9, 1));
+    assert_eq!(
+        (candidate.failures[0].number, candidate.failures[0].reason.as_str()),
+        (4, "its answer could not be graded: it is a three")
+    );
+    // What has no grade is tried again; what has one is not.
+    let second = report(0, 1);
+    assert_eq!(second.candidates[0].figure, candidate.figure);
+    let run = there.ledger.run(&second.run).unwrap().unwrap();
+    let rows = there.ledger.run_rows(run.id).unwrap();
+    let grade = |row: &ledger::RunRow| row.grade.as_ref().map(|grade| grade.grade["score"].as_f64().unwrap());
+    assert!(rows.iter().all(|row| row.score == grade(row) && row.score.is_some() == (row.number != 4)), "{rows:?}");
+}
+
+#[test]
+fn graded_candidates_end_early_too() {
+    let there = Scene::new(400);
+    let graded: Arc<AtomicUsize> = Arc::default();
+    let options = Options { stop_when_sure: true, ..Options::default() };
+    let plan = there.plan("threshold = 0.3\ncommand = { run = [\"x\"] }", &["small"], options).unwrap();
+    let mut evaluation = plan.graded_by(Arc::new(Halves { graded: Arc::clone(&graded) })).begin().unwrap();
+    there.judge(&mut evaluation, &there.contender(wrong_every(2)));
+    let (asked, graded) = (there.asked(), graded.load(Ordering::SeqCst));
+    assert!(asked < 400 && asked == graded, "{asked} {graded}");
+    let report = evaluation.finish().unwrap();
+    assert!(report.candidates[0].stopped_early);
     assert_eq!(report.candidates[0].verdict, Some(Verdict::GoodEnough));
 }

@@ -15,11 +15,14 @@ mod error;
 mod evaluation;
 mod figures;
 mod findings;
+mod grader;
+mod keeper;
 mod run;
 mod test_set;
 
 pub mod baselines;
 pub mod compare;
+pub mod graders;
 pub mod metrics;
 pub mod render;
 pub mod report;
@@ -29,6 +32,7 @@ pub mod verdict;
 pub use contender::{Contender, Entrant, Preview, Price};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Options, Plan, check_goal};
+pub use grader::{Grade, Graded, Grader};
 pub use run::Watch;
 pub use test_set::{Leaks, TestRow, TestSet};
 

@@ -27,7 +27,7 @@ mod field_f1;
 mod schema_valid;
 
 mod squad;
-mod texts;
+pub(crate) mod texts;
 
 mod chrf;
 mod contains;
@@ -36,6 +36,8 @@ mod exact_match;
 mod rouge;
 mod token_f1;
 mod valid_json;
+
+mod graded;
 
 #[cfg(test)]
 mod properties;
@@ -78,6 +80,11 @@ pub trait Metric: Send + Sync {
     /// The figure of these sums; none where they say nothing (no row, a class that never came).
     fn figure(&self, sums: &[f64]) -> Option<f64>;
 
+    /// What a grade from 0 to 1 adds, where it is grades that are counted and not answers; then nothing else is.
+    fn count_grade(&self, _score: f64) -> Option<Counts> {
+        None
+    }
+
     /// Whether each row is either right or wrong, and the figure is the share of those that are right: slot 0 counts
     /// the right ones and slot 1 all. Such a figure has an interval in closed form.
     fn is_proportion(&self) -> bool {
@@ -114,7 +121,7 @@ pub struct MetricRow {
 pub type Make = fn(&Task, &[Example]) -> Result<Box<dyn Metric>, MetricError>;
 
 /// Every metric, in the order of reports.
-pub static METRICS: [&MetricRow; 20] = [
+pub static METRICS: [&MetricRow; 23] = [
     &accuracy::ROW,
     &balanced_accuracy::ROW,
     &macro_f1::ROW,
@@ -135,6 +142,9 @@ pub static METRICS: [&MetricRow; 20] = [
     &contains::ROW,
     &edit_similarity::ROW,
     &valid_json::ROW,
+    &graded::JUDGE,
+    &graded::PASS_AT_1,
+    &graded::COMMAND,
 ];
 
 /// Why a metric cannot be had.
@@ -222,12 +232,12 @@ mod tests {
         assert_eq!(
             error("acuracy", &classify()),
             "there is no metric `acuracy`\nhint: did you mean `accuracy`? the metrics of a task of kind `classify` \
-             are accuracy, balanced_accuracy, macro_f1, micro_f1, top_3, top_5"
+             are accuracy, balanced_accuracy, macro_f1, micro_f1, top_3, top_5, judge, command"
         );
         assert_eq!(
             error("bleu", &Task::new("t", Summarize::default())),
             "there is no metric `bleu`\nhint: the metrics of a task of kind `summarize` are rouge_1, rouge_2, \
-             rouge_l, chrf, contains"
+             rouge_l, chrf, contains, judge, command"
         );
     }
 
@@ -236,7 +246,7 @@ mod tests {
         assert_eq!(
             error("rouge_l", &classify()),
             "metric `rouge_l` does not fit a task of kind `classify`\nhint: its metrics are accuracy, \
-             balanced_accuracy, macro_f1, micro_f1, top_3, top_5"
+             balanced_accuracy, macro_f1, micro_f1, top_3, top_5, judge, command"
         );
     }
 }

@@ -2,34 +2,33 @@
 //!
 //! ```text
 //! for each row, in the test's order:  known? take it : ask it        (the first few alone, then many at once)
-//!     judge it                        counts of the metric
+//!     judge it                        counts of the metric, or of the grade that it is given
 //!     record it                       in the ledger, some rows together
 //!     enough is known?                stop
 //! ```
 //!
-//! A process that is killed loses what it had asked since it last recorded: half a second of it.
+//! A process that is killed loses what it had asked since it last recorded: half a second of it. Read next: `keeper.rs`,
+//! which judges and records.
 
 use crate::contender::{Contender, Entrant, Price};
+use crate::grader::Grader;
+use crate::keeper::Keeper;
 use crate::metrics::{Counts, Judged, Metric};
-use crate::report::Place;
 use crate::statistics::interval::{Interval, Level};
 use crate::statistics::sequence::Sequence;
 use crate::{EvalError, TestRow, TestSet};
 use chat::ChatError;
 use futures::StreamExt;
-use ledger::{Answer, AnswerKey, Ledger, RunId, RunRow};
+use ledger::{Answer, AnswerKey, Ledger, RunId};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 use tasks::{Outcome, TaskError};
 
-/// So many rows are recorded together, or those of [`RECORD_EVERY`], whichever comes first: a commit waits for the disk.
-const RECORD_ROWS: usize = 64;
-const RECORD_EVERY: Duration = Duration::from_millis(500);
-
-/// So many rows of a provider without an answer, one after the other, end a run: the next would have none either.
-const FAILURES_IN_A_ROW: usize = 10;
+/// Where answers are graded and the candidate may be ended early, so many are asked, then graded, then the next: fewer would
+/// have the candidate wait too often, more would be asked in vain.
+const GRADED_TOGETHER: usize = 32;
 
 /// How far a candidate is asked.
 #[derive(Debug, Clone, Copy)]
@@ -55,6 +54,11 @@ pub struct Stop {
 
 /// Somebody who watches.
 pub trait Watch: Send + Sync {
+    /// An answer came that has to be graded before it is judged: how many have come, of how many.
+    fn came(&self, done: usize, all: usize) {
+        let _ = (done, all);
+    }
+
     /// A row was judged: how many are, of how many, whether it was known before, and its score.
     fn judged(&self, done: usize, all: usize, is_reused: bool, score: Option<f64>);
 }
@@ -97,13 +101,13 @@ pub struct Bracket {
 }
 
 impl Bracket {
-    fn new(level: Level) -> Bracket {
+    pub(crate) fn new(level: Level) -> Bracket {
         let sequence = Sequence::new(level);
         Bracket { lowest: sequence.clone(), highest: None, answered: sequence }
     }
 
     /// Takes in a row: the mean score of its tries, or that some have none.
-    fn push(&mut self, score: Option<f64>) -> Result<(), EvalError> {
+    pub(crate) fn push(&mut self, score: Option<f64>) -> Result<(), EvalError> {
         if score.is_none() && self.highest.is_none() {
             self.highest = Some(self.lowest.clone());
         }
@@ -146,6 +150,8 @@ pub struct Asking<'a> {
     pub test: &'a TestSet,
     /// What is counted.
     pub metric: &'a dyn Metric,
+    /// Who grades what is counted, where that is grades.
+    pub grader: Option<&'a dyn Grader>,
     /// Where it is recorded.
     pub ledger: &'a Ledger,
     /// The run.
@@ -160,17 +166,17 @@ pub struct Asking<'a> {
 
 /// A question: a row, and the number of the try.
 #[derive(Clone, Copy)]
-struct Question<'a> {
-    index: usize,
-    row: &'a TestRow,
-    attempt: u32,
+pub(crate) struct Question<'a> {
+    pub index: usize,
+    pub row: &'a TestRow,
+    pub attempt: u32,
 }
 
 /// What came of a question, and how long the machine worked since the one before came.
-struct Came<'a> {
-    question: Question<'a>,
-    result: Result<Answer, TaskError>,
-    is_reused: bool,
+pub(crate) struct Came<'a> {
+    pub question: Question<'a>,
+    pub result: Result<Answer, TaskError>,
+    pub is_reused: bool,
 }
 
 impl Asking<'_> {
@@ -185,27 +191,48 @@ impl Asking<'_> {
         let alone = alone_of(self.policy, tries).min(questions.len());
         let mut keeper = Keeper::new(self, questions.len(), if self.policy.must_time { alone } else { 0 });
         for (part, at_once) in [(&questions[..alone], 1), (&questions[alone..], self.concurrency())] {
-            let mut last = Instant::now();
-            let asked = futures::stream::iter(part).map(|&question| self.answer(question, &known, at_once == 1));
-            let mut came = std::pin::pin!(asked.buffered(at_once));
-            while let Some(mut came) = came.next().await {
-                if let Ok(answer) = &mut came.result
-                    && !came.is_reused
-                {
-                    answer.busy_seconds = last.elapsed().as_secs_f64();
-                }
-                last = Instant::now();
-                keeper.take(came)?;
+            for part in part.chunks(self.asked_together(part.len())) {
+                self.ask(part, at_once, &known, &mut keeper).await?;
+                keeper.grade().await?;
                 if keeper.is_sure() {
                     return keeper.end();
-                }
-                if self.interrupt.load(Ordering::Acquire) {
-                    keeper.record()?;
-                    return Err(EvalError::Stopped);
                 }
             }
         }
         keeper.end()
+    }
+
+    /// Asks, so many at once, until all came or enough is known.
+    async fn ask<'q>(
+        &self,
+        questions: &[Question<'q>],
+        at_once: usize,
+        known: &HashMap<AnswerKey, Answer>,
+        keeper: &mut Keeper<'q, '_>,
+    ) -> Result<(), EvalError> {
+        let mut last = Instant::now();
+        let asked = futures::stream::iter(questions).map(|&question| self.answer(question, known, at_once == 1));
+        let mut came = std::pin::pin!(asked.buffered(at_once));
+        while let Some(mut came) = came.next().await {
+            if let Ok(answer) = &mut came.result
+                && !came.is_reused
+            {
+                answer.busy_seconds = last.elapsed().as_secs_f64();
+            }
+            last = Instant::now();
+            keeper.take(came)?;
+            if keeper.is_sure() {
+                return Ok(());
+            }
+            keeper.go_on()?;
+        }
+        Ok(())
+    }
+
+    /// How many questions of so many are asked before what came is graded.
+    fn asked_together(&self, questions: usize) -> usize {
+        let is_graded_early = self.grader.is_some() && self.policy.stop.is_some();
+        if is_graded_early { GRADED_TOGETHER } else { questions.max(1) }
     }
 
     fn concurrency(&self) -> usize {
@@ -253,7 +280,7 @@ impl Asking<'_> {
 }
 
 impl Question<'_> {
-    fn key(self, entrant: &Entrant) -> AnswerKey {
+    pub(crate) fn key(self, entrant: &Entrant) -> AnswerKey {
         AnswerKey { candidate: entrant.fingerprint.clone(), input: self.row.digest.clone(), attempt: self.attempt }
     }
 }
@@ -299,107 +326,6 @@ pub fn to_ask<'t>(
         known.get(&question.key(entrant)).is_none_or(|answer| !is_reusable(answer, policy, *place < alone))
     });
     Ok(asked.map(|(_, question)| question.row).collect())
-}
-
-/// Judges what comes, and keeps it.
-struct Keeper<'k, 'a> {
-    asking: &'k Asking<'a>,
-    scores: Scores,
-    all: usize,
-    /// So many questions come first, however sure their answers make one.
-    at_least: usize,
-    /// Rows without an answer since the last that had one.
-    failed: usize,
-    unrecorded: Vec<RunRow>,
-    recorded: Instant,
-}
-
-impl<'k, 'a> Keeper<'k, 'a> {
-    fn new(asking: &'k Asking<'a>, all: usize, at_least: usize) -> Keeper<'k, 'a> {
-        let bracket = asking.policy.stop.map(|stop| Bracket::new(stop.level));
-        let scores = Scores { bracket, ..Scores::default() };
-        Keeper { asking, scores, all, at_least, failed: 0, unrecorded: Vec::new(), recorded: Instant::now() }
-    }
-
-    fn take(&mut self, came: Came<'_>) -> Result<(), EvalError> {
-        let Came { question, result, is_reused } = came;
-        self.failed = if result.is_ok() { 0 } else { self.failed + 1 };
-        let result = match result {
-            Err(error) if self.ends_all(&error) => {
-                self.record()?;
-                return Err(error.into());
-            }
-            result => result.map_err(|error| error.to_string()),
-        };
-        let counts = result.as_ref().ok().and_then(|answer| count(self.asking.metric, question.row, &answer.outcome));
-        let score = counts.as_ref().and_then(|counts| alone(self.asking.metric, counts));
-        let (reason, answer) = (result.as_ref().err().cloned(), result.as_ref().ok().cloned());
-        // What the ledger has stays as it is.
-        let answer = answer.filter(|_| !is_reused);
-        self.unrecorded.push(RunRow {
-            position: self.asking.position,
-            number: question.row.number,
-            key: question.key(self.asking.entrant),
-            score,
-            reason,
-            expected: question.row.example.expected.clone(),
-            answer,
-        });
-        let Question { index, attempt, .. } = question;
-        self.scores.rows.push(Scored { index, attempt, counts, score, result, is_reused });
-        self.row_is_whole()?;
-        if self.unrecorded.len() >= RECORD_ROWS || self.recorded.elapsed() >= RECORD_EVERY {
-            self.record()?;
-        }
-        self.asking.watch.judged(self.scores.rows.len(), self.all, is_reused, score);
-        Ok(())
-    }
-
-    /// Whether an error would meet every other row too. A provider may be silent once and answer the next request.
-    fn ends_all(&self, error: &TaskError) -> bool {
-        let may_pass = matches!(error, TaskError::Model(ChatError::Unavailable(_)));
-        let is_remote = self.asking.entrant.place == Place::Remote;
-        error.is_fatal() && !(may_pass && is_remote && self.failed < FAILURES_IN_A_ROW)
-    }
-
-    /// Takes a row into the bracket once its last try came.
-    fn row_is_whole(&mut self) -> Result<(), EvalError> {
-        let tries = self.asking.contender.tries.len();
-        let (Some(bracket), rows) = (&mut self.scores.bracket, &self.scores.rows) else { return Ok(()) };
-        if !rows.len().is_multiple_of(tries) {
-            return Ok(());
-        }
-        let row = &rows[rows.len() - tries..];
-        if row.iter().any(|one| one.result.is_err()) {
-            return bracket.push(None);
-        }
-        // A row that the metric does not apply to says nothing.
-        let scores: Vec<f64> = row.iter().filter_map(|one| one.score).collect();
-        if scores.len() < tries { Ok(()) } else { bracket.push(Some(scores.iter().sum::<f64>() / tries as f64)) }
-    }
-
-    /// Whether the figure lies on one side of the threshold, whatever rows are to come.
-    fn is_sure(&mut self) -> bool {
-        let (Some(stop), Some(bracket)) = (self.asking.policy.stop, &self.scores.bracket) else { return false };
-        let interval = bracket.interval();
-        let is_apart = interval.low >= stop.threshold || interval.high < stop.threshold;
-        let done = self.scores.rows.len();
-        let is_whole = done.is_multiple_of(self.asking.contender.tries.len());
-        self.scores.stopped_early = is_apart && is_whole && done >= self.at_least && done < self.all;
-        self.scores.stopped_early
-    }
-
-    fn record(&mut self) -> Result<(), EvalError> {
-        self.asking.ledger.record_rows(self.asking.run, &self.unrecorded)?;
-        self.unrecorded.clear();
-        self.recorded = Instant::now();
-        Ok(())
-    }
-
-    fn end(mut self) -> Result<Scores, EvalError> {
-        self.record()?;
-        Ok(self.scores)
-    }
 }
 
 /// What a row with this outcome adds to a metric.

@@ -21,7 +21,7 @@ pub use error::LedgerError;
 pub use job::{Job, JobId, JobState, NewJob, Owner};
 pub use ledger::Ledger;
 pub use row::{Effort, Record, Row, RowOutcome, Selection};
-pub use run::{Answer, AnswerKey, NewRun, Run, RunHold, RunId, RunRow};
+pub use run::{Answer, AnswerKey, NewRun, RowGrade, Run, RunHold, RunId, RunRow};
 
 #[cfg(test)]
 mod tests;

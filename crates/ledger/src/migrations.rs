@@ -11,6 +11,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0001_jobs.sql"),
     include_str!("migrations/0002_written.sql"),
     include_str!("migrations/0003_runs.sql"),
+    include_str!("migrations/0004_grades.sql"),
 ];
 
 /// Written into the file's header, so that another program's database is told from a ledger ("BNTM").

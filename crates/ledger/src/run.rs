@@ -94,6 +94,17 @@ pub struct RunRow {
     pub expected: Value,
     /// The answer. To be recorded it is given where it is new; one that the ledger has already stays as it is.
     pub answer: Option<Answer>,
+    /// What a grader said of the answer; none where the metric counts answers themselves.
+    pub grade: Option<RowGrade>,
+}
+
+/// What a grader said of an answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RowGrade {
+    /// The digest of the grader, the row and the answer.
+    pub key: String,
+    /// The score, and what else it said.
+    pub grade: Value,
 }
 
 /// Held by whoever adds to a run, until it is dropped or the process ends.
@@ -192,6 +203,16 @@ impl Ledger {
         })
     }
 
+    /// The grade of a key, whichever run had it given.
+    ///
+    /// # Errors
+    /// As [`Ledger::run`].
+    pub fn grade(&self, key: &str) -> Result<Option<Value>, LedgerError> {
+        let sql = "SELECT grade FROM run_rows WHERE graded = ?1 AND grade IS NOT NULL LIMIT 1";
+        let read = |row: &rusqlite::Row<'_>| json(0, &row.get::<_, String>(0)?);
+        self.read(|connection| connection.query_row(sql, [key], read).optional())
+    }
+
     /// Records rows of a run with their answers; what was recorded of the same rows before is replaced.
     ///
     /// # Errors
@@ -235,8 +256,8 @@ impl Ledger {
     /// As [`Ledger::run`].
     pub fn run_rows(&self, run: RunId) -> Result<Vec<RunRow>, LedgerError> {
         let sql = format!(
-            "SELECT {ANSWER_COLUMNS}, row.candidate, row.input, row.try, position, number, score, reason, expected \
-             FROM run_rows AS row LEFT JOIN answers USING (candidate, input, try) WHERE run = ?1 \
+            "SELECT {ANSWER_COLUMNS}, row.candidate, row.input, row.try, position, number, score, reason, expected, \
+             graded, grade FROM run_rows AS row LEFT JOIN answers USING (candidate, input, try) WHERE run = ?1 \
              ORDER BY position, number, row.try"
         );
         self.read(|connection| {
@@ -252,6 +273,7 @@ impl Ledger {
                         reason: row.get(16)?,
                         expected: json(17, &row.get::<_, String>(17)?)?,
                         answer: if is_answered { Some(read_answer(row, 0)?) } else { None },
+                        grade: read_grade(row, 18)?,
                     })
                 })?
                 .collect()
@@ -284,7 +306,7 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
         ])?;
     }
     let sql = "INSERT OR REPLACE INTO run_rows (run, position, number, try, candidate, input, score, reason, \
-         expected) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)";
+         expected, graded, grade) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     let values = params![
         run.0,
         row.position,
@@ -294,7 +316,9 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
         input,
         row.score,
         row.reason,
-        row.expected.to_string()
+        row.expected.to_string(),
+        row.grade.as_ref().map(|grade| &grade.key),
+        row.grade.as_ref().map(|grade| grade.grade.to_string()),
     ];
     connection.prepare_cached(sql)?.execute(values).map(drop)
 }
@@ -317,6 +341,12 @@ fn read_run(row: &rusqlite::Row<'_>) -> rusqlite::Result<Run> {
 
 fn read_key(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<AnswerKey> {
     Ok(AnswerKey { candidate: row.get(first)?, input: row.get(first + 1)?, attempt: row.get(first + 2)? })
+}
+
+fn read_grade(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Option<RowGrade>> {
+    let (key, grade) = (row.get::<_, Option<String>>(first)?, row.get::<_, Option<String>>(first + 1)?);
+    let (Some(key), Some(grade)) = (key, grade) else { return Ok(None) };
+    Ok(Some(RowGrade { key, grade: json(first + 1, &grade)? }))
 }
 
 fn read_answer(row: &rusqlite::Row<'_>, first: usize) -> rusqlite::Result<Answer> {

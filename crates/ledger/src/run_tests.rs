@@ -39,7 +39,7 @@ fn row(position: u32, number: u64, answer: Option<Answer>) -> RunRow {
         Some(_) => (Some(1.0), None),
         None => (None, Some("too long".to_owned())),
     };
-    RunRow { position, number, key, score, reason, expected: json!("a"), answer }
+    RunRow { position, number, key, score, reason, expected: json!("a"), answer, grade: None }
 }
 
 #[test]
@@ -64,6 +64,19 @@ fn an_answer_is_found_by_every_run_and_a_failure_by_none() {
     ledger.record_rows(run.id, &[row(0, 2, Some(answer("b")))]).unwrap();
     assert_eq!(ledger.answers("c0").unwrap().len(), 2);
     assert_eq!(ledger.run_rows(run.id).unwrap()[1], row(0, 2, Some(answer("b"))));
+}
+
+#[test]
+fn a_grade_is_found_by_its_key_as_long_as_a_run_has_it() {
+    let (_folder, ledger) = ledger();
+    let run = ledger.create_run(&new("monday")).unwrap();
+    let grade = RowGrade { key: "g".to_owned(), grade: json!({"score": 0.5}) };
+    let graded = RunRow { grade: Some(grade), ..row(0, 1, Some(answer("a"))) };
+    ledger.record_rows(run.id, std::slice::from_ref(&graded)).unwrap();
+    assert_eq!(ledger.run_rows(run.id).unwrap(), [graded]);
+    assert_eq!((ledger.grade("g").unwrap(), ledger.grade("h").unwrap()), (Some(json!({"score": 0.5})), None));
+    ledger.remove_run(&run).unwrap();
+    assert_eq!(ledger.grade("g").unwrap(), None);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! A candidate is the task with some of its keys said anew; it is read as if they stood in the file's own place. Whether
 //! a metric exists and fits is not known here: the `eval` crate looks.
 
+use crate::grading::{GRADINGS, Grading, read_grading};
 use crate::kinds::KindRow;
 use crate::reader::{Entry, Section};
 use crate::{Task, TaskError, Template, generation};
@@ -26,11 +27,21 @@ pub struct Goal {
     pub cost_per_1000: Option<f64>,
     /// The column whose value rows share that are no independent evidence (several questions on one document).
     pub group: Option<String>,
+    /// Who grades answers, where no metric can count whether they are right.
+    pub grading: Option<Grading>,
 }
 
 impl Default for Goal {
     fn default() -> Goal {
-        Goal { metric: None, threshold: None, confidence: 0.95, latency_ms_p95: None, cost_per_1000: None, group: None }
+        Goal {
+            metric: None,
+            threshold: None,
+            confidence: 0.95,
+            latency_ms_p95: None,
+            cost_per_1000: None,
+            group: None,
+            grading: None,
+        }
     }
 }
 
@@ -112,8 +123,21 @@ pub struct Candidate {
 /// Reads `[goal]`.
 pub(crate) fn read_goal(entry: Entry<'_>) -> Result<Goal, TaskError> {
     let keys = ["metric", "threshold", "confidence", "latency_ms_p95", "cost_per_1000", "group"];
+    let keys: Vec<_> = keys.into_iter().chain(GRADINGS).collect();
     let mut section = entry.section(&keys)?;
-    let mut goal = Goal { metric: section.text("metric")?, group: section.text("group")?, ..Goal::default() };
+    let named = section.take("metric");
+    let grading = read_grading(&mut section)?;
+    let metric = match (named, &grading) {
+        (Some(named), Some(grading)) => {
+            let (hint, counts) = ("hint: leave one of them out", grading.metric());
+            let wrong =
+                named.wrong(format_args!("expected {counts:?}, which counts the grades that [goal] asks for\n{hint}"));
+            Some(named.text()?).filter(|metric| metric == counts).ok_or(wrong).map(Some)?
+        }
+        (Some(named), None) => Some(named.text()?),
+        (None, grading) => grading.as_ref().map(|grading| grading.metric().to_owned()),
+    };
+    let mut goal = Goal { metric, grading, group: section.text("group")?, ..Goal::default() };
     if let Some(entry) = section.take("threshold") {
         goal.threshold = Some(entry.number("a number of 0 or more", |n| n >= 0.0)?);
     }
@@ -208,7 +232,7 @@ fn read_candidate<'a>(mut section: Section<'a>, base: &Base<'_, 'a>) -> Result<C
     Ok(Candidate { name: section.text("name")?.unwrap_or(default_name), answerer, endpoint, price, task })
 }
 
-fn read_endpoint(entry: Entry<'_>) -> Result<Endpoint, TaskError> {
+pub(crate) fn read_endpoint(entry: Entry<'_>) -> Result<Endpoint, TaskError> {
     let mut section = entry.section(&["base_url", "protocol", "key_variable"])?;
     Ok(Endpoint {
         base_url: section.require("base_url", "`base_url = \"https://host/v1\"`")?.text()?,
@@ -217,7 +241,7 @@ fn read_endpoint(entry: Entry<'_>) -> Result<Endpoint, TaskError> {
     })
 }
 
-fn read_price(entry: Entry<'_>) -> Result<TokenPrice, TaskError> {
+pub(crate) fn read_price(entry: Entry<'_>) -> Result<TokenPrice, TaskError> {
     let mut section = entry.section(&["input", "output"])?;
     let mut number = |key: &str| {
         let expected = format!("`{key} = ..`, US dollars for a million tokens");
@@ -268,6 +292,7 @@ mod tests {
             latency_ms_p95: Some(200.0),
             cost_per_1000: Some(0.5),
             group: Some("customer".to_owned()),
+            grading: None,
         };
         assert_eq!(task.goal, expected);
         assert!((task.machine.cost(3600.0) - 1.02).abs() < 1e-12);
@@ -304,6 +329,10 @@ mod tests {
         let cases = [
             ("[goal]\nthreshold = -1\n", "13:13: `threshold`: expected a number of 0 or more, got the number -1"),
             ("[goal]\nconfidence = 95\n", "13:14: `confidence`: expected a number of 0.5 to 0.9999, got"),
+            (
+                "[goal]\nmetric = \"rouge_l\"\ncommand = { run = [\"x\"] }\n",
+                "13:10: `metric`: expected \"command\", which counts the grades that [goal] asks for\nhint: leave one",
+            ),
             ("[goal]\nlatency = 1\n", "13:1: unknown key \"latency\" in [goal]\nhint: its keys are metric, "),
             ("[machine]\nwatts = \"x\"\n", "13:9: `watts`: expected a number of 0 or more, got the text \"x\""),
             ("[[candidates]]\nname = \"a\"\n", "12:1: a candidate says not who answers\nhint: `model = "),

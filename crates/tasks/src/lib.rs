@@ -18,6 +18,7 @@ mod outcome;
 pub mod table;
 
 mod data;
+mod grading;
 mod init;
 mod judging;
 mod kinds;
@@ -39,6 +40,7 @@ mod template;
 mod testing;
 
 pub use error::TaskError;
+pub use grading::{Grading, GradingCommand, Judge, Rated, Tests};
 pub use init::{Draft, init};
 pub use input::{Input, TEXT};
 pub use inputs::{Inputs, Item, LeftOut};

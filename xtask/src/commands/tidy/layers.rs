@@ -25,7 +25,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("local", &["chat", "hub", "engine", "model", "kernels", "tokenizer", "grammar", "formats"]),
     ("router", &["chat", "ledger"]),
     ("tasks", &["chat", "ledger"]),
-    ("eval", &["chat", "tasks", "ledger"]),
+    ("sandbox", &[]),
+    ("eval", &["chat", "tasks", "ledger", "sandbox"]),
     ("server", &["chat", "tasks", "eval", "ledger"]),
 ];
 

@@ -1,0 +1,26 @@
+//! Those who grade, one file each: a model with a rubric, tests that programs have to pass, a command of the user's.
+//!
+//! Read next: `grader.rs` for what a grader is, `metrics/graded.rs` for how grades are counted.
+
+mod command;
+mod rubric;
+mod tests;
+
+pub use command::Command;
+pub use rubric::{Load, Rubric};
+pub use tests::{Program, Tests};
+
+use crate::grader::Graded;
+use crate::metrics::Judged;
+use crate::metrics::texts::given;
+
+/// An answer as a text: what it says, or where it is no text its fields as JSON.
+fn text_of(answer: &Judged<'_>) -> String {
+    given(answer)
+        .map_or_else(|| serde_json::Value::Object(answer.outcome.clone()).to_string(), |text| text.into_owned())
+}
+
+/// What an answer that could not be read is graded.
+fn unread(answer: &Judged<'_>) -> Option<Graded> {
+    answer.outcome.is_empty().then(|| Ok(crate::Grade::of(0.0)))
+}

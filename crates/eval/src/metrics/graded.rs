@@ -1,0 +1,112 @@
+//! Metrics that count grades: who grades is named by a table of `[goal]`, and `crate::graders` has one file for each.
+
+use super::{Counts, Judged, Metric, MetricError, MetricRow};
+use tasks::Task;
+
+/// A judge model's points, from 0 (the fewest) to 1 (the most).
+pub(super) static JUDGE: MetricRow = MetricRow {
+    name: "judge",
+    about: "mean of the points that a judge model gives by your rubric, from 0 (the fewest) to 1 (the most)",
+    kinds: &["classify", "extract", "summarize", "answer", "complete", "generate"],
+    main_of: &[],
+    make: |task, _| make("judge", "judge", false, task),
+};
+
+/// The share of programs that pass their tests at the first try.
+pub(super) static PASS_AT_1: MetricRow = MetricRow {
+    name: "pass_at_1",
+    about: "share of answers whose program passes its tests (pass@1)",
+    kinds: &["complete", "generate"],
+    main_of: &[],
+    make: |task, _| make("pass_at_1", "tests", true, task),
+};
+
+/// Scores of a command of the user's.
+pub(super) static COMMAND: MetricRow = MetricRow {
+    name: "command",
+    about: "mean of the scores that your command gives, from 0 to 1",
+    kinds: &["classify", "extract", "summarize", "answer", "complete", "generate"],
+    main_of: &[],
+    make: |task, _| make("command", "command", false, task),
+};
+
+fn make(
+    name: &'static str,
+    table: &'static str,
+    is_proportion: bool,
+    task: &Task,
+) -> Result<Box<dyn Metric>, MetricError> {
+    match &task.goal.grading {
+        Some(grading) if grading.metric() == name => Ok(Box::new(OfGrades { is_proportion })),
+        _ => Err(MetricError::Unfit(format!(
+            "metric `{name}` counts grades, and the task {} says not how they are had\nhint: add [goal.{table}] to the \
+             task file",
+            task.name
+        ))),
+    }
+}
+
+/// The mean of grades.
+struct OfGrades {
+    is_proportion: bool,
+}
+
+impl Metric for OfGrades {
+    fn slots(&self) -> usize {
+        2
+    }
+
+    fn count(&self, _: &Judged<'_>) -> Option<Counts> {
+        None
+    }
+
+    fn count_grade(&self, score: f64) -> Option<Counts> {
+        Some(Counts(vec![(0, score), (1, 1.0)]))
+    }
+
+    fn figure(&self, sums: &[f64]) -> Option<f64> {
+        let [scores, rows] = *sums else { return None };
+        (rows > 0.0).then(|| scores / rows)
+    }
+
+    fn is_proportion(&self) -> bool {
+        self.is_proportion
+    }
+
+    fn is_mean(&self) -> bool {
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn task(goal: &str) -> Task {
+        Task::parse(&format!("kind = \"complete\"\n[goal]\n{goal}\n"), Path::new("t.toml")).unwrap()
+    }
+
+    #[test]
+    fn grades_are_averaged_and_answers_are_not_counted() {
+        let metric = (COMMAND.make)(&task("command = { run = [\"x\"] }"), &[]).unwrap();
+        assert_eq!(metric.count_grade(0.25), Some(Counts(vec![(0, 0.25), (1, 1.0)])));
+        assert_eq!(metric.figure(&[1.5, 3.0]), Some(0.5));
+        assert_eq!(metric.figure(&[0.0, 0.0]), None);
+        assert!(metric.is_mean() && !metric.is_proportion());
+        assert!((PASS_AT_1.make)(&task("tests = { program = \"{code}\" }"), &[]).unwrap().is_proportion());
+    }
+
+    #[test]
+    fn a_task_that_names_no_grader_is_told_the_table() {
+        let error =
+            |row: &MetricRow| (row.make)(&task("command = { run = [\"x\"] }"), &[]).err().map(|e| e.to_string());
+        assert_eq!(
+            error(&PASS_AT_1).unwrap(),
+            "metric `pass_at_1` counts grades, and the task t says not how they are had\nhint: add [goal.tests] to the task \
+             file"
+        );
+        assert!(error(&JUDGE).unwrap().ends_with("hint: add [goal.judge] to the task file"));
+        assert_eq!(error(&COMMAND), None);
+    }
+}
