@@ -25,6 +25,7 @@ mod terminal;
 mod work;
 
 use clap::Parser;
+use sandbox::RUN_PROGRAM_ARG;
 use std::process::ExitCode;
 use tasks::documents::READ_DOCUMENT_ARG;
 
@@ -47,6 +48,10 @@ fn main() -> ExitCode {
     // A process that reads one document for another of ours: nobody types it, and it does nothing else.
     if std::env::args_os().nth(1).is_some_and(|first| first == READ_DOCUMENT_ARG) {
         return tasks::documents::child_main();
+    }
+    // One that becomes a program of a model's, without rights.
+    if std::env::args_os().nth(1).is_some_and(|first| first == RUN_PROGRAM_ARG) {
+        return sandbox::child_main();
     }
     // clap itself ends with 2 on a wrong command line and with 0 after --help and --version.
     let line = CommandLine::parse();

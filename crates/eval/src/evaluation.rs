@@ -7,7 +7,7 @@ use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
 use crate::grader::Grader;
 use crate::metrics::{METRICS, Metric, default_metric, metric};
-use crate::report::{self, Comparison, Figure, Goal, Place, Report, Test};
+use crate::report::{self, Agreement, Comparison, Figure, Goal, Place, Report, Test};
 use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
 use crate::statistics::interval::{Level, Proportion};
 use crate::statistics::paired::holm;
@@ -17,7 +17,6 @@ use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
 use ledger::{Ledger, LedgerError, NewRun, Run, RunHold};
 use serde_json::json;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
 use tasks::{Classify, Example, Task};
@@ -50,7 +49,7 @@ pub struct Plan<'l> {
     level: Level,
     policy: Policy,
     options: Options,
-    grader: Option<Arc<dyn Grader>>,
+    grader: Option<&'l dyn Grader>,
 }
 
 /// An evaluation that is under way.
@@ -62,6 +61,7 @@ pub struct Evaluation<'l> {
     _held: RunHold,
     found: Vec<(report::Candidate, Scores)>,
     doubts: Vec<Doubt>,
+    agreement: Option<Agreement>,
 }
 
 /// A candidate of which the rows do not tell whether it is good enough.
@@ -120,8 +120,13 @@ impl<'l> Plan<'l> {
     }
 
     /// Has answers graded by this one. A goal whose metric counts grades needs it.
-    pub fn graded_by(self, grader: Arc<dyn Grader>) -> Plan<'l> {
+    pub fn graded_by(self, grader: &'l dyn Grader) -> Plan<'l> {
         Plan { grader: Some(grader), ..self }
+    }
+
+    /// The rows that candidates are judged by.
+    pub fn rows(&self) -> &[TestRow] {
+        &self.test.rows
     }
 
     /// The rows that a candidate will really be asked, once for each try: those that the ledger has no answer to.
@@ -140,7 +145,15 @@ impl<'l> Plan<'l> {
     pub fn begin(self) -> Result<Evaluation<'l>, EvalError> {
         let (run, is_resumed) = begin_run(&self)?;
         let held = self.ledger.hold_run(&run)?;
-        Ok(Evaluation { plan: self, run, is_resumed, _held: held, found: Vec::new(), doubts: Vec::new() })
+        Ok(Evaluation {
+            plan: self,
+            run,
+            is_resumed,
+            _held: held,
+            found: Vec::new(),
+            doubts: Vec::new(),
+            agreement: None,
+        })
     }
 }
 
@@ -153,6 +166,17 @@ impl Evaluation<'_> {
     /// The rows that candidates are judged by.
     pub fn test(&self) -> &TestSet {
         &self.plan.test
+    }
+
+    /// Looks how far whoever grades agrees with people, where the rows tell what people say.
+    ///
+    /// # Errors
+    /// As [`Grader::agreement`].
+    pub async fn look_at_grader(&mut self) -> Result<Option<&Agreement>, EvalError> {
+        if let Some(grader) = self.plan.grader {
+            self.agreement = grader.agreement(&self.plan.test).await?;
+        }
+        Ok(self.agreement.as_ref())
     }
 
     /// Judges the next candidate, in the order of the entrants.
@@ -173,7 +197,7 @@ impl Evaluation<'_> {
             contender,
             test: &self.plan.test,
             metric: &*self.plan.metric,
-            grader: self.plan.grader.as_deref(),
+            grader: self.plan.grader,
             ledger: self.plan.ledger,
             run: self.run.id,
             policy: self.plan.policy,
@@ -249,7 +273,8 @@ impl Evaluation<'_> {
         let verdict = overall(&self.plan.goal, &candidates, more);
         let comparisons = self.comparisons(verdict.recommended.as_deref())?;
         let looks = self.plan.ledger.looks_at(&self.plan.test.sha256)?;
-        let notes = notes(&self.plan, &candidates);
+        let mut notes = notes(&self.plan, &candidates);
+        notes.extend(self.agreement.as_ref().map(agreement_note));
         let report = Report {
             version: report::VERSION,
             run: self.run.new.name.clone(),
@@ -268,6 +293,7 @@ impl Evaluation<'_> {
             },
             candidates,
             comparisons,
+            agreement: self.agreement,
             notes,
             warnings: self.plan.test.warnings.clone(),
         };
@@ -411,6 +437,29 @@ fn free_name(ledger: &Ledger, task: &str) -> Result<String, EvalError> {
         }
         number += 1;
     }
+}
+
+/// How far the judge can be trusted, in plain words.
+fn agreement_note(found: &Agreement) -> String {
+    let share = |share: f64| format!("{:.0} %", 100.0 * share);
+    let Agreement { rows, ungraded, same, within_one, kappa, milder_by } = found;
+    let weighted = kappa.map_or(String::new(), |kappa| {
+        format!(
+            "; weighted kappa {:.2} ({:.2} to {:.2}), where 0 is chance and 1 is always the same",
+            kappa.value, kappa.low, kappa.high
+        )
+    });
+    let kind = if *milder_by >= 0.0 { "milder" } else { "stricter" };
+    let missing = if *ungraded > 0 { format!("; {ungraded} it did not grade") } else { String::new() };
+    format!(
+        "The judge and people graded the same {rows} answers: the same points for {} ({} to {}), at most one apart for \
+         {}{weighted}. In the mean it is {:.2} points {kind}{missing}.",
+        share(same.value),
+        share(same.low),
+        share(same.high),
+        share(*within_one),
+        milder_by.abs()
+    )
 }
 
 /// How figures were had, in plain words.

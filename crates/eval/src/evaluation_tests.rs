@@ -405,7 +405,8 @@ fn grades_are_counted_in_the_place_of_answers_and_given_once() {
     let graded: Arc<AtomicUsize> = Arc::default();
     let report = |answers: usize, grades: usize| {
         let plan = there.plan("command = { run = [\"x\"] }", &["small"], Options::default()).unwrap();
-        let mut evaluation = plan.graded_by(Arc::new(Halves { graded: Arc::clone(&graded) })).begin().unwrap();
+        let halves = Halves { graded: Arc::clone(&graded) };
+        let mut evaluation = plan.graded_by(&halves).begin().unwrap();
         there.judge(&mut evaluation, &there.contender(wrong_every(5)));
         assert_eq!((there.asked(), graded.swap(0, Ordering::SeqCst)), (answers, grades));
         evaluation.finish().unwrap()
@@ -433,8 +434,9 @@ fn graded_candidates_end_early_too() {
     let there = Scene::new(400);
     let graded: Arc<AtomicUsize> = Arc::default();
     let options = Options { stop_when_sure: true, ..Options::default() };
+    let halves = Halves { graded: Arc::clone(&graded) };
     let plan = there.plan("threshold = 0.3\ncommand = { run = [\"x\"] }", &["small"], options).unwrap();
-    let mut evaluation = plan.graded_by(Arc::new(Halves { graded: Arc::clone(&graded) })).begin().unwrap();
+    let mut evaluation = plan.graded_by(&halves).begin().unwrap();
     there.judge(&mut evaluation, &there.contender(wrong_every(2)));
     let (asked, graded) = (there.asked(), graded.load(Ordering::SeqCst));
     assert!(asked < 400 && asked == graded, "{asked} {graded}");

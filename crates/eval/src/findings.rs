@@ -3,6 +3,8 @@
 use crate::compare::said;
 use crate::contender::{Contender, Entrant, Price};
 use crate::figures::{are_alone, counted, figure, latency};
+use crate::metrics::mean::mean;
+use crate::metrics::pass_at_k::{pass_at, told};
 use crate::metrics::{ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, metrics_of};
 use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Place, Row};
 use crate::run::{Scored, Scores, count};
@@ -13,7 +15,7 @@ use crate::verdict::Bounds;
 use crate::{EvalError, TestSet};
 use ledger::Answer;
 use serde_json::{Map, Value};
-use tasks::{Example, Extract, Outcome, Task};
+use tasks::{Example, Extract, Grading, Outcome, Task};
 
 /// So many of the most confused pairs are kept.
 const MOST_CONFUSED: usize = 60;
@@ -133,6 +135,35 @@ impl Judgement<'_> {
             let counts: Vec<_> = counts.iter().map(|(group, counts)| (*group, counts)).collect();
             if let Some(figure) = figure(&*metric, &counts, are_alone, Level::USUAL)? {
                 figures.push(Named { metric: row.name.to_owned(), figure });
+            }
+        }
+        figures.extend(self.pass_at_k()?);
+        Ok(figures)
+    }
+
+    /// How often one of several tries passes, where answers are programs that have to pass tests.
+    fn pass_at_k(&self) -> Result<Vec<Named>, EvalError> {
+        let Judgement { entrant, contender, test, scores, .. } = self;
+        let is_tests = matches!(entrant.task.goal.grading, Some(Grading::Tests(_)));
+        let tries = contender.tries.len();
+        if !is_tests || tries < 2 {
+            return Ok(Vec::new());
+        }
+        let mut figures = Vec::new();
+        for k in told(tries).into_iter().skip(1) {
+            let of_row = |rows: &[Scored]| {
+                // A row of which a try has no answer is no evidence of all its tries.
+                let passed: Vec<bool> = rows.iter().filter_map(|row| row.score.map(|score| score > 0.5)).collect();
+                let right = passed.iter().filter(|passed| **passed).count();
+                let share = if passed.len() == tries { pass_at(k, tries, right) } else { None };
+                share.map(|share| (test.rows[rows[0].index].group, Counts(vec![(0, share), (1, 1.0)])))
+            };
+            let counts: Vec<_> =
+                scores.rows.chunk_by(|one, other| one.index == other.index).filter_map(of_row).collect();
+            let counts: Vec<_> = counts.iter().map(|(group, counts)| (*group, counts)).collect();
+            let shares = mean(|_| None);
+            if let Some(figure) = figure(&*shares, &counts, test.groups.is_none(), Level::USUAL)? {
+                figures.push(Named { metric: format!("pass_at_{k}"), figure });
             }
         }
         Ok(figures)

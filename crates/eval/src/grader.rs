@@ -4,8 +4,9 @@
 //! A candidate's answers are graded after they came and were recorded, some at a time, and a metric counts the grades. A
 //! grade is kept with the row and known by what was graded: the same answer is not graded twice. Read next: `run.rs`.
 
-use crate::EvalError;
 use crate::metrics::Judged;
+use crate::report::Agreement;
+use crate::{EvalError, TestSet};
 use futures::future::BoxFuture;
 use ledger::RowGrade;
 use serde_json::{Map, Value};
@@ -39,6 +40,15 @@ pub trait Grader: Send + Sync {
     /// # Errors
     /// What keeps it from grading anything.
     fn grade<'a>(&'a self, answers: &'a [Judged<'a>]) -> BoxFuture<'a, Result<Vec<Graded>, EvalError>>;
+
+    /// How far its grades are those of people, where the rows have answers that people graded.
+    ///
+    /// # Errors
+    /// As [`Grader::grade`], or grades of people that are none.
+    fn agreement<'a>(&'a self, test: &'a TestSet) -> BoxFuture<'a, Result<Option<Agreement>, EvalError>> {
+        let _ = test;
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
 
 impl Grade {

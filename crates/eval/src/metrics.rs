@@ -7,7 +7,7 @@
 //! What one figure cannot say is told by [`Confusion`], [`ClassFigures`] and [`FieldFigures`], of the same rows. Read
 //! next: `mean.rs`, which most metrics are, and `crate::statistics` for how sure a figure is.
 
-mod mean;
+pub(crate) mod mean;
 mod tally;
 
 mod classes;
@@ -38,6 +38,7 @@ mod token_f1;
 mod valid_json;
 
 mod graded;
+pub(crate) mod pass_at_k;
 
 #[cfg(test)]
 mod properties;

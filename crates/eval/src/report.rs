@@ -36,6 +36,8 @@ pub struct Report {
     /// The smallest difference between two candidates that so many rows show 4 times of 5, in the metric's unit; none
     /// where the metric is no share of rows.
     pub smallest_difference: Option<f64>,
+    /// How far the judge's grades are those of people; none without a judge, or where the data have no grades of people.
+    pub agreement: Option<Agreement>,
     /// How figures, intervals and costs were had, in plain words.
     pub notes: Vec<String>,
     /// What its reader should know of the data.
@@ -288,6 +290,24 @@ pub struct Bin {
     pub confidence: f64,
     /// The share of them that are right, with its interval.
     pub right: Figure,
+}
+
+/// A judge model beside people, on answers that both graded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Agreement {
+    /// Answers that both graded.
+    pub rows: u64,
+    /// Answers that the judge did not grade.
+    pub ungraded: u64,
+    /// The share to which both gave the same points, at 95 %.
+    pub same: Figure,
+    /// The share to which they gave points that differ by one at most.
+    pub within_one: f64,
+    /// Cohen's kappa, weighted by the square of the difference: 0 is what chance would give, 1 always the same; none where
+    /// both gave everything the same points.
+    pub kappa: Option<Figure>,
+    /// The judge's points less those of people, in the mean: above 0 it is milder than they are.
+    pub milder_by: f64,
 }
 
 /// Rows whose tries did not agree.

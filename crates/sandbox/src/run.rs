@@ -9,6 +9,9 @@ use std::time::{Duration, Instant};
 /// How often it is looked whether a program has ended.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// Where programs are where nobody says.
+const PATH: &str = "/usr/bin:/bin";
+
 /// What a program may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -126,12 +129,7 @@ impl Sandbox {
         let mut command = Command::new(&self.child);
         command.args([RUN_PROGRAM_ARG, &order]).current_dir(folder);
         // What is in the environment is nothing that a stranger's program should have.
-        command
-            .env_clear()
-            .env("PATH", "/usr/bin:/bin")
-            .env("LANG", "C.UTF-8")
-            .env("HOME", folder)
-            .env("TMPDIR", folder);
+        command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", folder).env("TMPDIR", folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         self.attend(command.spawn()?).map_err(SandboxError::Io)
     }
@@ -190,7 +188,7 @@ fn found(name: &str) -> Result<PathBuf, SandboxError> {
     let mut places: Vec<PathBuf> = if named.components().count() > 1 {
         std::path::absolute(named).into_iter().collect()
     } else {
-        let folders = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::env::var_os("PATH").unwrap_or_else(|| PATH.into());
         std::env::split_paths(&folders).map(|folder| folder.join(name)).filter(|path| path.is_absolute()).collect()
     };
     places.retain(|path| path.is_file());

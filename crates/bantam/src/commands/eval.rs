@@ -1,5 +1,6 @@
 //! `bantam eval`: whether a small model is good enough for a task, with the evidence.
 
+mod grader;
 mod line_up;
 mod remote;
 mod runs;
@@ -18,7 +19,7 @@ use futures::future::{Either, select};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use tasks::Task;
+use tasks::{Grading, Task};
 use watch::EvalWatch;
 
 /// Judge whether a small model is good enough for a task: a verdict with its evidence
@@ -31,6 +32,7 @@ use watch::EvalWatch;
   bantam eval triage.toml --models smollm2:135m,qwen2.5-coder:0.5b --report triage.html
   bantam eval triage.toml --stop-when-sure         a clear case ends after tens of rows
   bantam eval triage.toml --models smollm2:135m,openai/gpt-4o-mini --max-cost 0.50
+  bantam eval code.toml --execute --repeat 5       tests that generated code has to pass: pass@1 to pass@5
   bantam eval list                                 the runs so far
   bantam eval compare triage-1 triage-2            what got better, what got worse
   bantam eval export triage-1 --out rows.jsonl     every row with prompt, answer and score
@@ -39,6 +41,7 @@ The task file says what is good enough and who is judged:
   [data]        test = \"test.csv\", expected = \"label\", train = \"train.csv\" (for examples and baselines)
   [goal]        metric, threshold, confidence, latency_ms_p95, cost_per_1000, group
   [[candidates]] model (of this machine, or provider/model) or baseline, endpoint, price, and whatever of the task differs: instructions, input, [candidates.options]
+  [goal.judge], [goal.tests], [goal.command]   who grades answers, where no count can tell whether they are right
   [machine]     watts, price_per_kwh, price_per_hour
 What was asked once is not asked again: a run that was ended goes on, a second run of the same rows costs nothing.
 Exit codes: 0 good enough, or nothing to reach in [goal]; 3 not good enough, 4 not enough evidence, 1 it could not
@@ -77,6 +80,9 @@ pub struct Args {
     /// Ask providers without asking first whether the cost is right
     #[arg(long)]
     yes: bool,
+    /// Run the code that models write, where [goal.tests] has it tested: without network, files and other processes
+    #[arg(long)]
+    execute: bool,
     /// Judge although rows of the test also stand in train
     #[arg(long)]
     allow_leaks: bool,
@@ -117,6 +123,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let remotes = remote::Remotes::new(args.max_cost)?;
     let line_up = line_up::LineUp { host: &host, load: &args.load, remotes: &remotes, repeat: args.repeat, session };
     let entrants = candidates.iter().map(|candidate| line_up.entrant(candidate)).collect::<anyhow::Result<Vec<_>>>()?;
+    let grader = grader::grader(&task, &line_up, args.execute)?;
+    let judging = judge_of(&task);
     let ledger = ledger()?;
     let options = Options {
         name: args.name.clone(),
@@ -124,17 +132,16 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         tries: args.repeat,
         is_fresh: args.fresh,
     };
-    let plan = Plan::new(&ledger, task, test, entrants, options)?;
-    // Keys, prices and the cost are looked at before anything is asked, and nothing is loaded for that.
-    let mut ready: Vec<Option<Contender>> = Vec::new();
-    for candidate in &candidates {
-        let is_remote = remote::is_remote(candidate);
-        ready.push(if is_remote { Some(line_up.contender(candidate)?) } else { None });
+    let mut plan = Plan::new(&ledger, task, test, entrants, options)?;
+    if let Some(grader) = &grader {
+        plan = plan.graded_by(&**grader);
     }
+    let ready = line_up.remote_contenders(&candidates)?;
     if !args.yes && args.max_cost.is_none() {
-        remote::agree(&plan, &candidates, &ready, session)?;
+        remote::agree(&plan, &candidates, &ready, judging.as_ref(), &remotes, session)?;
     }
-    let evaluation = plan.begin()?;
+    let mut evaluation = plan.begin()?;
+    block_on(evaluation.look_at_grader())?;
     let name = evaluation.name().to_owned();
     let again = if evaluation.is_resumed { ", begun before: it goes on" } else { "" };
     let (rows, count) = (evaluation.test().rows.len(), candidates.len());
@@ -156,6 +163,14 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         }
     }
     ended(&report)
+}
+
+/// The judge of a task, as one who is asked.
+fn judge_of(task: &Task) -> Option<tasks::Candidate> {
+    match &task.goal.grading {
+        Some(Grading::Judge(judge)) => Some(grader::as_candidate(task, judge)),
+        _ => None,
+    }
 }
 
 fn open(file: &Path) -> anyhow::Result<Task> {

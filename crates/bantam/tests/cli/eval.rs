@@ -197,3 +197,86 @@ fn a_model_is_judged_beside_baselines_and_asked_once() {
     assert_eq!(second["candidates"][0]["figure"], model["figure"]);
     assert_eq!(second["test"]["looks"], 2);
 }
+
+/// The rows of a run.
+fn exported(desk: &Desk, run: &str) -> Vec<Value> {
+    desk.done(&["eval", "export", run, "--out", "exported.jsonl"]);
+    desk.read("exported.jsonl").lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[test]
+fn a_command_of_the_users_grades() {
+    let goal = "threshold = 0.9\ncommand = { run = [\"/bin/sh\", \"score.sh\"] }";
+    let there = desk(goal, "[[candidates]]\nbaseline = \"majority\"\n");
+    // It likes what says account, and tells why.
+    let script = "while read -r line; do case \"$line\" in *'\"answer\":\"account\"'*) echo 1;; \
+                  *) echo '{\"score\": 0.25, \"why\": \"no account\"}';; esac; done\n";
+    there.write("score.sh", script);
+    let (code, out, err) = there.run(&["eval", "triage.toml", "--no-baselines"]);
+    assert_eq!(code, 3, "{out} {err}");
+    assert!(out.contains("majority:\n  command is 0.250, between 0."), "{out} {err}");
+    assert_eq!(exported(&there, "triage-1")[0]["grade"], serde_json::json!({"score": 0.25, "why": "no account"}));
+    there.write("score.sh", "exit 7\n");
+    let error = there.fails(1, &["eval", "triage.toml", "--no-baselines"]);
+    assert!(error.contains("the command `/bin/sh score.sh` ended with exit status: 7: it said nothing"), "{error}");
+}
+
+#[test]
+fn code_of_a_model_is_run_only_where_that_is_allowed_and_has_to_pass_its_tests() {
+    let Some(there) = Desk::new() else { return };
+    // What the model writes stands in a text, so that the column decides which programs pass.
+    let program = "'''\nanswer = {answer}\n'''\nassert {check}, 'as the row says'\n";
+    there.write(
+        "code.toml",
+        format!(
+            "kind = \"complete\"\nmodel = \"smollm2:135m\"\n[options]\nmax_tokens = 4\n[data]\ntest = \"code.csv\"\n\
+             [goal]\nthreshold = 0.9\n[goal.tests]\nprogram = {program:?}\n"
+        ),
+    );
+    there.write("code.csv", "prefix,check\ndef one():,True\ndef two():,False\ndef three():,True\ndef four():,True\n");
+    let error = there.fails(2, &["eval", "code.toml"]);
+    let expected = "[goal.tests] runs code that models write, which nobody has read\nhint: --execute allows";
+    assert!(error.contains(expected), "{error}");
+    let args = ["eval", "code.toml", "--execute", "--repeat", "2", "--json"];
+    let (code, out, err) = crate::run(there.command(&args).env("PATH", std::env::var_os("PATH").unwrap()));
+    assert!([3, 4].contains(&code), "{code} {out} {err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    let candidate = &report["candidates"][0];
+    assert_eq!(candidate["figure"]["value"], 0.75, "{candidate}");
+    let figures = candidate["figures"].as_array().unwrap();
+    let pass_at_2 = figures.iter().find(|one| one["metric"] == "pass_at_2").unwrap();
+    assert_eq!(pass_at_2["figure"]["value"], 0.75);
+    let rows = exported(&there, "code-1");
+    let failed = rows.iter().find(|row| row["score"] == 0.0).unwrap();
+    assert_eq!(failed["grade"]["ended"], "ended with code 1");
+    assert!(failed["grade"]["said"].as_str().unwrap().ends_with("AssertionError: as the row says\n"), "{failed}");
+}
+
+#[test]
+fn a_model_judges_by_a_rubric_and_is_compared_with_people() {
+    let Some(there) = Desk::new() else { return };
+    let judge = "[goal.judge]\nmodel = \"smollm2:135m\"\nrubric = \"The label fits the text.\"\nscale = 3\n\
+                 rated_answer = \"said\"\nrated_points = \"points\"\n";
+    fill(&there, &format!("threshold = 0.5\n{judge}"), "[[candidates]]\nbaseline = \"majority\"\n");
+    let rows = "my invoice,billing,billing,3\nmy password,account,billing,1\nmy bill,billing,,\n";
+    there.write("test.csv", format!("text,label,said,points\n{rows}"));
+    let args = ["eval", "triage.toml", "--no-baselines", "--json"];
+    let (code, out, err) = there.run(&args);
+    assert!([0, 3, 4].contains(&code), "{code} {out} {err}");
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_shape("eval", 0, &out);
+    assert_eq!(report["goal"]["metric"], "judge");
+    let agreement = &report["agreement"];
+    let graded = agreement["rows"].as_u64().unwrap() + agreement["ungraded"].as_u64().unwrap();
+    assert!(graded == 2 && out.contains("The judge and people graded the same "), "{out}");
+    for row in exported(&there, "triage-1").iter().filter(|row| row["error"].is_null()) {
+        let points = row["grade"]["points"].as_u64().unwrap();
+        assert!((1..=3).contains(&points) && row["grade"]["reason"].is_string(), "{row}");
+        assert_eq!(row["score"].as_f64().unwrap(), (points - 1) as f64 / 2.0);
+    }
+    let second: Value = serde_json::from_str(&there.run(&args).1).unwrap();
+    assert_eq!(second["candidates"][0]["figure"], report["candidates"][0]["figure"], "grades are kept");
+    there.write("test.csv", "text,label,said,points\nmy invoice,billing,billing,4\n");
+    let error = there.fails(1, &["eval", "triage.toml", "--no-baselines"]);
+    assert!(error.contains("test.csv, row 1: \"points\": expected points from 1 to 3, got "), "{error}");
+}

@@ -1,7 +1,7 @@
 //! Metrics that count grades: who grades is named by a table of `[goal]`, and `crate::graders` has one file for each.
 
 use super::{Counts, Judged, Metric, MetricError, MetricRow};
-use tasks::Task;
+use tasks::{Example, Grading, Task};
 
 /// A judge model's points, from 0 (the fewest) to 1 (the most).
 pub(super) static JUDGE: MetricRow = MetricRow {
@@ -18,7 +18,10 @@ pub(super) static PASS_AT_1: MetricRow = MetricRow {
     about: "share of answers whose program passes its tests (pass@1)",
     kinds: &["complete", "generate"],
     main_of: &[],
-    make: |task, _| make("pass_at_1", "tests", true, task),
+    make: |task, examples| {
+        has_columns(task, examples)?;
+        make("pass_at_1", "tests", true, task)
+    },
 };
 
 /// Scores of a command of the user's.
@@ -43,6 +46,31 @@ fn make(
              task file",
             task.name
         ))),
+    }
+}
+
+/// Looks whether rows have the columns that programs are made of.
+fn has_columns(task: &Task, examples: &[Example]) -> Result<(), MetricError> {
+    let (Some(Grading::Tests(tests)), Some(example)) = (&task.goal.grading, examples.first()) else { return Ok(()) };
+    let fields = &example.input.fields;
+    let of_answer = |field: &&str| matches!(*field, "answer" | "code");
+    match tests
+        .program
+        .fields()
+        .into_iter()
+        .filter(|field| !of_answer(field))
+        .find(|field| !fields.contains_key(*field))
+    {
+        None => Ok(()),
+        Some(field) => {
+            let columns: Vec<_> = fields.keys().map(String::as_str).collect();
+            Err(MetricError::Data(format!(
+                "`program` of [goal.tests] reads a column {field:?}, which the test table of {} has not\nhint: its columns \
+                 are {}",
+                task.name,
+                columns.join(", ")
+            )))
+        }
     }
 }
 
@@ -95,6 +123,22 @@ mod tests {
         assert_eq!(metric.figure(&[0.0, 0.0]), None);
         assert!(metric.is_mean() && !metric.is_proportion());
         assert!((PASS_AT_1.make)(&task("tests = { program = \"{code}\" }"), &[]).unwrap().is_proportion());
+    }
+
+    #[test]
+    fn columns_that_programs_are_made_of_must_be_there() {
+        let task = task("tests = { program = \"{prefix}{code}{check}\" }");
+        let example = |fields: serde_json::Value| Example {
+            input: tasks::Input { fields: fields.as_object().unwrap().clone(), pages: Vec::new() },
+            expected: serde_json::Value::Null,
+        };
+        let error = |fields| (PASS_AT_1.make)(&task, &[example(fields)]).err().map(|error| error.to_string());
+        assert_eq!(error(serde_json::json!({"prefix": "", "check": ""})), None);
+        assert_eq!(
+            error(serde_json::json!({"prefix": "", "tests": ""})).unwrap(),
+            "`program` of [goal.tests] reads a column \"check\", which the test table of t has not\nhint: its columns are \
+             prefix, tests"
+        );
     }
 
     #[test]

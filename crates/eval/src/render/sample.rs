@@ -333,6 +333,7 @@ pub fn report() -> Report {
                 only_other: Some(only_other),
             })
             .to_vec(),
+        agreement: None,
         smallest_difference: Some(0.0162),
         candidates: [baselines(), local(), remote()].concat(),
         notes: vec![

@@ -7,7 +7,7 @@ const CHILD: &str = env!("CARGO_BIN_EXE_run-program");
 
 fn run_with(limits: Limits, text: &str) -> Ended {
     let sandbox = Sandbox::open(CHILD, &["python3".to_owned()], limits).expect("a system that confines");
-    sandbox.run(text).unwrap()
+    sandbox.run(text).expect("a folder and a process for a program")
 }
 
 fn run(text: &str) -> Ended {

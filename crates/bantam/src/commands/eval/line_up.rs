@@ -123,6 +123,13 @@ impl LineUp<'_> {
         Ok(row)
     }
 
+    /// Candidates that answer elsewhere, each in its place: their keys and prices are looked at before anything is asked, and
+    /// nothing is loaded for that.
+    pub fn remote_contenders(&self, candidates: &[Candidate]) -> anyhow::Result<Vec<Option<Contender>>> {
+        let ready = |candidate| remote::is_remote(candidate).then(|| self.contender(candidate)).transpose();
+        candidates.iter().map(ready).collect()
+    }
+
     /// Loads the model, or has the baseline learn.
     pub fn contender(&self, candidate: &Candidate) -> anyhow::Result<Contender> {
         match &candidate.answerer {

@@ -108,9 +108,18 @@ pub fn agree(
     plan: &Plan<'_>,
     candidates: &[Candidate],
     ready: &[Option<Contender>],
+    judge: Option<&Candidate>,
+    remotes: &Remotes,
     session: &Session,
 ) -> anyhow::Result<()> {
     let (mut lines, mut sum, mut is_known) = (Vec::new(), 0.0, true);
+    if let Some(judge) = judge.filter(|judge| is_remote(judge)) {
+        let (answers, cost) = grading(plan, candidates.len(), judge, remotes)?;
+        let told = cost.map_or("at a price that is not known".to_owned(), |cost| format!("about ${cost:.4}"));
+        lines.push(format!("{} will grade at most {answers} answers, {told}", judge.name));
+        sum += cost.unwrap_or(0.0);
+        is_known &= cost.is_some();
+    }
     for (place, (candidate, contender)) in candidates.iter().zip(ready).enumerate() {
         let Some(contender) = contender else { continue };
         let rows = plan.to_ask(place)?;
@@ -140,6 +149,30 @@ pub fn agree(
     } else {
         anyhow::bail!("nothing was asked")
     }
+}
+
+/// How many answers a judge elsewhere will grade at most, and what that costs, about: the input and the answer are what it
+/// reads.
+fn grading(
+    plan: &Plan<'_>,
+    candidates: usize,
+    judge: &Candidate,
+    remotes: &Remotes,
+) -> anyhow::Result<(usize, Option<f64>)> {
+    let Answerer::Model(name) = &judge.answerer else { return Ok((0, None)) };
+    let rows = plan.rows();
+    let (_, price) = remotes.model(judge, name)?;
+    let Price::Provider(price) = price else { return Ok((rows.len() * candidates, None)) };
+    let of_row = |row: &::eval::TestRow| {
+        let bytes = judge.task.input.fill(&row.example.input).map_or(0, |text| text.len());
+        price(&tasks::Outcome {
+            prompt_tokens: bytes.div_ceil(BYTES_OF_TOKEN) + 2 * USUAL_ANSWER,
+            completion_tokens: USUAL_ANSWER,
+            ..tasks::Outcome::default()
+        })
+    };
+    let once = rows.iter().map(of_row).sum::<Option<f64>>();
+    Ok((rows.len() * candidates, once.map(|cost| cost * candidates as f64)))
 }
 
 /// What one request costs, about; none where no price is known.

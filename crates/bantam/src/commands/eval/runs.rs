@@ -239,6 +239,7 @@ fn exported(row: &RunRow, names: &[String]) -> Map<String, Value> {
         "seconds": of(|answer| json!(answer.seconds)),
         "busy_seconds": of(|answer| json!(answer.busy_seconds)),
         "dollars": of(|answer| json!(answer.dollars)),
+        "grade": row.grade.as_ref().map(|grade| &grade.grade),
     });
     match fields {
         Value::Object(fields) => fields,

@@ -34,6 +34,18 @@ impl EvalWatch {
         EvalWatch { terminal, name: name.to_owned(), bar, seen }
     }
 
+    /// The bar comes, if it is not there.
+    fn show(&self, all: usize) {
+        if self.bar.length() == Some(all as u64) {
+            return;
+        }
+        self.bar.set_length(all as u64);
+        if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
+            self.bar.set_style(style.progress_chars("=> "));
+        }
+        self.bar.set_prefix(self.name.clone());
+    }
+
     /// The bar goes.
     pub fn end(&self) {
         self.bar.finish_and_clear();
@@ -41,6 +53,17 @@ impl EvalWatch {
 }
 
 impl Watch for EvalWatch {
+    fn came(&self, done: usize, all: usize) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        self.show(all);
+        if !self.terminal.stderr && seen.line.elapsed() >= LINE_INTERVAL {
+            seen.line = Instant::now();
+            self.terminal.note(&format!("{}: {done} of {all} rows answered", self.name));
+        }
+        self.bar.set_position(done as u64);
+        self.bar.set_message("answered, to be graded");
+    }
+
     fn judged(&self, done: usize, all: usize, is_reused: bool, score: Option<f64>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.asked += usize::from(!is_reused);
@@ -48,13 +71,7 @@ impl Watch for EvalWatch {
             seen.scored += 1;
             seen.sum += score;
         }
-        if self.bar.length() != Some(all as u64) {
-            self.bar.set_length(all as u64);
-            if let Ok(style) = ProgressStyle::with_template("{prefix} [{wide_bar}] {pos}/{len} {msg}") {
-                self.bar.set_style(style.progress_chars("=> "));
-            }
-            self.bar.set_prefix(self.name.clone());
-        }
+        self.show(all);
         let text = rates(&seen, seen.began.elapsed(), all - done);
         if !self.terminal.stderr && seen.line.elapsed() >= LINE_INTERVAL {
             seen.line = Instant::now();
