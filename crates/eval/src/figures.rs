@@ -27,7 +27,11 @@ pub fn figure(
     level: Level,
 ) -> Result<Option<Figure>, EvalError> {
     let sample = sample(metric, counts, are_alone)?;
-    let range = if metric.is_proportion() { Range::Share } else { Range::Within(Interval::UNIT) };
+    let range = match (metric.is_proportion(), metric.is_share()) {
+        (true, _) => Range::Share,
+        (false, true) => Range::Within(Interval::UNIT),
+        (false, false) => Range::Unbounded,
+    };
     let estimate = Bootstrap::new(level, SEED).estimate(&sample, &|sums| metric.figure(sums), range);
     Ok(estimate.map(|Estimate { value, interval }| Figure { value, low: interval.low, high: interval.high }))
 }

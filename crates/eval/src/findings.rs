@@ -5,7 +5,10 @@ use crate::contender::{Contender, Entrant, Price};
 use crate::figures::{are_alone, counted, figure, latency};
 use crate::metrics::mean::mean;
 use crate::metrics::pass_at_k::{pass_at, told};
-use crate::metrics::{ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, metrics_of};
+use crate::metrics::{
+    BYTE_PERPLEXITY, ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, MetricRow,
+    metrics_of,
+};
 use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Place, Row};
 use crate::run::{Scored, Scores, count};
 use crate::statistics::bootstrap::Bootstrap;
@@ -112,7 +115,8 @@ impl Judgement<'_> {
         }
         if !metric.is_mean() {
             // Nobody knows what the worst answer would have done to a figure that is no mean.
-            return Ok(Some(Bounds { answered, low: 0.0, high: 1.0 }));
+            let (low, high) = if metric.is_share() { (0.0, 1.0) } else { (f64::NEG_INFINITY, f64::INFINITY) };
+            return Ok(Some(Bounds { answered, low, high }));
         }
         let end = |score: f64| {
             let row = Counts(vec![(0, score), (1, 1.0)]);
@@ -128,7 +132,9 @@ impl Judgement<'_> {
         let are_alone = are_alone(scores, test);
         let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
         let mut figures = Vec::new();
-        for row in metrics_of(entrant.task.kind()).filter(|row| row.name != *metric_name) {
+        // Who is asked how likely texts are has written none.
+        let is_other = |row: &&MetricRow| row.name != *metric_name && *metric_name != BYTE_PERPLEXITY;
+        for row in metrics_of(entrant.task.kind()).filter(is_other) {
             // Some metrics need more of a task than its kind, scores of all labels say; a report leaves those out.
             let Ok(metric) = (row.make)(&entrant.task, &examples) else { continue };
             let counts: Vec<_> = scores.rows.iter().filter_map(|row| self.counts(&*metric, row)).collect();

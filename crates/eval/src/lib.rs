@@ -34,7 +34,7 @@ pub use error::EvalError;
 pub use evaluation::{Evaluation, Options, Plan, check_goal};
 pub use grader::{Grade, Graded, Grader};
 pub use run::Watch;
-pub use test_set::{Leaks, TestRow, TestSet};
+pub use test_set::{Leaks, TestRow, TestSet, scored_column};
 
 /// Goes into the fingerprint of a run; whoever changes what is counted or in which order raises it.
 const VERSION: &str = "1";

@@ -2,7 +2,8 @@
 //!
 //! A metric is additive: of each row it counts something into numbered slots, and its figure is a function of the sums
 //! over the rows. So a figure can be had of any sample of rows with nothing but sums, which is what intervals by
-//! bootstrap, comparisons of two candidates and stopping early need. Every figure lies between 0 and 1.
+//! bootstrap, comparisons of two candidates and stopping early need. Figures lie between 0 and 1, but for few
+//! ([`Metric::is_share`]).
 //!
 //! What one figure cannot say is told by [`Confusion`], [`ClassFigures`] and [`FieldFigures`], of the same rows. Read
 //! next: `mean.rs`, which most metrics are, and `crate::statistics` for how sure a figure is.
@@ -15,6 +16,7 @@ mod confusion;
 
 mod accuracy;
 mod balanced_accuracy;
+mod byte_perplexity;
 mod macro_f1;
 mod micro_f1;
 mod top_k;
@@ -45,6 +47,7 @@ mod properties;
 #[cfg(test)]
 mod reference;
 
+pub use byte_perplexity::BYTE_PERPLEXITY;
 pub use classes::{ClassFigures, Classes};
 pub use confusion::{Confused, Confusion};
 pub use leaves::{FieldFigures, Fields};
@@ -86,6 +89,11 @@ pub trait Metric: Send + Sync {
         None
     }
 
+    /// Whether the figure lies between 0 and 1; else it has no bounds.
+    fn is_share(&self) -> bool {
+        true
+    }
+
     /// Whether each row is either right or wrong, and the figure is the share of those that are right: slot 0 counts
     /// the right ones and slot 1 all. Such a figure has an interval in closed form.
     fn is_proportion(&self) -> bool {
@@ -122,7 +130,7 @@ pub struct MetricRow {
 pub type Make = fn(&Task, &[Example]) -> Result<Box<dyn Metric>, MetricError>;
 
 /// Every metric, in the order of reports.
-pub static METRICS: [&MetricRow; 23] = [
+pub static METRICS: [&MetricRow; 24] = [
     &accuracy::ROW,
     &balanced_accuracy::ROW,
     &macro_f1::ROW,
@@ -143,6 +151,7 @@ pub static METRICS: [&MetricRow; 23] = [
     &contains::ROW,
     &edit_similarity::ROW,
     &valid_json::ROW,
+    &byte_perplexity::ROW,
     &graded::JUDGE,
     &graded::PASS_AT_1,
     &graded::COMMAND,

@@ -2,6 +2,7 @@
 //! its reader should know is said.
 
 use crate::EvalError;
+use crate::metrics::BYTE_PERPLEXITY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use tasks::batch::fingerprint;
@@ -60,7 +61,13 @@ impl TestSet {
                  `bantam init` makes a task file and splits a table"
             )));
         };
-        let examples = task.examples_of(&table)?;
+        let mut examples = task.examples_of(&table)?;
+        if let Some(column) = scored_column(task) {
+            // Candidates are asked how likely the right text is, so it is a part of what they are asked.
+            examples.iter_mut().for_each(|example| {
+                example.input.fields.insert(column.to_owned(), example.expected.clone());
+            });
+        }
         if examples.is_empty() {
             let name = table.display();
             return Err(EvalError::Test(format!("{name}: there is no row\nhint: a verdict needs tens of them")));
@@ -89,9 +96,14 @@ impl TestSet {
     }
 }
 
+/// The column of right texts where candidates are asked how likely those are, and for no answers.
+pub fn scored_column(task: &Task) -> Option<&str> {
+    task.data.expected.as_deref().filter(|_| task.goal.metric.as_deref() == Some(BYTE_PERPLEXITY))
+}
+
 /// The digest of what a task reads of an input.
 fn digest(task: &Task, input: &Input) -> String {
-    let fields = task.fields().into_iter().chain(task.optional_fields());
+    let fields = task.fields().into_iter().chain(task.optional_fields()).chain(scored_column(task));
     let mut parts = Vec::new();
     for field in fields {
         if let Some(value) = input.fields.get(field) {

@@ -185,6 +185,13 @@ impl Asker {
         self.model.choose(ChooseRequest { context, options, scoring, all }).await.map_err(refusal)
     }
 
+    /// Scores one text that goes on from another.
+    pub async fn likelihood_after(&self, prompt: String, text: &str) -> Result<ChooseResponse, TaskError> {
+        let (context, options) = (ChoiceContext::Plain(Prompt::Text(prompt)), vec![text.to_owned()]);
+        let scoring = OptionScoring::Likelihood;
+        self.model.choose(ChooseRequest { context, options, scoring, all: true }).await.map_err(refusal)
+    }
+
     /// Tokens of the prompt that asks about an input; none where the model does not count.
     pub async fn prompt_tokens(&self, frame: &Frame, input: &str) -> Result<Option<usize>, TaskError> {
         if !self.has_template() {

@@ -24,6 +24,7 @@ use crate::reader::Section;
 use crate::seeded::hex_digest;
 use crate::task::{DataFiles, Example};
 use crate::{Input, Outcome, Task, TaskError};
+use chat::ChooseResponse;
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use std::any::Any;
@@ -143,6 +144,13 @@ pub struct Prepared {
 pub trait Asking: Send + Sync {
     /// Does one input.
     fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>>;
+
+    /// How likely a text is in the place of an answer.
+    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
+        let _ = (input, text);
+        let reason = "how likely a text is can be asked of tasks of kind `generate` and `complete`";
+        Box::pin(std::future::ready(Err(TaskError::File(reason.to_owned()))))
+    }
 
     /// The prompt that an input makes, or the first where it takes several.
     fn preview(&self, input: &Input) -> Result<String, TaskError>;

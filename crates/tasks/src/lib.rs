@@ -31,6 +31,7 @@ mod examples_tests;
 mod frame;
 mod generation;
 mod leaves;
+mod likelihood;
 mod reader;
 mod seeded;
 mod source;
@@ -48,6 +49,7 @@ pub use judging::{Answerer, Candidate, Endpoint, Goal, Machine, TokenPrice};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
 };
+pub use likelihood::Likelihood;
 pub use outcome::{Outcome, Work};
 pub use ready::Ready;
 pub use task::{DataFiles, Example, Task};

@@ -5,7 +5,7 @@ use crate::kinds::Asking;
 use crate::seeded::hex_digest;
 use crate::task::Example;
 use crate::{Input, Outcome, Task, TaskError, Work};
-use chat::ChatModel;
+use chat::{ChatModel, ChooseResponse};
 use futures::future::BoxFuture;
 use serde_json::json;
 use std::sync::Arc;
@@ -74,6 +74,16 @@ impl Ready {
     /// The input lacks a field.
     pub fn preview(&self, input: &Input) -> Result<String, TaskError> {
         self.asking.preview(input)
+    }
+}
+
+impl Ready {
+    /// How likely a text is in the place of an answer.
+    ///
+    /// # Errors
+    /// The kind or the model gives no likelihoods, or the input lacks a field.
+    pub(crate) async fn likelihood(&self, input: &Input, text: &str) -> Result<ChooseResponse, TaskError> {
+        self.asking.likelihood(input, text).await
     }
 }
 

@@ -198,6 +198,29 @@ fn a_model_is_judged_beside_baselines_and_asked_once() {
     assert_eq!(second["test"]["looks"], 2);
 }
 
+#[test]
+fn right_texts_are_asked_to_be_likely_and_none_is_generated() {
+    let Some(there) = Desk::new() else { return };
+    let goal = "[goal]\nmetric = \"byte_perplexity\"\nthreshold = 20\n";
+    let data = "[data]\ntest = \"t.csv\"\nexpected = \"reply\"\n";
+    there.write("say.toml", format!("kind = \"generate\"\nmodel = \"smollm2:135m\"\n{data}{goal}"));
+    let rows = |odd: &str| {
+        format!("text,reply\nName a colour of the sky.,Blue\nCount to three.,\"One, two, three.\"\nGo on.,{odd}\n")
+    };
+    there.write("t.csv", rows("\"Yes, of course.\""));
+    let likely: Value = serde_json::from_str(&there.done(&["eval", "say.toml", "--json"])).unwrap();
+    let figure = &likely["candidates"][0]["figure"];
+    let value = figure["value"].as_f64().unwrap();
+    assert!(value > 1.0 && value < 20.0 && figure["low"].as_f64().unwrap() < value, "{figure}");
+    assert_eq!(likely["candidates"][0]["figures"].as_array().unwrap().len(), 0);
+    // Another right text is another question, and a less likely one.
+    there.write("t.csv", rows("Xq zzv wkk"));
+    let (_, out, _) = there.run(&["eval", "say.toml", "--json"]);
+    let odd: Value = serde_json::from_str(&out).unwrap();
+    assert!(odd["candidates"][0]["figure"]["value"].as_f64().unwrap() > value, "{odd}");
+    assert_eq!(odd["candidates"][0]["reused"], 2);
+}
+
 /// The rows of a run.
 fn exported(desk: &Desk, run: &str) -> Vec<Value> {
     desk.done(&["eval", "export", run, "--out", "exported.jsonl"]);

@@ -13,7 +13,7 @@ use crate::reader::Section;
 use crate::task::{DataFiles, Example};
 use crate::template::field_text;
 use crate::{Input, Outcome, Task, TaskError, Template};
-use chat::{ChatError, CompletionRequest, FinishReason, Prompt};
+use chat::{ChatError, ChooseResponse, CompletionRequest, FinishReason, Prompt};
 use futures::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
@@ -303,6 +303,11 @@ impl Asking for Completing {
             outcome.fields.insert("ended".to_owned(), Value::from(ended));
             Ok(outcome)
         })
+    }
+
+    /// What follows the cursor is not read: texts are scored from left to right.
+    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
+        Box::pin(async move { self.asker.likelihood_after(self.input.fill(input)?, text).await })
     }
 
     fn preview(&self, input: &Input) -> Result<String, TaskError> {

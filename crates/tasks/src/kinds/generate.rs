@@ -7,7 +7,7 @@ use crate::init::{Guess, Sample};
 use crate::reader::Section;
 use crate::task::{DataFiles, Example, read_text};
 use crate::{Input, Outcome, Task, TaskError, Template};
-use chat::{AnswerFormat, FinishReason};
+use chat::{AnswerFormat, ChooseResponse, FinishReason, OptionScoring};
 use futures::future::BoxFuture;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -156,6 +156,13 @@ impl Asking for Generating {
                 outcome.fields.insert(crate::input::TEXT.to_owned(), Value::from(written.text));
             }
             Ok(outcome)
+        })
+    }
+
+    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
+        Box::pin(async move {
+            let (asked, option) = (self.input.fill(input)?, [text.to_owned()]);
+            self.asker.choose(&self.frame, &asked, &option, OptionScoring::Likelihood, true).await
         })
     }
 

@@ -6,14 +6,14 @@ use crate::session::{Session, load_options};
 use crate::work::{identity, loaded_with, usual_concurrency};
 use ::eval::baselines::{self, BASELINES, BaselineRow, Lesson};
 use ::eval::report::Place;
-use ::eval::{Contender, Entrant, Preview, Price};
+use ::eval::{Contender, Entrant, Preview, Price, scored_column};
 use chat::ChatModel;
 use futures::executor::block_on;
 use local::LocalHost;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tasks::batch::fingerprint;
-use tasks::{Answerer, Candidate, Classify, Example, Task, Work};
+use tasks::{Answerer, Candidate, Classify, Example, Likelihood, Task, Work};
 
 /// The model that texts become vectors by where a baseline needs one.
 const EMBEDDER: &str = "all-minilm";
@@ -172,7 +172,10 @@ impl LineUp<'_> {
                 let ready = Arc::clone(&ready);
                 preview = Some(Box::new(move |input| ready.preview(input).ok()));
             }
-            tries.push(ready);
+            tries.push(match scored_column(&task) {
+                Some(column) => Arc::new(Likelihood::new(ready, column)),
+                None => ready,
+            });
         }
         let preview = preview.unwrap_or_else(|| Box::new(|_| None));
         Ok(Contender { tries, preview, price, parameters })
