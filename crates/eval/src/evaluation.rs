@@ -25,6 +25,10 @@ use tasks::{Classify, Example, Task};
 const ALONE_FOR_A_GOAL: usize = 100;
 const ALONE: usize = 20;
 
+/// Rows of each label that a figure which weighs all labels alike has to rest on, to be good enough for sure: with fewer
+/// its interval is too short.
+const ROWS_OF_A_LABEL: u64 = 20;
+
 /// How an evaluation is made.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
@@ -216,11 +220,32 @@ impl Evaluation<'_> {
         };
         let (mut candidate, bounds) = judgement.found()?;
         (candidate.verdict, candidate.reasons) = judge(&self.plan.goal, &candidate, bounds);
+        if let Some(reason) = self.rare_label(&candidate) {
+            candidate.verdict = Some(Verdict::NotEnoughEvidence);
+            candidate.reasons.push(reason);
+        }
         if candidate.verdict == Some(Verdict::NotEnoughEvidence) {
             self.doubts.extend(self.doubt(&scores, &candidate)?);
         }
         self.found.push((candidate, scores));
         Ok(&self.found[position].0)
+    }
+
+    /// Why a candidate that looks good enough may not be: a figure that weighs every label alike rests on few rows where a
+    /// label has few, and its interval does not tell.
+    fn rare_label(&self, candidate: &report::Candidate) -> Option<String> {
+        let Plan { metric, goal, .. } = &self.plan;
+        if candidate.verdict != Some(Verdict::GoodEnough) || metric.is_mean() || goal.threshold.is_none() {
+            return None;
+        }
+        let classes = candidate.classes.iter().filter(|class| class.rows > 0);
+        let rarest = classes.min_by_key(|class| class.rows).filter(|class| class.rows < ROWS_OF_A_LABEL)?;
+        let label = rarest.label.as_deref().unwrap_or("none of these");
+        let (rows, metric) = (rarest.rows, &goal.metric);
+        Some(format!(
+            "{label} has {rows} rows, and {metric} weighs it like every other label: {ROWS_OF_A_LABEL} of each are needed to \
+             be sure"
+        ))
     }
 
     /// Puts the next candidate down as one that could not be judged, so that the others are.
@@ -502,11 +527,10 @@ fn notes(plan: &Plan<'_>, candidates: &[report::Candidate]) -> Vec<String> {
         );
     }
     if is_classify && !metric.is_mean() {
-        notes.push(
-            "Figures that weigh every label alike have intervals that are too short where a label has fewer than about 20 \
-             rows."
-                .to_owned(),
-        );
+        notes.push(format!(
+            "Figures that weigh every label alike have intervals that are too short where a label has few rows: with fewer \
+             than {ROWS_OF_A_LABEL} of a label no candidate is said to be good enough."
+        ));
     }
     if policy.stop.is_some() {
         notes.push(

@@ -444,3 +444,21 @@ fn graded_candidates_end_early_too() {
     assert!(report.candidates[0].stopped_early);
     assert_eq!(report.candidates[0].verdict, Some(Verdict::GoodEnough));
 }
+
+#[test]
+fn a_label_of_few_rows_is_no_evidence_for_a_figure_that_weighs_it_like_the_others() {
+    let there = Scene::new(100);
+    let lines: String = (0..100).map(|row| format!("{row},{}\n", if row < 7 { "b" } else { "a" })).collect();
+    std::fs::write(there.folder.path().join("test.csv"), format!("text,label\n{lines}")).unwrap();
+    let found = |goal: &str| {
+        let mut evaluation = there.begin(goal, &["small"], Options::default()).unwrap();
+        there.judge(&mut evaluation, &there.contender(|text| Ok(if number(text) < 7 { "b" } else { "a" })));
+        let report = evaluation.finish().unwrap();
+        (report.candidates[0].verdict.unwrap(), report.candidates[0].reasons.clone())
+    };
+    assert_eq!(found("threshold = 0.9").0, Verdict::GoodEnough);
+    let (verdict, reasons) = found("threshold = 0.5\nmetric = \"macro_f1\"");
+    assert_eq!(verdict, Verdict::NotEnoughEvidence);
+    let expected = "b has 7 rows, and macro_f1 weighs it like every other label: 20 of each are needed to be sure";
+    assert_eq!(reasons[1], expected);
+}

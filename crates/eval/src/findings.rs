@@ -14,6 +14,7 @@ use crate::run::{Scored, Scores, count};
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::{Answer as Sure, Answers};
 use crate::statistics::interval::{Interval, Level};
+use crate::statistics::sample::Sample;
 use crate::verdict::Bounds;
 use crate::{EvalError, TestSet};
 use ledger::Answer;
@@ -53,17 +54,23 @@ impl Judgement<'_> {
             0 => 0.0,
             rows => told.iter().map(|answer| of(answer)).sum::<f64>() / rows as f64,
         };
-        let busy = busy_seconds(&scores.rows);
+        let seconds = busy_seconds(&scores.rows);
+        let busy = mean_of(&seconds).unwrap_or_default();
         let is_busy = busy > 0.0 && contender_is_here(contender);
-        let (cost_per_1000, energy_kwh_per_1000) = match &contender.price {
-            Price::Machine(machine) => (Some(machine.cost(1000.0 * busy)), Some(machine.energy_kwh(1000.0 * busy))),
-            Price::Provider(price) => {
-                // By the tokens, so that a price that was mended holds for what was asked before too.
-                let cost = |answer: &Answer| price(&tokens_of(answer)).unwrap_or(f64::NAN);
-                (Some(1000.0 * mean(&cost)).filter(|cost| !told.is_empty() && cost.is_finite()), None)
+        let (costs, energy_kwh_per_1000) = match &contender.price {
+            Price::Machine(machine) => {
+                let costs = seconds.iter().map(|seconds| machine.cost(1000.0 * seconds)).collect();
+                (costs, Some(machine.energy_kwh(1000.0 * busy)))
             }
-            Price::Unknown => (None, None),
+            // By the tokens, so that a price that was mended holds for what was asked before too.
+            Price::Provider(price) => {
+                let costs = told.iter().map(|answer| Some(1000.0 * price(&tokens_of(answer))?));
+                (costs.collect::<Option<Vec<f64>>>().unwrap_or_default(), None)
+            }
+            Price::Unknown => (Vec::new(), None),
         };
+        let cost_per_1000 = mean_of(&costs);
+        let cost_interval = mean_interval(&costs, *level)?;
         let candidate = Candidate {
             parameters: contender.parameters,
             figure: bounds.map(|bounds| bounds.answered),
@@ -78,6 +85,8 @@ impl Judgement<'_> {
             cached_tokens: mean(&|answer| answer.cached_tokens as f64),
             completion_tokens: mean(&|answer| answer.completion_tokens as f64),
             cost_per_1000,
+            cost_low: cost_interval.map(|interval| interval.low),
+            cost_high: cost_interval.map(|interval| interval.high),
             energy_kwh_per_1000: energy_kwh_per_1000.filter(|_| contender_is_here(contender)),
             classes: self.classes(),
             confused: self.confused(),
@@ -351,19 +360,28 @@ fn tokens_of(answer: &Answer) -> Outcome {
     }
 }
 
-/// Seconds of the machine that a row takes with as many under way at once as is fastest; of rows that were asked alone where
-/// there are no others. Of each row the first try: others find its prompt read.
-fn busy_seconds(rows: &[Scored]) -> f64 {
-    let mean =
-        |answers: &[&Answer]| answers.iter().map(|answer| answer.busy_seconds).sum::<f64>() / answers.len() as f64;
+/// Seconds of the machine that each row takes with as many under way at once as is fastest; of rows that were asked alone
+/// where there are no others. Of each row the first try: others find its prompt read.
+fn busy_seconds(rows: &[Scored]) -> Vec<f64> {
     let first = rows.iter().filter(|row| row.attempt == 0);
     let all: Vec<&Answer> = first.filter_map(|row| row.result.as_ref().ok()).collect();
-    let together: Vec<&Answer> = all.iter().copied().filter(|answer| !answer.is_alone).collect();
-    match (together.len(), all.len()) {
-        (0, 0) => 0.0,
-        (0, _) => mean(&all),
-        _ => mean(&together),
+    let is_together = all.iter().any(|answer| !answer.is_alone);
+    all.iter().filter(|answer| !answer.is_alone || !is_together).map(|answer| answer.busy_seconds).collect()
+}
+
+fn mean_of(values: &[f64]) -> Option<f64> {
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Where a mean of values of 0 or more may really lie; none of fewer than two.
+fn mean_interval(values: &[f64], level: Level) -> Result<Option<Interval>, EvalError> {
+    if values.len() < 2 {
+        return Ok(None);
     }
+    let rows: Vec<Counts> = values.iter().map(|value| Counts(vec![(0, *value), (1, 1.0)])).collect();
+    let sample = Sample::of_rows(2, &rows)?;
+    let interval = Bootstrap::new(level, 1).unbounded(&sample, &|sums| (sums[1] > 0.0).then(|| sums[0] / sums[1]));
+    Ok(interval.map(|interval| Interval { low: interval.low.max(0.0), ..interval }))
 }
 
 fn contender_is_here(contender: &Contender) -> bool {

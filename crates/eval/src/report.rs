@@ -144,6 +144,10 @@ pub struct Candidate {
     pub completion_tokens: f64,
     /// US dollars that 1,000 inputs cost; none where no price is known.
     pub cost_per_1000: Option<f64>,
+    /// Where that may really lie, at the goal's level: the lower end; none where so few rows cannot tell.
+    pub cost_low: Option<f64>,
+    /// The upper end.
+    pub cost_high: Option<f64>,
     /// Kilowatt-hours of this machine for 1,000 inputs; none for what runs elsewhere.
     pub energy_kwh_per_1000: Option<f64>,
     /// Of each label, where the task has labels.
@@ -183,6 +187,8 @@ impl Candidate {
             cached_tokens: 0.0,
             completion_tokens: 0.0,
             cost_per_1000: None,
+            cost_low: None,
+            cost_high: None,
             energy_kwh_per_1000: None,
             classes: Vec::new(),
             confused: Vec::new(),

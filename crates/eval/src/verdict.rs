@@ -121,12 +121,18 @@ fn quickness(most: f64, candidate: &Candidate) -> (Verdict, String) {
 }
 
 fn cheapness(most: f64, candidate: &Candidate) -> (Verdict, String) {
-    match candidate.cost_per_1000 {
-        None => (Verdict::NotEnoughEvidence, "no price is known, so nor is the cost".to_owned()),
-        Some(cost) if cost <= most => {
-            (Verdict::GoodEnough, format!("1,000 inputs cost ${cost:.4}, ${most} are allowed"))
-        }
-        Some(cost) => (Verdict::NotGoodEnough, format!("1,000 inputs cost ${cost:.4}, ${most} are allowed")),
+    let Some(cost) = candidate.cost_per_1000 else {
+        return (Verdict::NotEnoughEvidence, "no price is known, so nor is the cost".to_owned());
+    };
+    let (low, high) = (candidate.cost_low.unwrap_or(0.0), candidate.cost_high.unwrap_or(f64::INFINITY));
+    let between = if high.is_finite() { format!(", between ${low:.4} and ${high:.4}") } else { String::new() };
+    let shown = format!("1,000 inputs cost ${cost:.4}{between}; ${most} are allowed");
+    if low > most {
+        (Verdict::NotGoodEnough, shown)
+    } else if high <= most {
+        (Verdict::GoodEnough, shown)
+    } else {
+        (Verdict::NotEnoughEvidence, format!("{shown}, and so few rows do not tell"))
     }
 }
 

@@ -201,7 +201,12 @@ const COST: Measure = Measure {
     chart: "Cost and quality",
     axis: "US dollars for 1,000 inputs",
     show: numbers::dollars,
-    of: |candidate| candidate.cost_per_1000.map(|cost| exact(or_nought(cost, LEAST_COST))),
+    of: |candidate| {
+        let cost = candidate.cost_per_1000?;
+        // With one row alone no interval is known.
+        let drawn = |end: Option<f64>| or_nought(end.unwrap_or(cost), LEAST_COST);
+        Some(Span { low: drawn(candidate.cost_low), value: drawn(Some(cost)), high: drawn(candidate.cost_high) })
+    },
     lacking: "no price is known",
 };
 

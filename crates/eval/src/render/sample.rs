@@ -90,6 +90,8 @@ pub fn candidate(name: &str) -> Candidate {
         cached_tokens: 590.0,
         completion_tokens: 7.2,
         cost_per_1000: Some(0.01),
+        cost_low: Some(0.9 * 0.01),
+        cost_high: Some(1.1 * 0.01),
         energy_kwh_per_1000: Some(0.0014),
         classes: Vec::new(),
         confused: Vec::new(),
@@ -183,6 +185,8 @@ fn baselines() -> [Candidate; 2] {
         cached_tokens: 0.0,
         completion_tokens: 0.0,
         cost_per_1000: Some(0.000_000_02),
+        cost_low: Some(0.9 * 0.000_000_02),
+        cost_high: Some(1.1 * 0.000_000_02),
         energy_kwh_per_1000: Some(0.000_000_000_1),
         ..candidate("majority")
     };
@@ -207,6 +211,8 @@ fn baselines() -> [Candidate; 2] {
         cached_tokens: 0.0,
         completion_tokens: 0.0,
         cost_per_1000: Some(0.000_011),
+        cost_low: Some(0.9 * 0.000_011),
+        cost_high: Some(1.1 * 0.000_011),
         energy_kwh_per_1000: Some(0.000_002_7),
         classes: classes(INTENTS, 40, 0.92),
         confused: confused(&[
@@ -237,6 +243,8 @@ fn local() -> [Candidate; 2] {
         figure: Some(figure(0.412, 0.389, 0.436)),
         latency: Some(Latency { rows: 60, p50: 58.0, p95: 83.0, p95_low: 74.0, p95_high: Some(121.0), p99: 130.0 }),
         cost_per_1000: Some(0.0021),
+        cost_low: Some(0.9 * 0.0021),
+        cost_high: Some(1.1 * 0.0021),
         classes: classes(INTENTS, 40, 0.41),
         confused: confused(&[("top_up_limits", "pending_top_up", 31), ("age_limit", "top_up_limits", 22)]),
         calibration: Some(calibration(1.1)),
@@ -252,6 +260,8 @@ fn local() -> [Candidate; 2] {
         figure: Some(figure(0.662, 0.640, 0.684)),
         latency: Some(Latency { rows: 12, p50: 171.0, p95: 240.0, p95_low: 201.0, p95_high: None, p99: 251.0 }),
         cost_per_1000: Some(0.0068),
+        cost_low: Some(0.9 * 0.0068),
+        cost_high: Some(1.1 * 0.0068),
         stopped_early: true,
         answered: 1240,
         reused: 800,
@@ -283,6 +293,8 @@ fn remote() -> [Candidate; 2] {
         }),
         rows_per_second: Some(23.0),
         cost_per_1000: Some(0.104),
+        cost_low: Some(0.9 * 0.104),
+        cost_high: Some(1.1 * 0.104),
         energy_kwh_per_1000: None,
         ..candidate("gpt-4o-mini")
     };
