@@ -15,9 +15,6 @@ use router::{PriceBook, providers::PRESETS};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// Prices by the size of a model, which the catalogue fills in where the provider names none.
-const UNPRICED: (&str, &str) = ("fireworks", "https://github.com/BerriAI/litellm");
-
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [catalogue, seen, out] = &arguments[..] else {
@@ -39,7 +36,7 @@ fn main() -> ExitCode {
 fn write(catalogue: &Path, seen: &str, out: &Path) -> Result<String, Box<dyn std::error::Error>> {
     let is_known = |provider: &str| PRESETS.iter().any(|preset| preset.name == provider);
     let converted = PriceBook::from_file(catalogue, &Date::of(seen)?)?;
-    let book = converted.book.only(|provider, source| is_known(provider) && (provider, source) != UNPRICED);
+    let book = converted.book.of_known_providers();
     book.write(out)?;
     let left_out = converted.left_out.iter().filter(|left| is_known(&left.provider));
     let mut reasons = std::collections::BTreeMap::<&str, usize>::new();

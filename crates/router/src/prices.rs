@@ -4,16 +4,19 @@
 //! `prices/built_in.json`; a newer one is made from either of two public catalogues (`prices/litellm.rs`,
 //! `prices/genai.rs`). Read next: `prices/terms.rs` for what a price is.
 
+mod changes;
 mod date;
 mod genai;
 mod litellm;
 mod rule;
 mod terms;
 
+pub use changes::{Changes, Listed, Odd};
 pub use date::Date;
 pub use rule::Rule;
 pub use terms::{Terms, Tier};
 
+use crate::providers::PRESETS;
 use chat::Usage;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write;
@@ -23,6 +26,9 @@ use std::path::{Path, PathBuf};
 const LARGEST_FILE: u64 = 64 << 20;
 /// The mark of our own files.
 const FORMAT: &str = "bantam-prices-1";
+
+/// Prices by the size of a model, which a catalogue fills in where the provider names none.
+const UNPRICED: (&str, &str) = ("fireworks", "https://github.com/BerriAI/litellm");
 
 /// Why there is no book of prices.
 #[derive(Debug, thiserror::Error)]
@@ -217,9 +223,12 @@ impl PriceBook {
         self
     }
 
-    /// This book with the prices that a caller wants, by their provider and source.
-    pub fn only(mut self, wanted: impl Fn(&str, &str) -> bool) -> PriceBook {
-        self.groups.retain(|group| wanted(&group.provider, &group.source));
+    /// The prices of providers that candidates can be of. Of the hundreds of models that one of them runs for a customer each
+    /// only those are kept that it names a price for: the catalogue fills the others in by the size of the model.
+    pub fn of_known_providers(mut self) -> PriceBook {
+        let is_known = |provider: &str| PRESETS.iter().any(|preset| preset.name == provider);
+        self.groups
+            .retain(|group| is_known(&group.provider) && (group.provider.as_str(), group.source.as_str()) != UNPRICED);
         self
     }
 

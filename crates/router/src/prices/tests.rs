@@ -156,7 +156,7 @@ fn the_book_of_the_program_is_small_dated_and_has_every_provider() {
     assert!(include_str!("built_in.json").len() < 60_000);
     let book = PriceBook::built_in();
     assert_eq!(book.text(), include_str!("built_in.json"), "it is as write makes it");
-    for preset in &crate::providers::PRESETS {
+    for preset in &PRESETS {
         assert!(book.groups.iter().any(|group| group.provider == preset.name), "{}", preset.name);
     }
     for group in &book.groups {
