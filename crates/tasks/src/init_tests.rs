@@ -54,6 +54,20 @@ fn the_same_text_is_never_on_both_sides() {
 }
 
 #[test]
+fn what_is_right_never_stands_in_the_prompt_of_a_text_to_generate() {
+    let input = |names: [&str; 3]| {
+        let [id, asked, right] = names;
+        let row = |n: usize| json!({id: n, asked: format!("Say {n}."), right: format!("A long answer about {n}, longer than the question.")});
+        let draft = init("generate", &rows((0..10).map(row)), "train.csv", "test.csv", 0).unwrap();
+        let task = parsed(&draft);
+        (task.fields().concat(), task.data.expected.clone())
+    };
+    assert_eq!(input(["id", "question", "target"]), ("question".to_owned(), Some("target".to_owned())));
+    assert_eq!(input(["id", "order", "reply"]), ("order".to_owned(), Some("reply".to_owned())));
+    assert_eq!(input(["id", "order", "sql"]), ("order".to_owned(), None));
+}
+
+#[test]
 fn every_kind_begins_with_a_file_that_is_sound() {
     let table = rows((0..10).map(|n| {
         json!({

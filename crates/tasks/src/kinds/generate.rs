@@ -68,10 +68,31 @@ fn read(mut section: Section<'_>, _: &DataFiles) -> Result<Arc<dyn Kind>, TaskEr
     Ok(Arc::new(Generate { format }))
 }
 
+/// Names of columns that hold what is right, and of those that hold what is asked.
+const ANSWERS: [&str; 12] = [
+    "expected",
+    "output",
+    "completion",
+    "response",
+    "reply",
+    "answer",
+    "target",
+    "ideal",
+    "reference",
+    "gold",
+    "label",
+    "summary",
+];
+const PROMPTS: [&str; 6] = [crate::input::TEXT, "prompt", "input", "question", "instruction", "request"];
+
 fn guess(sample: &Sample<'_>) -> Result<Guess, TaskError> {
-    let expected = sample.named(&["expected", "output", "completion", "response", "reply", "answer"]);
-    let except: Vec<_> = expected.iter().map(String::as_str).collect();
-    let text = sample.named(&[crate::input::TEXT, "prompt"]).or_else(|| sample.longest(&except));
+    let expected = sample.named(&ANSWERS);
+    // What is right must not stand in the prompt. Where no name tells, tables have it behind what it answers.
+    let columns = sample.columns();
+    let last = columns.last().filter(|_| columns.len() > 1);
+    let except: Vec<_> = expected.as_ref().or(last).into_iter().map(String::as_str).collect();
+    let text = sample.named(&PROMPTS).filter(|name| Some(name) != expected.as_ref());
+    let text = text.or_else(|| sample.longest(&except));
     let Some(text) = text else {
         return Err(TaskError::Data("no column looks like a text\nhint: call it `text`".to_owned()));
     };
