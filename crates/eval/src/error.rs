@@ -14,6 +14,12 @@ pub enum EvalError {
     /// The goal cannot be judged by.
     #[error("{0}")]
     Goal(String),
+    /// The report of an earlier run that this one is held against.
+    #[error("{0}")]
+    Earlier(String),
+    /// Test cases in the format of another tool.
+    #[error("{0}")]
+    Interchange(String),
     /// The metric does not exist or does not fit.
     #[error(transparent)]
     Metric(#[from] MetricError),

@@ -3,8 +3,10 @@
 
 use crate::contender::{Contender, Entrant};
 use crate::error::EvalError;
+use crate::evidence::Evidence;
 use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
+use crate::gate::{Earlier, Gate, Later};
 use crate::grader::Grader;
 use crate::metrics::{METRICS, Metric, default_metric, metric};
 use crate::report::{self, Agreement, Comparison, Figure, Goal, Place, Report, Test};
@@ -40,6 +42,8 @@ pub struct Options {
     pub tries: u32,
     /// Asks again what was asked before.
     pub is_fresh: bool,
+    /// The report that the run is held against.
+    pub earlier: Option<Earlier>,
 }
 
 /// An evaluation that can be begun: the task can be judged by its goal.
@@ -118,6 +122,7 @@ impl<'l> Plan<'l> {
                 ));
             }
         };
+        options.earlier.iter().try_for_each(|earlier| earlier.check(&goal, &entrants))?;
         let alone = if goal.latency_ms_p95.is_some() { ALONE_FOR_A_GOAL } else { ALONE };
         let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), is_fresh: options.is_fresh, stop };
         Ok(Plan { ledger, task, test, entrants, metric, goal, level, policy, options, grader: None })
@@ -297,9 +302,14 @@ impl Evaluation<'_> {
         let candidates: Vec<_> = self.found.iter().map(|(candidate, _)| candidate.clone()).collect();
         let verdict = overall(&self.plan.goal, &candidates, more);
         let comparisons = self.comparisons(verdict.recommended.as_deref())?;
-        let looks = self.plan.ledger.looks_at(&self.plan.test.sha256)?;
+        let inputs: Vec<&str> = self.plan.test.rows.iter().map(|row| row.digest.as_str()).collect();
+        let looks = self.plan.ledger.looks_at(&self.plan.test.sha256, &inputs)?;
         let mut notes = notes(&self.plan, &candidates);
         notes.extend(self.agreement.as_ref().map(agreement_note));
+        let metric = (self.plan.goal.metric.as_str(), &*self.plan.metric);
+        let by_name = self.found.iter().map(|(candidate, scores)| (candidate.name.as_str(), scores));
+        let evidence = Evidence::of(&self.plan.task, metric, &self.plan.test, by_name);
+        let gate = self.gate()?;
         let report = Report {
             version: report::VERSION,
             run: self.run.new.name.clone(),
@@ -321,9 +331,18 @@ impl Evaluation<'_> {
             agreement: self.agreement,
             notes,
             warnings: self.plan.test.warnings.clone(),
+            gate,
+            evidence,
         };
         self.plan.ledger.end_run(self.run.id, &json!(report))?;
         Ok(report)
+    }
+
+    /// How the run stands to the earlier one.
+    fn gate(&self) -> Result<Option<Gate>, EvalError> {
+        let Plan { task, metric, goal, test, options, .. } = &self.plan;
+        let later = Later { task, metric: (&goal.metric, &**metric), goal, test, found: &self.found };
+        options.earlier.as_ref().map(|earlier| later.against(earlier)).transpose()
     }
 
     /// Each candidate beside the recommended one, or beside the one of the best figure.

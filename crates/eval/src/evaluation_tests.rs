@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::contender::Price;
+use crate::gate::{Course, Method};
 use crate::grader::{Grade, Graded, Grader};
 use crate::metrics::Judged;
 use crate::report::Place;
@@ -57,6 +58,7 @@ struct Scene {
     folder: tempfile::TempDir,
     ledger: Ledger,
     asked: Arc<AtomicUsize>,
+    place: Place,
 }
 
 impl Scene {
@@ -65,7 +67,7 @@ impl Scene {
         let lines: String = (0..rows).map(|row| format!("{row},a\n")).collect();
         std::fs::write(folder.path().join("test.csv"), format!("text,label\n{lines}")).unwrap();
         let ledger = Ledger::open(&folder.path().join("ledger.sqlite")).unwrap();
-        Scene { folder, ledger, asked: Arc::default() }
+        Scene { folder, ledger, asked: Arc::default(), place: Place::Local }
     }
 
     fn task(&self, goal: &str) -> Task {
@@ -85,7 +87,7 @@ impl Scene {
         let entrant = |name: &&str| Entrant {
             name: (*name).to_owned(),
             answerer: (*name).to_owned(),
-            place: Place::Local,
+            place: self.place,
             fingerprint: format!("digest of {name}"),
             task: task.clone(),
         };
@@ -178,6 +180,35 @@ fn a_run_that_was_stopped_goes_on_and_ends_with_the_same_figures() {
 }
 
 #[test]
+fn what_a_provider_was_asked_is_never_asked_again_however_a_run_ends() {
+    let scene = Scene { place: Place::Remote, ..Scene::new(120) };
+    for stop_at in [1, 30, 77] {
+        let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+        let flag = AtomicBool::new(false);
+        let contender = scene.contender(wrong_every(7));
+        block_on(evaluation.judge(&contender, &After(stop_at, &flag), &flag)).unwrap_err();
+    }
+    let mut evaluation = scene.begin("threshold = 0.9", &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(7)));
+    assert_eq!((scene.asked(), evaluation.finish().unwrap().candidates[0].answered), (120, 120));
+    // One that is sure before the last row, and one whose rows all fail from some on.
+    let options = Options { stop_when_sure: true, ..Options::default() };
+    let mut evaluation = scene.begin("threshold = 0.9", &["bad", "broken"], options).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(wrong_every(2)));
+    let known = |name: &str| scene.ledger.answers(&format!("digest of {name}")).unwrap().len();
+    assert_eq!(scene.asked(), known("bad"));
+    let calls = AtomicUsize::new(0);
+    let breaks = move |_: &str| match calls.fetch_add(1, Ordering::SeqCst) {
+        40 => Err(TaskError::Model(ChatError::UnknownModel("no such model".to_owned()))),
+        _ => Ok("a"),
+    };
+    block_on(evaluation.judge(&scene.contender(breaks), &Nobody, &AtomicBool::new(false))).unwrap_err();
+    let asked = scene.asked();
+    assert_eq!(asked, known("broken") + 1, "all but the one that failed");
+    assert!(asked < 50, "{asked}");
+}
+
+#[test]
 fn a_second_run_of_the_same_rows_asks_nothing() {
     let scene = Scene::new(50);
     for (name, asked) in [("triage-1", 50), ("triage-2", 0)] {
@@ -190,6 +221,131 @@ fn a_second_run_of_the_same_rows_asks_nothing() {
     let options = Options { name: Some("triage-1".to_owned()), ..Options::default() };
     let error = scene.begin("threshold = 0.5", &["one"], options).err().unwrap().to_string();
     assert!(error.starts_with("there is a run \"triage-1\" already\nhint: "), "{error}");
+}
+
+/// The report of an undisturbed run in a scene of its own, as its file has it.
+fn earlier(
+    scene: &Scene,
+    goal: &str,
+    answer: impl Fn(&str) -> Result<&'static str, TaskError> + Send + Sync + 'static,
+) -> Earlier {
+    let mut evaluation = scene.begin(goal, &["one"], Options::default()).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(answer));
+    let path = scene.folder.path().join("main.json");
+    std::fs::write(&path, json!(evaluation.finish().unwrap()).to_string()).unwrap();
+    Earlier { file: "main.json".to_owned(), ..Earlier::read(&path).unwrap() }
+}
+
+/// How a run stands to it, in a scene that never saw the other's ledger.
+fn held_against(
+    earlier: &Earlier,
+    scene: &Scene,
+    goal: &str,
+    answer: impl Fn(&str) -> Result<&'static str, TaskError> + Send + Sync + 'static,
+) -> Gate {
+    let options = Options { earlier: Some(earlier.clone()), ..Options::default() };
+    let mut evaluation = scene.begin(goal, &["one"], options).unwrap();
+    scene.judge(&mut evaluation, &scene.contender(answer));
+    evaluation.finish().unwrap().gate.unwrap()
+}
+
+#[test]
+fn what_got_worse_is_seen_on_the_same_rows_where_two_intervals_would_not_show_it() {
+    let goal = "confidence = 0.95";
+    let before = earlier(&Scene::new(200), goal, wrong_every(10));
+    let worse = |text: &str| Ok(if number(text).is_multiple_of(10) || number(text) % 25 == 1 { "b" } else { "a" });
+    let gate = held_against(&before, &Scene::new(200), goal, worse);
+    let change = &gate.changes[0];
+    assert_eq!((gate.course, change.method, change.rows), (Course::Worse, Method::Paired, 200));
+    assert_eq!(gate.text, "Worse than in main.json by more than chance: one.");
+    assert!(
+        change.reasons[0].starts_with(
+            "accuracy was 0.900 and is 0.860 on the 200 rows that both runs answered, a difference of -0.040 (-0.0"
+        ) && change.reasons[0].ends_with(", p = 0.008): worse by more than chance"),
+        "{:?}",
+        change.reasons
+    );
+    // Without what every row added, the intervals are all that there is.
+    let mut bare = before.clone();
+    bare.report.evidence = Evidence::default();
+    let gate = held_against(&bare, &Scene::new(200), goal, worse);
+    assert_eq!((gate.course, gate.changes[0].method), (Course::Same, Method::Intervals));
+    let same = held_against(&before, &Scene::new(200), goal, wrong_every(10));
+    assert_eq!((same.course, same.changes[0].p), (Course::Same, Some(1.0)));
+    let better = held_against(&before, &Scene::new(200), goal, |_| Ok("a"));
+    assert_eq!(better.text, "Not worse than in main.json, and better by more than chance: one.");
+}
+
+#[test]
+fn rows_of_another_test_are_compared_where_they_are_the_same() {
+    let goal = "metric = \"macro_f1\"";
+    let before = earlier(&Scene::new(150), goal, wrong_every(10));
+    let gate = held_against(&before, &Scene::new(200), goal, |_| Ok("b"));
+    assert_eq!((gate.course, gate.changes[0].rows), (Course::Worse, 150));
+    assert_eq!(
+        gate.warnings,
+        ["the test has changed: 150 of its 200 rows are among the 150 of main.json, with the same right answer"]
+    );
+}
+
+#[test]
+fn what_has_no_answer_now_is_no_silent_pass() {
+    let goal = "confidence = 0.95";
+    let before = earlier(&Scene::new(100), goal, |_| Ok("a"));
+    let fails = |rows: usize| {
+        move |text: &str| match number(text) {
+            text if text < rows => Err(TaskError::Model(ChatError::Overloaded("too many at once".to_owned()))),
+            _ => Ok("a"),
+        }
+    };
+    let gate = held_against(&before, &Scene::new(100), goal, fails(30));
+    assert_eq!(gate.text, "Whether it is worse than in main.json cannot be said of one.");
+    let reason = &gate.changes[0].reasons[0];
+    assert!(reason.ends_with(", but 30 rows have no answer now: with them it may be worse"), "{reason}");
+    assert_eq!(held_against(&before, &Scene::new(100), goal, fails(2)).course, Course::Same);
+    assert_eq!(held_against(&before, &Scene::new(100), goal, fails(100)).course, Course::Unknown);
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused_before_anything_is_asked() {
+    let scene = Scene::new(20);
+    let before = earlier(&scene, "threshold = 0.5", |_| Ok("a"));
+    let error = |goal: &str, names: &[&str]| {
+        let options = Options { earlier: Some(before.clone()), ..Options::default() };
+        scene.plan(goal, names, options).err().unwrap().to_string()
+    };
+    assert_eq!(
+        error("metric = \"macro_f1\"", &["one"]),
+        "main.json has figures of accuracy, and this task is judged by macro_f1\nhint: only figures of one metric can be \
+         compared: `metric = \"accuracy\"` in [goal], or write a new main.json with --report"
+    );
+    assert!(error("", &["two"]).starts_with("main.json: expected a candidate that is judged now, got one\nhint: "));
+    let mut before = before;
+    let gone = report::Candidate { name: "gone".to_owned(), ..before.report.candidates[0].clone() };
+    before.report.candidates.push(gone);
+    let gate = held_against(&before, &Scene::new(20), "threshold = 0.5", |_| Ok("a"));
+    assert_eq!(gate.warnings, ["of the candidates of main.json these were not judged now: gone"]);
+    before.report.verdict.recommended = Some("gone".to_owned());
+    let options = Options { earlier: Some(before), ..Options::default() };
+    let error = scene.plan("threshold = 0.5", &["one"], options).err().unwrap().to_string();
+    assert!(
+        error.starts_with("main.json recommends gone, which is not judged now\nhint: judge it too, or "),
+        "{error}"
+    );
+}
+
+#[test]
+fn latency_and_cost_are_held_where_the_goal_names_them() {
+    let goal = "latency_ms_p95 = 1000\ncost_per_1000 = 1";
+    let mut before = earlier(&Scene::new(120), goal, |_| Ok("a"));
+    let known = &mut before.report.candidates[0];
+    known.latency = known.latency.map(|latency| report::Latency { p95_high: Some(0.0), ..latency });
+    (known.cost_per_1000, known.cost_high) = (Some(0.0), Some(0.0));
+    let gate = held_against(&before, &Scene::new(120), goal, |_| Ok("a"));
+    let [figure, latency, cost] = &gate.changes[0].reasons[..] else { panic!("{gate:?}") };
+    assert!(figure.contains(": no more than chance makes of it"), "{figure}");
+    assert!(latency.ends_with(": slower by more than chance"), "{latency}");
+    assert!(cost.ends_with(": dearer by more than chance") && gate.course == Course::Worse, "{cost}");
 }
 
 #[test]

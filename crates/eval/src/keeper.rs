@@ -224,7 +224,18 @@ impl<'k, 'a> Keeper<'k, 'a> {
         if is_due { self.record() } else { Ok(()) }
     }
 
-    fn record(&mut self) -> Result<(), EvalError> {
+    /// Keeps an answer that came when no more was to be asked, so that it is never paid for again. It is no part of the
+    /// figures: when they were complete it was not there.
+    pub fn put_by(&mut self, came: Came<'k>) -> Result<(), EvalError> {
+        let Came { question, result: Ok(answer), is_reused: false } = came else { return Ok(()) };
+        let counts = count(self.asking.metric, question.row, &answer.outcome).filter(|_| self.asking.grader.is_none());
+        let score = counts.as_ref().and_then(|counts| alone(self.asking.metric, counts));
+        let row = self.row(&Held { question, result: Ok(answer), is_reused: false }, score, None);
+        self.keep(row)
+    }
+
+    /// Brings what was kept to the disk.
+    pub fn record(&mut self) -> Result<(), EvalError> {
         self.asking.ledger.record_rows(self.asking.run, &self.unrecorded)?;
         self.unrecorded.clear();
         self.recorded = Instant::now();

@@ -13,6 +13,7 @@
 mod contender;
 mod error;
 mod evaluation;
+mod evidence;
 mod figures;
 mod findings;
 mod grader;
@@ -22,7 +23,9 @@ mod test_set;
 
 pub mod baselines;
 pub mod compare;
+pub mod gate;
 pub mod graders;
+pub mod interchange;
 pub mod metrics;
 pub mod render;
 pub mod report;
@@ -32,6 +35,7 @@ pub mod verdict;
 pub use contender::{Contender, Entrant, Preview, Price};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Options, Plan, check_goal};
+pub use evidence::Evidence;
 pub use grader::{Grade, Graded, Grader};
 pub use run::Watch;
 pub use test_set::{Leaks, TestRow, TestSet, scored_column};

@@ -25,6 +25,7 @@ use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use numbers::{UNKNOWN, Unit};
 use page::Page;
+pub use page::in_words;
 use sha2::{Digest, Sha256};
 
 /// The templates by their names.

@@ -3,6 +3,8 @@
 //!
 //! It is what the ledger keeps of a run that ended. Read next: `verdict.rs` for the words of a verdict.
 
+use crate::evidence::Evidence;
+use crate::gate::Gate;
 use crate::verdict::{Overall, Verdict};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -42,6 +44,11 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What its reader should know of the data.
     pub warnings: Vec<String>,
+    /// How the run stands to an earlier one, where it was held against one.
+    pub gate: Option<Gate>,
+    /// What every row added to the metric, so that a later run can be held against this one.
+    #[serde(default)]
+    pub evidence: Evidence,
 }
 
 /// What was to be reached.
@@ -76,7 +83,7 @@ pub struct Test {
     pub rows: u64,
     /// Groups of rows that are no independent evidence; none where every row stands for itself.
     pub groups: Option<u64>,
-    /// How many runs have looked at these rows, this one among them. A test that is looked at often is learned by heart.
+    /// How many runs have looked at these rows, or at half of them or more, this one among them. A test that is looked at often is learned by heart.
     pub looks: u64,
 }
 

@@ -7,13 +7,15 @@
 //!     enough is known?                stop
 //! ```
 //!
-//! A process that is killed loses what it had asked since it last recorded: half a second of it. Read next: `keeper.rs`,
-//! which judges and records.
+//! A process that is killed loses what it had asked since it last recorded: half a second of it. Where it ends otherwise, what a
+//! provider was asked and is under way is let end (its client bounds how long that takes) and recorded: it is paid for.
+//! Read next: `keeper.rs`, which judges and records.
 
 use crate::contender::{Contender, Entrant, Price};
 use crate::grader::Grader;
 use crate::keeper::Keeper;
 use crate::metrics::{Counts, Judged, Metric};
+use crate::report::Place;
 use crate::statistics::interval::{Interval, Level};
 use crate::statistics::sequence::Sequence;
 use crate::{EvalError, TestRow, TestSet};
@@ -22,7 +24,7 @@ use futures::StreamExt;
 use ledger::{Answer, AnswerKey, Ledger, RunId};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tasks::{Outcome, TaskError};
 
@@ -179,6 +181,14 @@ pub(crate) struct Came<'a> {
     pub is_reused: bool,
 }
 
+/// Takes in what came: how it ends, where no more is to be asked.
+fn next<'k>(keeper: &mut Keeper<'k, '_>, came: Came<'k>) -> Option<Result<(), EvalError>> {
+    if let Err(error) = keeper.take(came) {
+        return Some(Err(error));
+    }
+    if keeper.is_sure() { Some(Ok(())) } else { keeper.go_on().err().map(Err) }
+}
+
 impl Asking<'_> {
     /// Asks, judges and records.
     ///
@@ -211,7 +221,10 @@ impl Asking<'_> {
         keeper: &mut Keeper<'q, '_>,
     ) -> Result<(), EvalError> {
         let mut last = Instant::now();
-        let asked = futures::stream::iter(questions).map(|&question| self.answer(question, known, at_once == 1));
+        let mut end: Option<Result<(), EvalError>> = None;
+        let is_ending = AtomicBool::new(false);
+        let open = questions.iter().take_while(|_| !is_ending.load(Ordering::Relaxed));
+        let asked = futures::stream::iter(open).map(|&question| self.answer(question, known, at_once == 1));
         let mut came = std::pin::pin!(asked.buffered(at_once));
         while let Some(mut came) = came.next().await {
             if let Ok(answer) = &mut came.result
@@ -220,13 +233,19 @@ impl Asking<'_> {
                 answer.busy_seconds = last.elapsed().as_secs_f64();
             }
             last = Instant::now();
-            keeper.take(came)?;
-            if keeper.is_sure() {
-                return Ok(());
+            if end.is_some() {
+                keeper.put_by(came)?;
+                continue;
             }
-            keeper.go_on()?;
+            end = next(keeper, came);
+            is_ending.store(end.is_some(), Ordering::Relaxed);
+            // A provider is paid for what is under way, so that is let end and kept; this machine stops at once.
+            if end.is_some() && self.entrant.place != Place::Remote {
+                break;
+            }
         }
-        Ok(())
+        keeper.record()?;
+        end.unwrap_or(Ok(()))
     }
 
     /// How many questions of so many are asked before what came is graded.

@@ -2,6 +2,7 @@
 //! its reader should know is said.
 
 use crate::EvalError;
+use crate::evidence::short;
 use crate::metrics::BYTE_PERPLEXITY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
@@ -22,6 +23,18 @@ pub struct TestRow {
     pub digest: String,
     /// Rows of one group are no independent evidence; without groups each row has its own.
     pub group: usize,
+}
+
+impl TestRow {
+    /// The digest of what is asked and of what is right.
+    fn whole(&self) -> String {
+        fingerprint(&[&self.digest, &self.example.expected.to_string()])
+    }
+
+    /// What it is known by in the evidence of a report: the beginning of that digest.
+    pub fn mark(&self) -> String {
+        short(&self.whole())
+    }
 }
 
 /// The rows that candidates are judged by, in an order that does not depend on that of the table.
@@ -75,7 +88,8 @@ impl TestSet {
         let groups = groups(task, &table, &examples)?;
         let contents: Vec<String> = examples.iter().map(|example| digest(task, &example.input)).collect();
         let mut warnings: Vec<String> = repeated(&contents).into_iter().collect();
-        warnings.extend(leaked(task, &contents, leaks)?);
+        let loosely: Vec<String> = examples.iter().map(|example| loose(task, &example.input)).collect();
+        warnings.extend(leaked(task, &contents, &loosely, leaks)?);
         let mut times: HashMap<&str, usize> = HashMap::new();
         let mut rows: Vec<TestRow> = Vec::new();
         for ((example, group), content) in examples.into_iter().zip(groups).zip(&contents) {
@@ -87,8 +101,7 @@ impl TestSet {
         rows.sort_by_cached_key(|row| fingerprint(&["order", &row.digest]));
         rows.truncate(limit.unwrap_or(usize::MAX));
         warnings.extend(missing_labels(task, &rows));
-        let whole = |row: &TestRow| fingerprint(&[&row.digest, &row.example.expected.to_string()]);
-        let mut digests: Vec<String> = rows.iter().map(whole).collect();
+        let mut digests: Vec<String> = rows.iter().map(TestRow::whole).collect();
         digests.sort_unstable();
         let sha256 = fingerprint(&digests.iter().map(String::as_str).collect::<Vec<_>>());
         let groups = task.goal.group.as_ref().map(|_| rows.iter().map(|row| row.group).collect::<BTreeSet<_>>().len());
@@ -111,6 +124,14 @@ fn digest(task: &Task, input: &Input) -> String {
         }
     }
     fingerprint(&parts.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+/// The letters and digits of what a task reads of an input, without case: texts that a reader would call the same have the
+/// same. Empty where there are none.
+fn loose(task: &Task, input: &Input) -> String {
+    let texts = task.fields().into_iter().chain(task.optional_fields()).filter_map(|field| input.fields.get(field));
+    let texts = texts.map(|value| value.as_str().map_or_else(|| value.to_string(), str::to_lowercase));
+    texts.collect::<Vec<_>>().join(" ").chars().filter(|character| character.is_alphanumeric()).collect()
 }
 
 /// The number of each row's group.
@@ -180,19 +201,33 @@ fn missing_labels(task: &Task, rows: &[TestRow]) -> Option<String> {
     })
 }
 
-/// Rows that also stand in the table that is learned from.
-fn leaked(task: &Task, contents: &[String], leaks: Leaks) -> Result<Option<String>, EvalError> {
-    let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(None) };
-    let known: BTreeSet<String> = task.examples_of(train)?.iter().map(|example| digest(task, &example.input)).collect();
-    let numbered = contents.iter().zip(1u64..);
-    let leaked: Vec<u64> = numbered.filter(|(content, _)| known.contains(*content)).map(|(_, number)| number).collect();
+/// Rows that also stand in the table that is learned from; and rows that stand there but for case, blanks and punctuation,
+/// which may be honest rows, so they are told and not refused.
+fn leaked(task: &Task, contents: &[String], loosely: &[String], leaks: Leaks) -> Result<Vec<String>, EvalError> {
+    let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(Vec::new()) };
+    let examples = task.examples_of(train)?;
+    let known: BTreeSet<String> = examples.iter().map(|example| digest(task, &example.input)).collect();
+    let nearly: BTreeSet<String> = examples.iter().map(|example| loose(task, &example.input)).collect();
+    let (mut leaked, mut near) = (Vec::new(), Vec::new());
+    for ((content, text), number) in contents.iter().zip(loosely).zip(1u64..) {
+        if known.contains(content) {
+            leaked.push(number);
+        } else if !text.is_empty() && nearly.contains(text) {
+            near.push(number);
+        }
+    }
+    let near = (!near.is_empty()).then(|| {
+        let rows = counted(near.len(), "test row says", "test rows say");
+        let (train, named) = (train.display(), numbers(&near));
+        format!("{rows} what a row of {train} says, but for case, blanks and punctuation: row {named}")
+    });
     if leaked.is_empty() {
-        return Ok(None);
+        return Ok(near.into_iter().collect());
     }
     let rows = counted(leaked.len(), "test row also stands", "test rows also stand");
     let said = format!("{rows} in {}: row {}", train.display(), numbers(&leaked));
     match leaks {
-        Leaks::Allowed => Ok(Some(said)),
+        Leaks::Allowed => Ok([said].into_iter().chain(near).collect()),
         Leaks::Refused => Err(EvalError::Test(format!(
             "{said}\nhint: whoever has seen the answer passes any test: take them out of one table, or --allow-leaks"
         ))),
@@ -236,6 +271,13 @@ mod tests {
         assert_eq!(set.warnings[0], "1 test row says what another one says, counted once more: row 3");
         assert_eq!(set.warnings[2], "no test row has the label b: the verdict says nothing of it");
         assert!(set.warnings[1].starts_with("1 test row also stands in "), "{:?}", set.warnings);
+        let set = read("text,label\n\" SEEN! \",a\nsaw,a\nb,b\n", TRAIN, "", Leaks::Refused).unwrap();
+        assert!(
+            set.warnings[0].starts_with("1 test row says what a row of ")
+                && set.warnings[0].ends_with("train.csv says, but for case, blanks and punctuation: row 1"),
+            "{:?}",
+            set.warnings
+        );
         let error = read("text,label\nx,c\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();

@@ -181,13 +181,18 @@ impl Ledger {
         self.read(|connection| connection.query_row(&sql, [fingerprint], read_run).optional())
     }
 
-    /// How many runs have looked at the rows of a test, ended or not.
+    /// How many runs have looked at a test, ended or not: at the very same one, or at half of its `inputs` or more. A test
+    /// that got a row more, or is a part of another, is learned by heart all the same.
     ///
     /// # Errors
     /// As [`Ledger::run`].
-    pub fn looks_at(&self, test_sha256: &str) -> Result<u64, LedgerError> {
-        let sql = "SELECT count(*) FROM runs WHERE test_sha256 = ?1";
-        self.read(|connection| connection.query_row(sql, [test_sha256], |row| row.get(0)))
+    pub fn looks_at(&self, test_sha256: &str, inputs: &[&str]) -> Result<u64, LedgerError> {
+        // All candidates of a run have the same rows, so the first tells.
+        let sql = "SELECT count(*) FROM runs WHERE test_sha256 = ?1 OR id IN \
+             (SELECT run FROM run_rows WHERE position = 0 AND try = 0 AND input IN (SELECT value FROM json_each(?2)) \
+             GROUP BY run HAVING 2 * count(*) >= json_array_length(?2))";
+        let inputs = Value::from(inputs.to_vec()).to_string();
+        self.read(|connection| connection.query_row(sql, params![test_sha256, inputs], |row| row.get(0)))
     }
 
     /// The answers that are known of a candidate.

@@ -105,7 +105,15 @@ fn names_are_given_once_and_looks_at_a_test_are_counted() {
     ledger.create_run(&new("tuesday")).unwrap();
     let names: Vec<_> = ledger.runs().unwrap().into_iter().map(|run| run.new.name).collect();
     assert_eq!(names, ["tuesday", "monday"]);
-    assert_eq!((ledger.looks_at("t").unwrap(), ledger.looks_at("u").unwrap()), (2, 0));
+    let looks = |test: &str, inputs: &[&str]| ledger.looks_at(test, inputs).unwrap();
+    assert_eq!((looks("t", &["none"]), looks("u", &["none"])), (2, 0));
+    // Another test that has half of its rows, or more, in common with what a run has seen.
+    let run = ledger.run("monday").unwrap().unwrap();
+    let rows = [row(0, 1, None), row(0, 2, None), row(1, 1, None)];
+    ledger.record_rows(run.id, &rows).unwrap();
+    let (one, two) = (rows[0].key.input.as_str(), rows[1].key.input.as_str());
+    assert_eq!((looks("u", &[one, two, "x", "y"]), looks("u", &[one, "x", "y"])), (1, 0));
+    assert_eq!(looks("t", &[one, two]), 2, "nobody is counted twice");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use super::axis::Axis;
 use super::confusion::Confusion;
 use super::numbers::{self, Unit};
 use super::plot::{Plot, Point, Side, Size, Span};
+use crate::gate::Course;
 use crate::report::{Bin, Calibration, Candidate, Class, Field, Figure, Report, Row};
 use crate::verdict::Verdict;
 use serde::Serialize;
@@ -36,6 +37,8 @@ pub(super) struct Page<'r> {
     heading: String,
     next: Vec<String>,
     is_looked_at_often: bool,
+    gate_look: &'static str,
+    courses: Vec<&'static str>,
     charts: Vec<Chart>,
     candidates: Vec<Shown<'r>>,
 }
@@ -107,6 +110,8 @@ impl Page<'_> {
             heading: heading(report),
             next: next(report),
             is_looked_at_often: report.test.looks > MANY_LOOKS,
+            gate_look: report.gate.as_ref().map_or("plain", |gate| course_look(gate.course)),
+            courses: report.gate.iter().flat_map(|gate| &gate.changes).map(|change| change.course.words()).collect(),
             charts: vec![
                 chart(report, &COST, report.goal.cost_per_1000),
                 chart(report, &LATENCY, report.goal.latency_ms_p95),
@@ -134,6 +139,15 @@ fn look(verdict: Option<Verdict>) -> &'static str {
         Some(Verdict::NotGoodEnough) => "bad",
         Some(Verdict::NotEnoughEvidence) => "open",
         None => "plain",
+    }
+}
+
+/// The same for how a candidate stands to what it was.
+fn course_look(course: Course) -> &'static str {
+    match course {
+        Course::Worse => "bad",
+        Course::Unknown => "open",
+        Course::Same | Course::Better => "good",
     }
 }
 
@@ -373,7 +387,7 @@ fn shown_row(row: &Row, kind: &str) -> ShownRow {
 const ANSWERS: &[&str] = &["label", "labels", "answer", "value", "text", "summary", "completion"];
 
 /// An answer as people read it: without quotes around a text, and without what an outcome says beside it.
-fn in_words(value: &Value, kind: &str) -> String {
+pub fn in_words(value: &Value, kind: &str) -> String {
     match value {
         Value::Null if kind == "classify" => "none of these".to_owned(),
         Value::Null => "nothing".to_owned(),

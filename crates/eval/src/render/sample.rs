@@ -1,5 +1,7 @@
 //! Reports to look at: one of many labels that is decided, and one of few labels that is not.
 
+use crate::evidence::Evidence;
+use crate::gate::{Change, Course, Gate, Method};
 use crate::report::*;
 use crate::verdict::{Overall, Verdict};
 use serde_json::json;
@@ -353,6 +355,35 @@ pub fn report() -> Report {
             "This machine costs $0.02 an hour (65 W at $0.30 a kilowatt-hour); gpt-4o-mini costs $0.15 and $0.60 a million tokens, as of 2026-11-20.".to_owned(),
         ],
         warnings: vec!["12 test rows also stand in data/train.csv; they were left out.".to_owned()],
+        gate: Some(gate()),
+        evidence: Evidence::default(),
+    }
+}
+
+/// The same task a week before: one candidate was better.
+fn gate() -> Gate {
+    let change = |candidate: &str, course: Course, difference: f64, p: f64, reason: &str| Change {
+        candidate: candidate.to_owned(),
+        course,
+        method: Method::Paired,
+        rows: 3080,
+        before: Some(0.5 - difference),
+        after: Some(0.5),
+        difference: Some(figure(difference, difference - 0.012, difference + 0.012)),
+        p: Some(p),
+        reasons: vec![reason.to_owned()],
+    };
+    Gate {
+        file: "main.json".to_owned(),
+        run: "2026-11-20-1".to_owned(),
+        created_ms: 1_795_190_000_000,
+        course: Course::Worse,
+        text: "Worse than in main.json by more than chance: smollm2:135m.".to_owned(),
+        changes: vec![
+            change("linear", Course::Same, 0.001, 0.8, "accuracy was 0.915 and is 0.916"),
+            change("smollm2:135m", Course::Worse, -0.031, 0.0002, "accuracy was 0.443 and is 0.412"),
+        ],
+        warnings: vec!["of the candidates of main.json these were not judged now: gpt-4o".to_owned()],
     }
 }
 
@@ -396,6 +427,6 @@ pub fn undecided() -> Report {
     report.goal = Goal { threshold: Some(0.95), cost_per_1000: None, latency_ms_p95: None, level: 0.95, ..report.goal };
     report.test = Test { rows: 140, groups: Some(35), looks: 14, table: "snips.jsonl".to_owned(), ..report.test };
     (report.task, report.candidates, report.comparisons) = ("assistant".to_owned(), vec![small], Vec::new());
-    (report.smallest_difference, report.warnings) = (None, Vec::new());
+    (report.smallest_difference, report.warnings, report.gate) = (None, Vec::new(), None);
     report
 }

@@ -1,6 +1,7 @@
 //! A report as HTML and Markdown: what has to be in it, and what may never be.
 
 use super::*;
+use crate::gate::{Change, Gate};
 use crate::report::{Candidate, Class, Confused, Failure, Field, Goal, Row};
 use crate::verdict::{Overall, Verdict};
 use proptest::prelude::*;
@@ -31,6 +32,7 @@ fn the_verdict_is_first() {
         "<h1>Good enough: use linear</h1>",
         "No language model needed",
         "What to do next",
+        "Worse than in main.json by more than chance: smollm2:135m. It is run",
         "Cost and quality",
         "Latency and quality",
         "id=\"candidates\"",
@@ -131,6 +133,10 @@ fn hostile(text: &str) -> Report {
     (report.goal.metric, report.goal.about) = (words(), words());
     (report.test.table, report.test.sha256) = (words(), words());
     (report.notes, report.warnings) = (vec![words()], vec![words()]);
+    let gate = sample::report().gate.unwrap();
+    let change = Change { candidate: words(), reasons: vec![words()], ..gate.changes[0].clone() };
+    let (file, run, said, warnings) = (words(), words(), words(), vec![words()]);
+    report.gate = Some(Gate { file, run, text: said, changes: vec![change], warnings, ..gate });
     report
 }
 
@@ -246,6 +252,9 @@ proptest! {
                 calibration.bins[1].right.low = numbers[1];
                 calibration.ece = numbers[2];
             }
+        }
+        for change in report.gate.iter_mut().flat_map(|gate| &mut gate.changes) {
+            (change.p, change.difference) = (Some(numbers[3]), Some(sample::figure(numbers[4], numbers[5], numbers[6])));
         }
         for comparison in &mut report.comparisons {
             (comparison.p, comparison.difference.value) = (numbers[0], numbers[1]);
