@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod keys;
 pub mod list;
 pub mod prepare;
+pub mod prices;
 pub mod ps;
 pub mod pull;
 pub mod quantize;
@@ -66,6 +67,7 @@ commands! {
     Check => check,
     Jobs => jobs,
     Eval => eval,
+    Prices => prices,
     Serve => serve,
     Ps => ps,
     Stop => stop,

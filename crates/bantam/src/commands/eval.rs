@@ -1,5 +1,6 @@
 //! `bantam eval`: whether a small model is good enough for a task, with the evidence.
 
+mod exchange;
 mod grader;
 mod line_up;
 mod remote;
@@ -11,6 +12,7 @@ use crate::failure::{Interrupted, Judged, UsedWrongly};
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
 use crate::work::ledger;
+use ::eval::gate::{Course, Earlier};
 use ::eval::report::Report;
 use ::eval::verdict::Verdict;
 use ::eval::{Contender, EvalError, Evaluation, Leaks, Options, Plan, TestSet};
@@ -33,9 +35,11 @@ use watch::EvalWatch;
   bantam eval triage.toml --stop-when-sure         a clear case ends after tens of rows
   bantam eval triage.toml --models smollm2:135m,openai/gpt-4o-mini --max-cost 0.50
   bantam eval code.toml --execute --repeat 5       tests that generated code has to pass: pass@1 to pass@5
+  bantam eval triage.toml --baseline main.json     in CI: is a candidate worse than in that report?
   bantam eval list                                 the runs so far
   bantam eval compare triage-1 triage-2            what got better, what got worse
   bantam eval export triage-1 --out rows.jsonl     every row with prompt, answer and score
+  bantam eval import tests.csv --out test.jsonl    test cases of promptfoo, OpenAI evals or lm-eval as a table
 
 The task file says what is good enough and who is judged:
   [data]        test = \"test.csv\", expected = \"label\", train = \"train.csv\" (for examples and baselines)
@@ -44,8 +48,8 @@ The task file says what is good enough and who is judged:
   [goal.judge], [goal.tests], [goal.command]   who grades answers, where no count can tell whether they are right
   [machine]     watts, price_per_kwh, price_per_hour
 What was asked once is not asked again: a run that was ended goes on, a second run of the same rows costs nothing.
-Exit codes: 0 good enough, or nothing to reach in [goal]; 3 not good enough, 4 not enough evidence, 1 it could not
-be judged."
+Exit codes: 0 good enough, or nothing to reach in [goal]; 3 not good enough, or worse than in --baseline by more than
+chance; 4 not enough evidence; 1 it could not be judged."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -89,6 +93,9 @@ pub struct Args {
     /// Write a report: .html (one file, for a browser), .md or .json
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Hold the run against an earlier one, by the .json report of it: exit code 3 where a candidate got worse
+    #[arg(long, value_name = "FILE")]
+    baseline: Option<PathBuf>,
     /// Print JSON (shape: docs/json.md)
     #[arg(long)]
     json: bool,
@@ -113,6 +120,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     if let Some(report) = &args.report {
         shown::check_report(report)?;
     }
+    let earlier = args.baseline.as_deref().map(Earlier::read).transpose()?;
     let leaks = if args.allow_leaks { Leaks::Allowed } else { Leaks::Refused };
     let test = TestSet::read(&task, args.limit, leaks)?;
     for warning in &test.warnings {
@@ -131,6 +139,7 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         stop_when_sure: args.stop_when_sure,
         tries: args.repeat,
         is_fresh: args.fresh,
+        earlier,
     };
     let mut plan = Plan::new(&ledger, task, test, entrants, options)?;
     if let Some(grader) = &grader {
@@ -209,6 +218,9 @@ fn judge<'c>(
                 judged
             } else {
                 interrupt.store(true, Ordering::Release);
+                if remote::is_remote(candidate) {
+                    session.terminal.note("what is under way is paid for and let end; Ctrl-C again ends at once");
+                }
                 drop(interrupts);
                 block_on(judging)
             }
@@ -230,12 +242,12 @@ fn judge<'c>(
     Ok(evaluation.finish()?)
 }
 
-/// The verdict as an exit code.
+/// The verdict as an exit code, and how the run stands to an earlier one: the worse of both.
 fn ended(report: &Report) -> anyhow::Result<()> {
-    let code = match report.verdict.verdict {
-        None | Some(Verdict::GoodEnough) => return Ok(()),
-        Some(Verdict::NotGoodEnough) => Judged::NOT_GOOD_ENOUGH,
-        Some(Verdict::NotEnoughEvidence) => Judged::NOT_ENOUGH_EVIDENCE,
+    let code = match (report.verdict.verdict, report.gate.as_ref().map(|gate| gate.course)) {
+        (Some(Verdict::NotGoodEnough), _) | (_, Some(Course::Worse)) => Judged::NOT_GOOD_ENOUGH,
+        (Some(Verdict::NotEnoughEvidence), _) | (_, Some(Course::Unknown)) => Judged::NOT_ENOUGH_EVIDENCE,
+        (None | Some(Verdict::GoodEnough), _) => return Ok(()),
     };
     Err(Judged { code }.into())
 }

@@ -79,6 +79,82 @@ fn what_is_not_good_enough_and_what_is_not_known_have_exit_codes_of_their_own() 
 }
 
 #[test]
+fn a_run_is_held_against_the_report_of_an_earlier_one() {
+    let candidate = |baseline: &str| format!("[[candidates]]\nname = \"it\"\nbaseline = \"{baseline}\"\n");
+    let desk = desk("metric = \"accuracy\"", &candidate("linear"));
+    let args = ["eval", "triage.toml", "--no-baselines"];
+    desk.done(&[&args[..], &["--report", "main.json"]].concat());
+    // Another machine has the file and nothing else.
+    desk.done(&["eval", "remove", "triage-1"]);
+    let held = [&args[..], &["--baseline", "main.json"]].concat();
+    let text = desk.done(&held);
+    assert!(
+        text.contains("\nNot worse than in main.json by more than chance.\n  it: accuracy was 1.000 and is 1.000 on "),
+        "{text}"
+    );
+    fill(&desk, "metric = \"accuracy\"", &candidate("majority"));
+    let (code, out, err) = desk.run(&[&held[..], &["--report", "new.md"]].concat());
+    assert_eq!(code, 3, "{out} {err}");
+    assert!(
+        out.contains(
+            "Worse than in main.json by more than chance: it.\n  it: accuracy was 1.000 and is 0.500 on the 80 rows "
+        ),
+        "{out}"
+    );
+    assert!(desk.read("new.md").contains("| `it` | worse | −50.0 points |"), "{}", desk.read("new.md"));
+    assert_shape("eval", 0, &desk.run(&[&held[..], &["--json"]].concat()).1);
+    let error = desk.fails(1, &["eval", "triage.toml", "--baseline", "train.csv"]);
+    assert!(
+        error.contains("train.csv: expected a report as JSON, got ") && error.contains("hint: `bantam eval TASK"),
+        "{error}"
+    );
+    let error = desk.fails(1, &["eval", "triage.toml", "--baseline", "none.json"]);
+    assert!(error.contains("none.json: cannot be read: "), "{error}");
+}
+
+#[test]
+fn rows_go_out_and_test_cases_come_in_as_other_tools_have_them() {
+    let desk = desk("threshold = 0.9", BASELINES);
+    desk.done(&["eval", "triage.toml", "--name", "both"]);
+    fn export<'a>(rest: &[&'a str]) -> Vec<&'a str> {
+        [&["eval", "export", "both"][..], rest].concat()
+    }
+    desk.done(&export(&["--out", "rows.csv", "--format", "csv", "--candidate", "linear"]));
+    assert_eq!(desk.read("rows.csv").lines().count(), 81);
+    desk.done(&export(&["--out", "results.json", "--format", "promptfoo"]));
+    let results: Value = serde_json::from_str(&desk.read("results.json")).unwrap();
+    assert_eq!(results["results"]["results"].as_array().map(Vec::len), Some(160));
+    desk.done(&export(&["--out", "samples_triage.jsonl", "--format", "lm-eval", "--candidate", "linear"]));
+    let error = desk.fails(2, &export(&["--out", "x.jsonl", "--format", "openai-evals"]));
+    assert!(
+        error.contains("expected one candidate, got 2\nhint: a file of it is of one: --candidate NAME of "),
+        "{error}"
+    );
+    let error = desk.fails(2, &export(&["--out", "x.jsonl", "--format", "csv"]));
+    assert!(error.contains("--format csv: expected a file that ends in .csv, got x.jsonl"), "{error}");
+    let error = desk.fails(1, &export(&["--out", "x.jsonl", "--candidate", "best"]));
+    assert!(error.contains("run both has no candidate \"best\"\nhint: it has majority, linear"), "{error}");
+    for file in ["results.json", "samples_triage.jsonl"] {
+        let (code, lines, said) = desk.run(&["eval", "import", file, "--out", "again.jsonl"]);
+        assert_eq!(code, 0, "{said}");
+        assert!(lines.starts_with("[data]\ntest = \"again.jsonl\"\nexpected = \""), "{lines}");
+        assert_eq!(desk.read("again.jsonl").lines().count(), 80, "{file}: {said}");
+    }
+    assert_shape("eval", 4, &desk.done(&["eval", "import", "results.json", "--out", "again.jsonl", "--json"]));
+    desk.write("tests.csv", "text,__expected\nmail 1,equals:billing\nmail 2,similar:account\n");
+    let (_, lines, said) = desk.run(&["eval", "import", "tests.csv", "--out", "again.csv"]);
+    assert_eq!(
+        lines,
+        "[data]\ntest = \"again.csv\"\nexpected = \"expected\"\n\n[goal]\nmetric = \"exact_match\"     # what `equals` asks \
+         for\n# threshold = 0.9         # the figure of all rows from which on a model is of use to you\n"
+    );
+    assert!(said.contains("warning: left out once: an assertion `similar`"), "{said}");
+    assert_eq!(desk.read("again.csv"), "text,expected\nmail 1,billing\n");
+    let error = desk.fails(1, &["eval", "import", "train.csv", "--out", "again.csv"]);
+    assert!(error.contains("train.csv: expected test cases of lm-eval, promptfoo, openai-evals\nhint: "), "{error}");
+}
+
+#[test]
 fn runs_are_named_compared_and_forgotten() {
     let desk = desk("threshold = 0.9", "[[candidates]]\nname = \"it\"\nbaseline = \"majority\"\n");
     desk.run(&["eval", "triage.toml", "--name", "before", "--no-baselines"]);
@@ -94,7 +170,10 @@ fn runs_are_named_compared_and_forgotten() {
         text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p < 0.001)\n"),
         "{text}"
     );
-    assert!(text.contains("  better: row 2: {\"label\":\"billing\"") && text.ends_with("  30 more better\n"), "{text}");
+    assert!(
+        text.contains("  better: row 2: \"billing\" to \"account\"\n") && text.ends_with("  30 more better\n"),
+        "{text}"
+    );
     assert_shape("eval", 3, &desk.done(&["eval", "compare", "before", "after", "--json"]));
     let error = desk.fails(1, &["eval", "show", "befor"]);
     assert!(error.contains("there is no run \"befor\"\nhint: did you mean \"before\"? `bantam eval list`"), "{error}");

@@ -1,6 +1,7 @@
 //! Candidates that answer elsewhere: named by their provider, or by an endpoint of the task file; what they cost, and what
 //! may be spent.
 
+use crate::commands::prices;
 use crate::failure::UsedWrongly;
 use crate::session::Session;
 use ::eval::{Contender, Plan, Price};
@@ -36,7 +37,7 @@ impl Remotes {
     pub fn new(max_cost: Option<f64>) -> anyhow::Result<Remotes> {
         let budget = max_cost.map(Budget::new).transpose();
         let budget = budget.map_err(|error| UsedWrongly(format!("--max-cost: {error}")))?;
-        Ok(Remotes { link: OnceLock::new(), book: PriceBook::built_in(), budget })
+        Ok(Remotes { link: OnceLock::new(), book: prices::book()?, budget })
     }
 
     fn link(&self) -> anyhow::Result<Link> {

@@ -1,22 +1,24 @@
 //! The runs that the ledger has: listed, shown again, compared, exported, removed.
 
-use super::shown;
+use super::{exchange, shown};
 use crate::session::Session;
 use crate::table::{Align, duration, table};
 use crate::work::ledger;
 use ::eval::compare::{Change, RowChange, compare, names};
+use ::eval::render::in_words;
 use ::eval::report::Report;
 use anyhow::Context;
 use clap::Subcommand;
-use ledger::{Ledger, Run, RunRow};
+use ledger::{Ledger, Run};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use tasks::table::Writer;
 
 /// Rows that are shown to people at once.
 const ROWS_SHOWN: usize = 10;
+/// Letters of an answer that are shown beside another one.
+const LETTERS_SHOWN: usize = 60;
 
 #[derive(Debug, Subcommand)]
 pub enum Action {
@@ -50,15 +52,23 @@ pub enum Action {
         #[arg(long)]
         json: bool,
     },
-    /// Write every row of a run with its prompt, answer, score, time and cost
+    /// Write every row of a run with its prompt, answer, score, time and cost, or as another tool writes results
     Export {
         /// Its name
         #[arg(value_name = "NAME")]
         name: String,
-        /// Where to: .jsonl, .csv or .parquet
+        /// Where to: .jsonl, .csv or .parquet, unless --format says otherwise
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// The form of the rows; the default is a plain table in the format of the file's ending
+        #[arg(long, value_enum)]
+        format: Option<exchange::Form>,
+        /// Only the rows of this candidate
+        #[arg(long, value_name = "NAME")]
+        candidate: Option<String>,
     },
+    /// Make a plain test table of another tool's test cases, and say what goes into the task file
+    Import(exchange::ImportArgs),
     /// Forget runs, and the answers that no other run has
     Remove {
         /// Their names
@@ -73,7 +83,11 @@ pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
         Action::List { json } => list(&ledger, json, session),
         Action::Show { name, report, json } => show(&ledger, &name, report.as_deref(), json, session),
         Action::Compare { before, after, json } => compared(&ledger, &before, &after, json, session),
-        Action::Export { name, out } => export(&ledger, &name, &out, session),
+        Action::Export { name, out, format, candidate } => {
+            let run = find(&ledger, &name)?;
+            exchange::export(&ledger, &run, &out, format, candidate.as_deref(), session)
+        }
+        Action::Import(args) => exchange::import(&args, session),
         Action::Remove { names } => {
             let runs = names.iter().map(|name| find(&ledger, name)).collect::<anyhow::Result<Vec<_>>>()?;
             runs.iter().try_for_each(|run| ledger.remove_run(run))?;
@@ -175,11 +189,12 @@ fn compared(ledger: &Ledger, before: &str, after: &str, as_json: bool, session: 
         let (before, after) = (&before.new.name, &after.new.name);
         anyhow::bail!("{before} and {after} have no row in common\nhint: runs are compared on rows that say the same");
     }
-    let text: String = changes.iter().map(described).collect();
+    let kind = after.new.spec["kind"].as_str().unwrap_or_default();
+    let text: String = changes.iter().map(|change| described(change, kind)).collect();
     Ok(session.terminal.data(&text)?)
 }
 
-fn described(change: &Change) -> String {
+fn described(change: &Change, kind: &str) -> String {
     let Change { before, after, rows, mean_before, mean_after, better, worse, changed, .. } = change;
     let who = if before == after { after.clone() } else { format!("{before} to {after}") };
     let mut text = format!(
@@ -194,10 +209,17 @@ fn described(change: &Change) -> String {
             text.push_str(&format!("  {count} rows have a score only {which}\n"));
         }
     }
+    let shown = |outcome: &Value| {
+        let text = in_words(outcome, kind).replace('\n', " ");
+        match text.char_indices().nth(LETTERS_SHOWN) {
+            Some((end, _)) => format!("{:?}…", &text[..end]),
+            None => format!("{text:?}"),
+        }
+    };
     for (word, rows) in [("worse", worse), ("better", better)] {
         let line = |row: &RowChange| {
-            let RowChange { number, outcome_before, outcome_after, .. } = row;
-            format!("  {word}: row {number}: {outcome_before} to {outcome_after}\n")
+            let (before, after) = (shown(&row.outcome_before), shown(&row.outcome_after));
+            format!("  {word}: row {}: {before} to {after}\n", row.number)
         };
         rows.iter().take(ROWS_SHOWN).for_each(|row| text.push_str(&line(row)));
         if rows.len() > ROWS_SHOWN {
@@ -205,44 +227,4 @@ fn described(change: &Change) -> String {
         }
     }
     text
-}
-
-fn export(ledger: &Ledger, name: &str, out: &Path, session: &Session) -> anyhow::Result<()> {
-    let run = find(ledger, name)?;
-    let names = names(&run);
-    let rows = ledger.run_rows(run.id)?;
-    let mut writer = Writer::create(out)?;
-    for row in &rows {
-        writer.write(&exported(row, &names))?;
-    }
-    writer.finish()?;
-    session.terminal.note(&format!("{} rows: {}", rows.len(), out.display()));
-    Ok(())
-}
-
-fn exported(row: &RunRow, names: &[String]) -> Map<String, Value> {
-    let answer = row.answer.as_ref();
-    let of = |field: fn(&ledger::Answer) -> Value| answer.map_or(Value::Null, field);
-    let fields = json!({
-        "candidate": names.get(row.position as usize),
-        "row": row.number,
-        "try": row.key.attempt,
-        "score": row.score,
-        "prompt": of(|answer| json!(answer.prompt)),
-        "expected": row.expected,
-        "outcome": of(|answer| answer.outcome.clone()),
-        "error": row.reason,
-        "warnings": of(|answer| json!(answer.warnings)),
-        "prompt_tokens": of(|answer| json!(answer.prompt_tokens)),
-        "cached_tokens": of(|answer| json!(answer.cached_tokens)),
-        "completion_tokens": of(|answer| json!(answer.completion_tokens)),
-        "seconds": of(|answer| json!(answer.seconds)),
-        "busy_seconds": of(|answer| json!(answer.busy_seconds)),
-        "dollars": of(|answer| json!(answer.dollars)),
-        "grade": row.grade.as_ref().map(|grade| &grade.grade),
-    });
-    match fields {
-        Value::Object(fields) => fields,
-        _ => Map::new(),
-    }
 }

@@ -2,6 +2,7 @@
 
 use crate::failure::UsedWrongly;
 use crate::table::{Align, table};
+use ::eval::gate::Gate;
 use ::eval::report::{Candidate, Figure, Report};
 use ::eval::{render, verdict::Verdict};
 use std::path::Path;
@@ -32,7 +33,7 @@ pub fn check_report(path: &Path) -> anyhow::Result<()> {
 }
 
 /// A file beside the one that is to be, with the rights that new files have.
-fn temporary(path: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
+pub fn temporary(path: &Path) -> anyhow::Result<tempfile::NamedTempFile> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
@@ -74,6 +75,9 @@ pub fn text(report: &Report) -> String {
         Some(verdict) => format!("{}. {}\n\n", capital(verdict.words()), report.verdict.text),
         None => format!("{}\n\n", capital(&report.verdict.text)),
     };
+    if let Some(gate) = &report.gate {
+        text.push_str(&compared(gate));
+    }
     let header = [
         ("CANDIDATE", Align::Left),
         (report.goal.metric.as_str(), Align::Left),
@@ -114,6 +118,16 @@ pub fn text(report: &Report) -> String {
         }
     }
     text
+}
+
+/// How the run stands to an earlier one.
+fn compared(gate: &Gate) -> String {
+    let mut text = format!("{}\n", gate.text);
+    for change in &gate.changes {
+        change.reasons.iter().for_each(|reason| text.push_str(&format!("  {}: {reason}\n", change.candidate)));
+    }
+    gate.warnings.iter().for_each(|warning| text.push_str(&format!("  warning: {warning}\n")));
+    text + "\n"
 }
 
 fn row(candidate: &Candidate) -> Vec<String> {
