@@ -7,6 +7,7 @@ mod killed;
 mod loadtest;
 mod readme;
 mod receipts;
+mod results;
 mod synth;
 mod tidy;
 mod triage;
@@ -38,6 +39,8 @@ pub(crate) enum Command {
     Receipts(receipts::Args),
     /// Fills lines into programs, and times completions.
     Infill(infill::Args),
+    /// Judges small models and baselines on public data sets, and writes docs/results.md.
+    Results(results::Args),
     /// Kills a job again and again, and compares what comes of it with an undisturbed one.
     Killed(killed::Args),
     /// Writes a GGUF file with the published shapes of a model and random weights, to measure speed with.
@@ -57,6 +60,7 @@ impl Command {
             Command::Triage(args) => triage::run(&root(), &args),
             Command::Receipts(args) => receipts::run(&root(), &args),
             Command::Infill(args) => infill::run(&root(), &args),
+            Command::Results(args) => results::run(&root(), &args),
             Command::Killed(args) => killed::run(&root(), &args),
             Command::Synth(args) => synth::run(&args),
             Command::Verify(args) => verify::run(&root(), &args),

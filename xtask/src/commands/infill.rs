@@ -38,10 +38,10 @@ pub(crate) struct Args {
 }
 
 /// A hole and what was in it.
-struct Hole {
-    prefix: String,
-    suffix: String,
-    line: String,
+pub(super) struct Hole {
+    pub(super) prefix: String,
+    pub(super) suffix: String,
+    pub(super) line: String,
 }
 
 /// Measures and prints.
@@ -140,7 +140,7 @@ fn after_an_edit(hole: &Hole) -> Hole {
     Hole { prefix: lines.concat(), suffix: hole.suffix.clone(), line: hole.line.clone() }
 }
 
-fn read(path: &Path) -> anyhow::Result<Vec<Hole>> {
+pub(super) fn read(path: &Path) -> anyhow::Result<Vec<Hole>> {
     let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
     let mut text = String::new();
     match bytes.starts_with(&[0x1f, 0x8b]) {

@@ -16,7 +16,7 @@ use super::say;
 const FIELDS: [&str; 4] = ["company", "date", "address", "total"];
 
 /// What `bantam extract --fields` is told of them.
-const DESCRIBED: &str = "company=name of the shop or company,date=date of the receipt as it is written,\
+pub(super) const DESCRIBED: &str = "company=name of the shop or company,date=date of the receipt as it is written,\
                          address=address of the shop,total=total amount as it is written";
 
 const SECONDS_A_DAY: f64 = 86_400.0;
@@ -66,7 +66,7 @@ impl Score {
 /// Data that cannot be read, a command that fails.
 pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     let bantam = Bantam::build(root)?;
-    let receipts = read(args)?;
+    let receipts = read(&args.data, args.rows)?;
     let folder = tempfile::tempdir()?;
     let (rows, results) = (folder.path().join("receipts.jsonl"), folder.path().join("results.jsonl"));
     let lines: Vec<String> = receipts.iter().map(|(text, _)| json!({"text": text}).to_string()).collect();
@@ -100,23 +100,23 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The text and the fields of each receipt.
-fn read(args: &Args) -> anyhow::Result<Vec<(String, Value)>> {
+/// The text and the fields of each receipt, of the first so many.
+pub(super) fn read(data: &Path, rows: usize) -> anyhow::Result<Vec<(String, Value)>> {
     let mut keys: Vec<PathBuf> = Vec::new();
-    for entry in std::fs::read_dir(args.data.join("key")).context("the folder has no key/")? {
+    for entry in std::fs::read_dir(data.join("key")).context("the folder has no key/")? {
         keys.push(entry?.path());
     }
     keys.sort();
     let receipt = |key: PathBuf| -> anyhow::Result<(String, Value)> {
         let fields = serde_json::from_slice(&std::fs::read(&key)?).with_context(|| key.display().to_string())?;
-        let lines = args.data.join("box").join(key.file_name().unwrap_or_default()).with_extension("csv");
+        let lines = data.join("box").join(key.file_name().unwrap_or_default()).with_extension("csv");
         let bytes = std::fs::read(&lines).with_context(|| lines.display().to_string())?;
         // Eight numbers, then the text, in which commas stand as they are.
         let text_of = |line: &str| line.splitn(9, ',').nth(8).map(str::to_owned);
         let text: Vec<String> = String::from_utf8_lossy(&bytes).lines().filter_map(text_of).collect();
         Ok((text.join("\n"), fields))
     };
-    keys.into_iter().take(args.rows).map(receipt).collect()
+    keys.into_iter().take(rows).map(receipt).collect()
 }
 
 #[cfg(test)]
