@@ -1,6 +1,6 @@
 //! How the binary ends: exit codes, and the error that means "used wrongly".
 //!
-//! Codes: 0 done, 1 failed, 2 used wrongly, 3 judged and not good enough, 4 judged without enough evidence, 130 interrupted from the keyboard (128 + SIGINT, as shells have it).
+//! Codes: 0 done, 1 failed, 2 used wrongly, 3 judged and not good enough or worse than it was, 4 judged without enough evidence, 130 interrupted from the keyboard (128 + SIGINT, as shells have it).
 //! Used wrongly is a command line that cannot be understood whatever is on this machine. A model's name that is of
 //! nothing is none: it fails, in every command.
 

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use super::bench::tools::Bantam;
 use super::say;
 
-const FIELDS: [&str; 4] = ["company", "date", "address", "total"];
+pub(super) const FIELDS: [&str; 4] = ["company", "date", "address", "total"];
 
 /// What `bantam extract --fields` is told of them.
 pub(super) const DESCRIBED: &str = "company=name of the shop or company,date=date of the receipt as it is written,\

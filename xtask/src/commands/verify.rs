@@ -37,7 +37,7 @@ enum Step {
     /// Pulls every model of tests/real_models.json, and the embedding model
     Models,
     /// All tests of the binary and of the tokenizer with these models, in release: real clients with every model, 200
-    /// mixed requests, ten minutes of hostile traffic
+    /// mixed requests, ten minutes of hostile traffic, evaluations killed again and again
     Tests,
     /// Whether streams keep their pace beside a long prompt and beside a flood of refused requests, on an idle machine
     Steady,

@@ -5,7 +5,7 @@ use crate::session::Session;
 use crate::table::{Align, table};
 use clap::Subcommand;
 use router::PriceBook;
-use router::prices::{Changes, Converted, Date, Listed, Terms};
+use router::prices::{Changes, Converted, Date, Listed, Terms, Tier};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -204,9 +204,9 @@ fn update(file: &Path, seen: &Date, accepts_odd: bool, as_json: bool, session: &
     if !odd.is_empty() && !accepts_odd {
         let named: Vec<String> = odd.iter().take(SHOWN).map(|odd| format!("{}: {}", odd.name, odd.why)).collect();
         anyhow::bail!(
-            "{}: {} prices look wrong, and nothing was changed\n{}\nhint: look at the file; --accept-odd takes them as they are",
+            "{}: {} wrong, and nothing was changed\n{}\nhint: look at the file; --accept-odd takes them as they are",
             file.display(),
-            odd.len(),
+            if odd.len() == 1 { "a price looks".to_owned() } else { format!("{} prices look", odd.len()) },
             named.join("\n")
         );
     }
@@ -228,8 +228,11 @@ fn update(file: &Path, seen: &Date, accepts_odd: bool, as_json: bool, session: &
     for left in left_out.iter().filter(|left| providers.contains(&left.provider.as_str())) {
         *reasons.entry(left.why.split(" on ").next().unwrap_or_default()).or_default() += 1;
     }
-    for (why, count) in reasons {
-        session.terminal.note(&format!("left out, {count} of them: {why}"));
+    let mut reasons: Vec<(&str, usize)> = reasons.into_iter().collect();
+    reasons.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    if !reasons.is_empty() {
+        let named: Vec<String> = reasons.iter().map(|(why, count)| format!("{count} ({why})")).collect();
+        session.terminal.note(&format!("left out: {}", named.join(", ")));
     }
     session.terminal.note(&format!("{} prices are kept in {}", known.len(), own_file()?.display()));
     Ok(())
@@ -237,10 +240,11 @@ fn update(file: &Path, seen: &Date, accepts_odd: bool, as_json: bool, session: &
 
 fn told(changes: &Changes) -> String {
     let price = |listed: &Listed| {
-        let Terms { input, output, cached_input, tiers, .. } = &listed.price.terms;
+        let Terms { input, output, cached_input, cache_write, tiers, .. } = &listed.price.terms;
         let cached = cached_input.map_or(String::new(), |price| format!(", cached ${price}"));
-        let tiers = if tiers.is_empty() { String::new() } else { format!(", {} tiers", tiers.len()) };
-        format!("${input} in{cached}, ${output} out{tiers}")
+        let kept = cache_write.map_or(String::new(), |price| format!(", kept ${price}"));
+        let others = |tier: &Tier| format!(", over {} tokens ${} in, ${} out", tier.above, tier.input, tier.output);
+        format!("${input} in{cached}{kept}, ${output} out{}", tiers.iter().map(others).collect::<String>())
     };
     let mut lines: Vec<String> = Vec::new();
     let mut part = |word: &str, all: Vec<String>| {

@@ -70,7 +70,7 @@ fn answer(stream: &TcpStream, counts: &Mutex<HashMap<String, usize>>, delay: Dur
     *counts.lock().unwrap().entry(format!("mail {number}")).or_default() += 1;
     std::thread::sleep(delay);
     // Right on two of three.
-    let label = if asked.contains("invoice") == (number % 3 != 0) { "billing" } else { "account" };
+    let label = if asked.contains("invoice") != number.is_multiple_of(3) { "billing" } else { "account" };
     let usage = json!({"prompt_tokens": 20, "completion_tokens": 1, "total_tokens": 21});
     let text = if body["stream"] == true {
         let part = json!({"choices": [{"index": 0, "delta": {"content": label}, "finish_reason": null}]});

@@ -51,9 +51,12 @@ fn read(source: &Source) -> Result<Imported, EvalError> {
     }
     let mut notes: Vec<String> = lost.notes().collect();
     if talks > 0 {
-        notes.push(format!(
-            "{talks} inputs are conversations: the column `input` has a turn a paragraph, with who says it"
-        ));
+        let inputs = if talks == 1 {
+            "one input is a conversation".to_owned()
+        } else {
+            format!("{talks} inputs are conversations")
+        };
+        notes.push(format!("{inputs}: the column `input` has a turn a paragraph, with who says it"));
     }
     notes.push(
         "samples name no metric: it stands in the registry of evals; `match` there is `exact_match` here".to_owned(),

@@ -37,7 +37,7 @@ fn samples_of_evals_have_texts_or_messages_and_one_or_more_right_answers() {
         ])
     );
     assert_eq!(imported.notes[0], "left out once: a sample whose input is neither a text nor messages");
-    assert!(imported.notes[1].starts_with("1 inputs are conversations"), "{:?}", imported.notes);
+    assert!(imported.notes[1].starts_with("one input is a conversation: the column"), "{:?}", imported.notes);
     assert_eq!(imported.goal, None);
 }
 

@@ -32,7 +32,7 @@ fn the_verdict_is_first() {
         "<h1>Good enough: use linear</h1>",
         "No language model needed",
         "What to do next",
-        "Worse than in main.json by more than chance: smollm2:135m. It is run",
+        "Worse than in main.json by more than chance: smollm2:135m. The earlier run is",
         "Cost and quality",
         "Latency and quality",
         "id=\"candidates\"",

@@ -3,7 +3,7 @@
 //! A price that is wrong by the unit of a catalogue (for one token, for a thousand, for a million) is wrong by a factor of a
 //! thousand or more; no provider has changed one like that.
 
-use super::{Date, Price, PriceBook};
+use super::{Date, Price, PriceBook, Terms};
 use std::collections::BTreeMap;
 
 /// A price that is so many times another one is none that a provider changed.
@@ -75,13 +75,19 @@ impl PriceBook {
         for after in later.listed() {
             match before.remove(&after.name()) {
                 None => changes.new.push(after),
-                Some(before) if before.price.terms != after.price.terms => changes.changed.push((before, after)),
+                Some(before) if !is_same(&before, &after) => changes.changed.push((before, after)),
                 Some(_) => {}
             }
         }
         changes.gone = before.into_values().collect();
         changes
     }
+}
+
+/// Whether two models cost the same, since whatever day that holds.
+fn is_same(one: &Listed, other: &Listed) -> bool {
+    let of = |listed: &Listed| Terms { from: None, ..listed.price.terms.clone() };
+    of(one) == of(other)
 }
 
 impl Changes {
@@ -120,7 +126,7 @@ impl Changes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Row, Terms};
+    use super::super::Row;
     use super::*;
 
     fn book(rows: &[(&str, f64, f64)]) -> PriceBook {

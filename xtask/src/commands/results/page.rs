@@ -120,9 +120,11 @@ fn apart(report: &Report, one: &str, other: &str) -> String {
 
 /// The labels or fields that the best model has least right.
 fn weak(model: &Candidate, figure: Figure, report: &Report) -> Option<String> {
-    let classes = model.classes.iter().filter(|class| class.rows > 0).filter_map(|class| {
-        Some((class.label.clone().unwrap_or_else(|| "none of these".to_owned()), class.f1.unwrap_or(0.0)))
-    });
+    let classes = model
+        .classes
+        .iter()
+        .filter(|class| class.rows > 0)
+        .map(|class| (class.label.clone().unwrap_or_else(|| "none of these".to_owned()), class.f1.unwrap_or(0.0)));
     let fields = model.fields.iter().map(|field| (field.field.clone(), field.f1.unwrap_or(0.0)));
     let mut parts: Vec<(String, f64)> = classes.chain(fields).filter(|(_, f1)| *f1 < figure.value).collect();
     parts.sort_by(|one, other| one.1.total_cmp(&other.1));
@@ -162,16 +164,11 @@ fn significant(value: f64) -> String {
     format!("{value:.*}", usize::try_from(digits).unwrap_or(0))
 }
 
-/// The day of a moment, in UTC (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+/// The day of a moment, in UTC.
 fn day(ms: u64) -> String {
-    let days = ms / 86_400_000 + 719_468;
-    let (era, of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted = (5 * of_year + 2) / 153;
-    let (day, month) = (of_year - (153 * shifted + 2) / 5 + 1, if shifted < 10 { shifted + 3 } else { shifted - 9 });
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}")
+    let seconds = i64::try_from(ms / 1000).unwrap_or(i64::MAX);
+    let day = time::OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(time::OffsetDateTime::UNIX_EPOCH).date();
+    format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day())
 }
 
 #[cfg(test)]
