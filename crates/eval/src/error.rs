@@ -11,6 +11,9 @@ pub enum EvalError {
     /// The test table, or its absence.
     #[error("{0}")]
     Test(String),
+    /// There is no such run, or it has not what was asked for.
+    #[error("{0}")]
+    Run(String),
     /// The goal cannot be judged by.
     #[error("{0}")]
     Goal(String),

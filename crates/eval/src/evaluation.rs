@@ -18,7 +18,7 @@ use crate::statistics::{interval::Estimate, interval::Interval};
 use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
 use ledger::{Ledger, LedgerError, NewRun, Run, RunHold};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::sync::atomic::AtomicBool;
 use tasks::batch::fingerprint;
 use tasks::{Classify, Example, Task};
@@ -154,6 +154,9 @@ impl<'l> Plan<'l> {
     pub fn begin(self) -> Result<Evaluation<'l>, EvalError> {
         let (run, is_resumed) = begin_run(&self)?;
         let held = self.ledger.hold_run(&run)?;
+        let asked = |row: &TestRow| Value::from(self.task.read_fields(&row.example.input.fields));
+        let inputs = self.test.rows.iter().map(|row| (row.digest.as_str(), asked(row)));
+        self.ledger.record_inputs(&self.test.sha256, inputs)?;
         Ok(Evaluation {
             plan: self,
             run,
@@ -451,7 +454,8 @@ fn begin_run(plan: &Plan<'_>) -> Result<(Run, bool), EvalError> {
         .collect();
     let spec = json!({
         "task": task.name, "kind": task.kind(), "test": test.table.display().to_string(),
-        "goal": goal, "candidates": candidates,
+        "goal": goal, "candidates": candidates, "rows": test.rows.len(), "tries": options.tries,
+        "is_mean": plan.metric.is_mean(), "has_groups": test.groups.is_some(),
     });
     let new = |name: String| NewRun {
         name,

@@ -29,6 +29,7 @@ pub mod interchange;
 pub mod metrics;
 pub mod render;
 pub mod report;
+pub mod runs;
 pub mod statistics;
 pub mod verdict;
 

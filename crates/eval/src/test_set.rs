@@ -7,7 +7,7 @@ use crate::metrics::BYTE_PERPLEXITY;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use tasks::batch::fingerprint;
-use tasks::{Classify, Example, Input, Task};
+use tasks::{Classify, Example, Input, Labelled, Task};
 
 /// So many rows are named where several are wrong in one way.
 const MOST_NAMED: usize = 5;
@@ -74,29 +74,32 @@ impl TestSet {
                  `bantam init` makes a task file and splits a table"
             )));
         };
-        let mut examples = task.examples_of(&table)?;
+        let Labelled { mut examples, unlabelled } = task.labelled(&table)?;
+        let left_out = left_out(task, &unlabelled);
         if let Some(column) = scored_column(task) {
             // Candidates are asked how likely the right text is, so it is a part of what they are asked.
-            examples.iter_mut().for_each(|example| {
+            examples.iter_mut().for_each(|(_, example)| {
                 example.input.fields.insert(column.to_owned(), example.expected.clone());
             });
         }
         if examples.is_empty() {
             let name = table.display();
-            return Err(EvalError::Test(format!("{name}: there is no row\nhint: a verdict needs tens of them")));
+            let why = left_out.unwrap_or_else(|| "there is no row\nhint: a verdict needs tens of them".to_owned());
+            return Err(EvalError::Test(format!("{name}: {why}")));
         }
         let groups = groups(task, &table, &examples)?;
-        let contents: Vec<String> = examples.iter().map(|example| digest(task, &example.input)).collect();
-        let mut warnings: Vec<String> = repeated(&contents).into_iter().collect();
-        let loosely: Vec<String> = examples.iter().map(|example| loose(task, &example.input)).collect();
+        let contents: Vec<(u64, String)> =
+            examples.iter().map(|(number, example)| (*number, digest(task, &example.input))).collect();
+        let mut warnings: Vec<String> = left_out.into_iter().chain(repeated(&contents)).collect();
+        let loosely: Vec<String> = examples.iter().map(|(_, example)| loose(task, &example.input)).collect();
         warnings.extend(leaked(task, &contents, &loosely, leaks)?);
         let mut times: HashMap<&str, usize> = HashMap::new();
         let mut rows: Vec<TestRow> = Vec::new();
-        for ((example, group), content) in examples.into_iter().zip(groups).zip(&contents) {
+        for (((number, example), group), (_, content)) in examples.into_iter().zip(groups).zip(&contents) {
             // Rows that say the same are rows of their own: each has its place in the order, and its answer.
             let before = times.entry(content).and_modify(|times| *times += 1).or_default();
             let digest = fingerprint(&[content, &before.to_string()]);
-            rows.push(TestRow { number: rows.len() as u64 + 1, example, digest, group });
+            rows.push(TestRow { number, example, digest, group });
         }
         rows.sort_by_cached_key(|row| fingerprint(&["order", &row.digest]));
         rows.truncate(limit.unwrap_or(usize::MAX));
@@ -135,11 +138,11 @@ fn loose(task: &Task, input: &Input) -> String {
 }
 
 /// The number of each row's group.
-fn groups(task: &Task, table: &Path, examples: &[Example]) -> Result<Vec<usize>, EvalError> {
+fn groups(task: &Task, table: &Path, examples: &[(u64, Example)]) -> Result<Vec<usize>, EvalError> {
     let Some(column) = &task.goal.group else { return Ok((0..examples.len()).collect()) };
     let mut numbers: HashMap<String, usize> = HashMap::new();
     let is_empty = |value: &&serde_json::Value| value.is_null() || value.as_str().is_some_and(str::is_empty);
-    let group = |(example, number): (&Example, u64)| {
+    let group = |(number, example): &(u64, Example)| {
         let value = example.input.fields.get(column);
         if value.as_ref().is_some_and(is_empty) {
             let table = table.display();
@@ -156,7 +159,7 @@ fn groups(task: &Task, table: &Path, examples: &[Example]) -> Result<Vec<usize>,
         let next = numbers.len();
         Ok(*numbers.entry(value.to_string()).or_insert(next))
     };
-    examples.iter().zip(1..).map(group).collect()
+    examples.iter().map(group).collect()
 }
 
 fn numbers(rows: &[u64]) -> String {
@@ -165,11 +168,24 @@ fn numbers(rows: &[u64]) -> String {
     if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
 }
 
+/// Rows that nobody has answered yet.
+fn left_out(task: &Task, unlabelled: &[u64]) -> Option<String> {
+    let rows = counted(unlabelled.len(), "row has no right answer yet and is", "rows have no right answer yet and are");
+    let name = &task.name;
+    (!unlabelled.is_empty()).then(|| {
+        format!(
+            "{rows} left out: row {}\nhint: `bantam serve --task {name}.toml` has a page to answer them, \
+             /evals/label/{name}",
+            numbers(unlabelled)
+        )
+    })
+}
+
 /// Rows that say the same twice count twice.
-fn repeated(contents: &[String]) -> Option<String> {
+fn repeated(contents: &[(u64, String)]) -> Option<String> {
     let mut seen = BTreeSet::new();
-    let numbered = contents.iter().zip(1u64..);
-    let again: Vec<u64> = numbered.filter(|(content, _)| !seen.insert(*content)).map(|(_, number)| number).collect();
+    let again: Vec<u64> =
+        contents.iter().filter(|(_, content)| !seen.insert(content)).map(|(number, _)| *number).collect();
     (!again.is_empty()).then(|| {
         let rows = counted(again.len(), "test row says", "test rows say");
         format!("{rows} what another one says, counted once more: row {}", numbers(&again))
@@ -203,17 +219,17 @@ fn missing_labels(task: &Task, rows: &[TestRow]) -> Option<String> {
 
 /// Rows that also stand in the table that is learned from; and rows that stand there but for case, blanks and punctuation,
 /// which may be honest rows, so they are told and not refused.
-fn leaked(task: &Task, contents: &[String], loosely: &[String], leaks: Leaks) -> Result<Vec<String>, EvalError> {
+fn leaked(task: &Task, contents: &[(u64, String)], loosely: &[String], leaks: Leaks) -> Result<Vec<String>, EvalError> {
     let Some(train) = task.data.train.as_ref().filter(|train| train.exists()) else { return Ok(Vec::new()) };
     let examples = task.examples_of(train)?;
     let known: BTreeSet<String> = examples.iter().map(|example| digest(task, &example.input)).collect();
     let nearly: BTreeSet<String> = examples.iter().map(|example| loose(task, &example.input)).collect();
     let (mut leaked, mut near) = (Vec::new(), Vec::new());
-    for ((content, text), number) in contents.iter().zip(loosely).zip(1u64..) {
+    for ((number, content), text) in contents.iter().zip(loosely) {
         if known.contains(content) {
-            leaked.push(number);
+            leaked.push(*number);
         } else if !text.is_empty() && nearly.contains(text) {
-            near.push(number);
+            near.push(*number);
         }
     }
     let near = (!near.is_empty()).then(|| {
@@ -282,6 +298,23 @@ mod tests {
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("test.csv: expected rows below the names of the columns, got none"), "{error}");
+    }
+
+    #[test]
+    fn rows_without_an_answer_are_left_out_and_told_with_where_to_answer_them() {
+        let set = read("text,label\nx,\ny,b\nz, \nw,a\n", TRAIN, "", Leaks::Refused).unwrap();
+        let mut numbers: Vec<u64> = set.rows.iter().map(|row| row.number).collect();
+        numbers.sort_unstable();
+        assert_eq!(numbers, [2, 4], "numbers are those of the table");
+        assert_eq!(
+            set.warnings,
+            ["2 rows have no right answer yet and are left out: row 1, 3\n\
+              hint: `bantam serve --task t.toml` has a page to answer them, /evals/label/t"]
+        );
+        let whole = read("text,label\ny,b\nw,a\n", TRAIN, "", Leaks::Refused).unwrap();
+        assert_eq!((set.sha256, whole.warnings), (whole.sha256, Vec::<String>::new()), "the same rows are judged");
+        let error = read("text,label\nx,\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
+        assert!(error.contains("test.csv: 1 row has no right answer yet and is left out: row 1\nhint: "), "{error}");
     }
 
     #[test]

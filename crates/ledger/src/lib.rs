@@ -14,6 +14,7 @@ mod lock;
 mod migrations;
 mod row;
 mod run;
+mod run_view;
 
 pub use cancel::Cancellation;
 pub use claim::Claim;
@@ -22,6 +23,7 @@ pub use job::{Job, JobId, JobState, NewJob, Owner};
 pub use ledger::Ledger;
 pub use row::{Effort, Record, Row, RowOutcome, Selection};
 pub use run::{Answer, AnswerKey, NewRun, RowGrade, Run, RunHold, RunId, RunRow};
+pub use run_view::{AskedRow, RowPage, RowScore, Which};
 
 #[cfg(test)]
 mod tests;

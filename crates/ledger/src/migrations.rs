@@ -12,6 +12,7 @@ const MIGRATIONS: &[&str] = &[
     include_str!("migrations/0002_written.sql"),
     include_str!("migrations/0003_runs.sql"),
     include_str!("migrations/0004_grades.sql"),
+    include_str!("migrations/0005_test_inputs.sql"),
 ];
 
 /// Written into the file's header, so that another program's database is told from a ledger ("BNTM").

@@ -1,7 +1,7 @@
 //! Evaluations: runs, the answers of their candidates, and the score of every row.
 //!
 //! Answers are kept apart from runs, by what they answer: a run that asks what was asked before finds them. Read next:
-//! `migrations/0003_runs.sql`.
+//! `migrations/0003_runs.sql`; `run_view.rs` for those who look on.
 
 use crate::job::{json, now_ms};
 use crate::lock::Lock;
@@ -114,7 +114,8 @@ pub struct RunHold {
 }
 
 const RUN_COLUMNS: &str = "id, name, fingerprint, test_sha256, spec, created_ms, ended_ms, report";
-const ANSWER_COLUMNS: &str = "outcome, warnings, prompt, prompt_tokens, cached_tokens, completion_tokens, seconds, \
+pub(crate) const ROW_COLUMNS: &str = "row.candidate, row.input, row.try, position, number, score, reason, row.expected, graded, grade";
+pub(crate) const ANSWER_COLUMNS: &str = "outcome, warnings, prompt, prompt_tokens, cached_tokens, completion_tokens, seconds, \
      busy_seconds, is_alone, dollars";
 
 impl Ledger {
@@ -250,7 +251,9 @@ impl Ledger {
             transaction.execute("DELETE FROM runs WHERE id = ?1", [run.id.0]).map_err(&at)?;
             let orphans = "DELETE FROM answers WHERE NOT EXISTS (SELECT 1 FROM run_rows AS row WHERE \
                  row.candidate = answers.candidate AND row.input = answers.input AND row.try = answers.try)";
-            transaction.execute(orphans, []).map(drop).map_err(&at)
+            transaction.execute(orphans, []).map_err(&at)?;
+            let unasked = "DELETE FROM test_inputs WHERE test_sha256 NOT IN (SELECT test_sha256 FROM runs)";
+            transaction.execute(unasked, []).map(drop).map_err(&at)
         });
         removed.and_then(|()| self.empty_log())
     }
@@ -261,28 +264,10 @@ impl Ledger {
     /// As [`Ledger::run`].
     pub fn run_rows(&self, run: RunId) -> Result<Vec<RunRow>, LedgerError> {
         let sql = format!(
-            "SELECT {ANSWER_COLUMNS}, row.candidate, row.input, row.try, position, number, score, reason, expected, \
-             graded, grade FROM run_rows AS row LEFT JOIN answers USING (candidate, input, try) WHERE run = ?1 \
-             ORDER BY position, number, row.try"
+            "SELECT {ANSWER_COLUMNS}, {ROW_COLUMNS} FROM run_rows AS row LEFT JOIN answers USING (candidate, input, try) \
+             WHERE run = ?1 ORDER BY position, number, row.try"
         );
-        self.read(|connection| {
-            connection
-                .prepare(&sql)?
-                .query_map([run.0], |row| {
-                    let is_answered = row.get_ref(0)? != rusqlite::types::ValueRef::Null;
-                    Ok(RunRow {
-                        position: row.get(13)?,
-                        number: row.get(14)?,
-                        key: read_key(row, 10)?,
-                        score: row.get(15)?,
-                        reason: row.get(16)?,
-                        expected: json(17, &row.get::<_, String>(17)?)?,
-                        answer: if is_answered { Some(read_answer(row, 0)?) } else { None },
-                        grade: read_grade(row, 18)?,
-                    })
-                })?
-                .collect()
-        })
+        self.read(|connection| connection.prepare(&sql)?.query_map([run.0], read_run_row)?.collect())
     }
 }
 
@@ -341,6 +326,21 @@ fn read_run(row: &rusqlite::Row<'_>) -> rusqlite::Result<Run> {
         created_ms: row.get(5)?,
         ended_ms: row.get(6)?,
         report: report.map(|text| json(7, &text)).transpose()?,
+    })
+}
+
+/// A row by [`ANSWER_COLUMNS`] and [`ROW_COLUMNS`].
+pub(crate) fn read_run_row(row: &rusqlite::Row<'_>) -> rusqlite::Result<RunRow> {
+    let is_answered = row.get_ref(0)? != rusqlite::types::ValueRef::Null;
+    Ok(RunRow {
+        position: row.get(13)?,
+        number: row.get(14)?,
+        key: read_key(row, 10)?,
+        score: row.get(15)?,
+        reason: row.get(16)?,
+        expected: json(17, &row.get::<_, String>(17)?)?,
+        answer: if is_answered { Some(read_answer(row, 0)?) } else { None },
+        grade: read_grade(row, 18)?,
     })
 }
 

@@ -20,6 +20,9 @@ pub enum TaskError {
     /// What came is not what was asked for.
     #[error("{0}")]
     Output(String),
+    /// A file of data was changed since it was looked at; look again.
+    #[error("{0}")]
+    Changed(String),
     /// A folder, a disk or the ledger failed; trying again may help.
     #[error("{0}")]
     Storage(String),
@@ -34,7 +37,7 @@ impl TaskError {
             TaskError::Model(error) => {
                 matches!(error, UnknownModel(_) | Unloadable(_) | Unsupported { .. } | Unavailable(_))
             }
-            TaskError::Data(_) | TaskError::Input(_) | TaskError::Output(_) => false,
+            TaskError::Data(_) | TaskError::Input(_) | TaskError::Output(_) | TaskError::Changed(_) => false,
         }
     }
 }

@@ -20,6 +20,7 @@ pub use summarize::Summarize;
 
 use crate::asking::Asker;
 use crate::init::{Guess, Sample};
+use crate::labels::UNLABELLED;
 use crate::reader::Section;
 use crate::seeded::hex_digest;
 use crate::task::{DataFiles, Example};
@@ -90,6 +91,16 @@ fn span_schema() -> Value {
     span
 }
 
+/// Whether a cell holds nothing.
+fn is_blank(cell: &Value) -> bool {
+    cell.is_null() || cell.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+/// Whether a cell holds the mark of rows that nobody has answered yet.
+fn is_marked(cell: &Value) -> bool {
+    cell.as_str().is_some_and(|text| text.trim() == UNLABELLED)
+}
+
 /// The settings of a task of some kind.
 pub trait Kind: Any + Debug + Send + Sync {
     /// Its line of the table.
@@ -119,6 +130,11 @@ pub trait Kind: Any + Debug + Send + Sync {
     /// The right outcome, as a cell of a table has it; the text of the error says what was expected.
     fn expected(&self, cell: Value) -> Result<Value, String> {
         Ok(cell)
+    }
+
+    /// Whether a cell says that nobody has answered yet (`labels.rs`): an empty one does, unless nothing may be right.
+    fn is_unlabelled(&self, cell: &Value) -> bool {
+        is_blank(cell)
     }
 
     /// The same with a model. Examples are those that may be shown to it.

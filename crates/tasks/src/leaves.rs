@@ -1,4 +1,4 @@
-//! Where the values of a JSON text stand in it, each by its JSON Pointer (RFC 6901).
+//! Where the values of a JSON text stand in it, each by its JSON Pointer (RFC 6901), and those of an object by their names.
 //!
 //! The text has been read as JSON before, so its syntax is known to be right; what is odd all the same ends the walk.
 
@@ -10,6 +10,15 @@ pub fn leaves(json: &str) -> Vec<(String, Range<usize>)> {
     let mut walk = Walk { json: json.as_bytes(), at: 0, leaves: Vec::new() };
     walk.value(String::new());
     walk.leaves
+}
+
+/// The members of the object that a JSON text is, in the order of the text; a name that stands there twice comes twice.
+pub fn members(json: &str) -> Vec<(String, Range<usize>)> {
+    let mut walk = Walk { json: json.as_bytes(), at: 0, leaves: Vec::new() };
+    let mut members = Vec::new();
+    // What is odd ends the walk, as above.
+    let _ = walk.members(&mut members);
+    members
 }
 
 struct Walk<'j> {
@@ -55,6 +64,26 @@ impl Walk<'_> {
             }
         }
         None
+    }
+
+    fn members(&mut self, members: &mut Vec<(String, Range<usize>)>) -> Option<()> {
+        self.blanks();
+        self.at += 1;
+        loop {
+            self.blanks();
+            if *self.json.get(self.at)? == b'}' {
+                return Some(());
+            }
+            let name = self.name()?;
+            self.blanks();
+            let start = self.at;
+            self.value(String::new())?;
+            members.push((name, start..self.at));
+            self.blanks();
+            if self.json.get(self.at) == Some(&b',') {
+                self.at += 1;
+            }
+        }
     }
 
     /// The name of a field, and the colon after it.
@@ -107,6 +136,17 @@ mod tests {
         assert_eq!(found, expected.map(|(pointer, text)| (pointer.to_owned(), text)));
         let value: serde_json::Value = serde_json::from_str(json).unwrap();
         assert!(leaves(json).iter().all(|(pointer, _)| value.pointer(pointer).is_some()));
+    }
+
+    #[test]
+    fn every_member_has_its_name_and_the_place_of_all_of_its_value() {
+        let json = r#" { "a" : {"b": [1, "}"]} ,"a":1.5 , "c\"\u00fc": [ ] , "d":"x" }"#;
+        let found: Vec<_> = members(json).into_iter().map(|(name, range)| (name, &json[range])).collect();
+        let expected = [("a", r#"{"b": [1, "}"]}"#), ("a", "1.5"), ("c\"ü", "[ ]"), ("d", r#""x""#)];
+        assert_eq!(found, expected.map(|(name, text)| (name.to_owned(), text)));
+        for odd in ["", "{", "{}", "[1]", "{\"a\"", "{\"a\":", "{\"a\": 1"] {
+            assert!(members(odd).len() <= 1, "{odd}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod grading;
 mod init;
 mod judging;
 mod kinds;
+mod labels;
 mod ready;
 mod task;
 
@@ -49,6 +50,7 @@ pub use judging::{Answerer, Candidate, Endpoint, Goal, Machine, TokenPrice};
 pub use kinds::{
     Answer, Classify, Complete, CompletionEnd, Extract, Field, Generate, KINDS, Kind, KindRow, Label, Summarize, cursor,
 };
+pub use labels::{Labelled, Labels, OpenRow, UNLABELLED};
 pub use likelihood::Likelihood;
 pub use outcome::{Outcome, Work};
 pub use ready::Ready;

@@ -2,15 +2,17 @@
 //!
 //! A table is read as a stream; only a sheet of a workbook is held in memory. Every row has a number, the ones that
 //! cannot be read too. It knows nothing of tasks and models. Read next: `table/delimited.rs`, the plainest format;
-//! `table/writer.rs`.
+//! `table/writer.rs`; `table/edit.rs`, one cell written into a file.
 
 mod delimited;
+mod edit;
 mod jsonl;
 mod parquet;
 mod source;
 mod workbook;
 mod writer;
 
+pub(crate) use edit::{Cell, Edit, changed, check_format};
 pub use writer::Writer;
 
 use crate::TaskError;
@@ -35,15 +37,41 @@ struct Format {
     parse: fn(&[u8]) -> Result<Parsed, TaskError>,
     /// Whether `#` and the name of a sheet may follow the file's name.
     has_sheets: bool,
+    /// Finds where a cell stands in the file's text; none where its bytes are no text.
+    find: Option<edit::Find>,
 }
 
 /// A new format is a file in `table/` and a line here.
 const FORMATS: &[Format] = &[
-    Format { extensions: &["csv"], open: delimited::open_csv, parse: delimited::parse_csv, has_sheets: false },
-    Format { extensions: &["tsv", "tab"], open: delimited::open_tsv, parse: delimited::parse_tsv, has_sheets: false },
-    Format { extensions: &["jsonl", "ndjson"], open: jsonl::open, parse: jsonl::parse, has_sheets: false },
-    Format { extensions: &["parquet"], open: parquet::open, parse: parquet::parse, has_sheets: false },
-    Format { extensions: &["xlsx", "xlsm"], open: workbook::open, parse: workbook::parse, has_sheets: true },
+    Format {
+        extensions: &["csv"],
+        open: delimited::open_csv,
+        parse: delimited::parse_csv,
+        has_sheets: false,
+        find: Some(delimited::find_csv),
+    },
+    Format {
+        extensions: &["tsv", "tab"],
+        open: delimited::open_tsv,
+        parse: delimited::parse_tsv,
+        has_sheets: false,
+        find: Some(delimited::find_tsv),
+    },
+    Format {
+        extensions: &["jsonl", "ndjson"],
+        open: jsonl::open,
+        parse: jsonl::parse,
+        has_sheets: false,
+        find: Some(jsonl::find),
+    },
+    Format { extensions: &["parquet"], open: parquet::open, parse: parquet::parse, has_sheets: false, find: None },
+    Format {
+        extensions: &["xlsx", "xlsm"],
+        open: workbook::open,
+        parse: workbook::parse,
+        has_sheets: true,
+        find: None,
+    },
 ];
 
 /// What a format makes of a file.

@@ -5,7 +5,7 @@
 //! asked in parts that overlap, and the answer that the model is surest of is taken, before all others one that its
 //! own quote says.
 
-use super::{Asking, Kind, KindRow, Prepared, object, span_schema};
+use super::{Asking, Kind, KindRow, Prepared, is_blank, is_marked, object, span_schema};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
 use crate::init::{Guess, Sample};
@@ -182,6 +182,11 @@ impl Kind for Answer {
             Source::Field(field) => vec![field],
             _ => Vec::new(),
         }
+    }
+
+    /// A text need not answer a question; where there is none, there is an answer.
+    fn is_unlabelled(&self, cell: &Value) -> bool {
+        self.source == Source::Nothing && is_blank(cell) || is_marked(cell)
     }
 
     fn ready<'a>(

@@ -6,10 +6,11 @@
 //! question's answer has a probability. The text comes before the question there, so that a model that keeps prefixes
 //! reads it once.
 
-use super::{Asking, Kind, KindRow, Prepared, object};
+use super::{Asking, Kind, KindRow, Prepared, is_blank, is_marked, object};
 use crate::asking::Asker;
 use crate::frame::Frame;
 use crate::init::{Guess, Sample, quoted};
+use crate::labels::UNLABELLED;
 use crate::reader::{Entry, Section};
 use crate::seeded::rank;
 use crate::task::{DataFiles, Example};
@@ -407,6 +408,13 @@ impl Kind for Classify {
             // A label may be a number, which a table of numbers holds as one.
             (other, _) => named(&other.to_string()),
         }
+    }
+
+    /// No label of several, and none of these, are what is right where a cell is empty.
+    fn is_unlabelled(&self, cell: &Value) -> bool {
+        let may_be_none = self.several || self.none_of_these.is_some();
+        let is_label = self.labels.iter().any(|label| label.name == UNLABELLED);
+        !may_be_none && is_blank(cell) || !is_label && is_marked(cell)
     }
 
     fn ready<'a>(

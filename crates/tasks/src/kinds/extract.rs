@@ -8,7 +8,7 @@ mod fields;
 
 pub use fields::Field;
 
-use super::{Asking, Kind, KindRow, Prepared, embedded, object, span_schema};
+use super::{Asking, Kind, KindRow, Prepared, embedded, is_blank, is_marked, object, span_schema};
 use crate::asking::{Asker, Written};
 use crate::frame::Frame;
 use crate::init::{Guess, Sample, quoted};
@@ -251,6 +251,11 @@ impl Kind for Extract {
             Ok(()) => Ok(value),
             Err(error) => Err(format!("it is not of the schema: at {:?}: {error}", error.instance_path().to_string())),
         }
+    }
+
+    /// No object is written as the mark.
+    fn is_unlabelled(&self, cell: &Value) -> bool {
+        is_blank(cell) || is_marked(cell)
     }
 
     fn ready<'a>(

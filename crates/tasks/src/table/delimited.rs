@@ -2,12 +2,15 @@
 //!
 //! The separator of a csv file is found out, as half of the world writes `;`. Blank lines are no rows.
 
+use super::edit::{Cell, Found};
 use super::source::{BoundedReader, Source};
+use super::writer::text_of;
 use super::{NO_ROWS, Opened, Parsed, check_columns, data, unreadable};
 use crate::TaskError;
 use csv::{ByteRecord, Reader, ReaderBuilder};
 use serde_json::{Map, Value};
 use std::io::{Chain, Cursor, Read};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// Those that csv files are found to have, the most usual first.
@@ -187,4 +190,105 @@ fn parse(bytes: &[u8], path: &Path, separator: Option<u8>) -> Result<Parsed, Tas
     let (text, _) = crate::encoding::decode(bytes).map_err(|reason| data(path, &reason))?;
     let separator = separator.unwrap_or_else(|| sniff(text.as_bytes()));
     Ok(Delimited::new(BoundedReader::new(text.as_bytes()), separator, path)?.collect())
+}
+
+/// Where a cell of csv stands, and what takes its place.
+pub fn find_csv(text: &str, cell: &Cell<'_>) -> Option<Found> {
+    find(text, cell, sniff(text.as_bytes()))
+}
+
+/// The same of tsv.
+pub fn find_tsv(text: &str, cell: &Cell<'_>) -> Option<Found> {
+    find(text, cell, b'\t')
+}
+
+fn find(text: &str, cell: &Cell<'_>, separator: u8) -> Option<Found> {
+    let mut header = ByteRecord::new();
+    reader_of(text.as_bytes(), separator).read_byte_record(&mut header).ok()?;
+    let column = header.iter().position(|name| name == cell.column.as_bytes())?;
+    let mut at = 0;
+    let mut fields = Vec::new();
+    for _ in 0..=cell.number {
+        fields = places(text.as_bytes(), &mut at, separator)?;
+    }
+    let place = fields.get(column)?.clone();
+    let value = match cell.value {
+        // Several labels.
+        Value::Array(parts) => parts.iter().map(text_of).collect::<Vec<_>>().join(";"),
+        value => text_of(value),
+    };
+    let was_quoted = text[place.clone()].starts_with('"');
+    let needs_quotes = value.bytes().any(|byte| byte == separator || b"\"\r\n".contains(&byte));
+    // A line with nothing on it would be no row.
+    let would_vanish = value.is_empty() && fields.len() == 1;
+    let is_quoted = was_quoted || needs_quotes || would_vanish;
+    let value = if is_quoted { format!("\"{}\"", value.replace('"', "\"\"")) } else { value };
+    Some(Found { place, value })
+}
+
+/// Where the fields of the next row stand, quotes included; none behind the last row. Blank lines are passed over.
+fn places(text: &[u8], at: &mut usize, separator: u8) -> Option<Vec<Range<usize>>> {
+    while text.get(*at).is_some_and(|byte| b"\r\n".contains(byte)) {
+        *at += 1;
+    }
+    if *at == text.len() {
+        return None;
+    }
+    let mut fields = Vec::new();
+    loop {
+        let start = *at;
+        if text.get(*at) == Some(&b'"') {
+            *at += 1;
+            while let Some(&byte) = text.get(*at) {
+                *at += 1;
+                if byte == b'"' && text.get(*at) != Some(&b'"') {
+                    break;
+                }
+                // The first of two quotes says that the second is one.
+                *at += usize::from(byte == b'"');
+            }
+        }
+        // Behind a closing quote too: what stands there belongs to the field.
+        let ends = |byte: &u8| *byte == separator || b"\r\n".contains(byte);
+        *at += text[*at..].iter().position(ends).unwrap_or(text.len() - *at);
+        fields.push(start..*at);
+        if text.get(*at) != Some(&separator) {
+            return Some(fields);
+        }
+        *at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::seeded::rank;
+
+    /// The fields of a text by the parser itself.
+    fn parsed(text: &[u8]) -> Vec<Vec<Vec<u8>>> {
+        let fields = |record: ByteRecord| record.iter().map(<[u8]>::to_vec).collect();
+        reader_of(text, b',').byte_records().map(|record| fields(record.unwrap())).collect()
+    }
+
+    #[test]
+    fn places_of_fields_are_where_the_parser_has_them() {
+        let letters = ["a", "\"", ",", "\n", "\r\n", "\r", " ", "é", "\"\"", "\"a\""];
+        for seed in 0..20_000 {
+            let length = rank(seed, "length") % 14;
+            let letter = |place: u64| letters[(rank(seed, &place.to_string()) % 10) as usize];
+            let text: String = (0..length).map(letter).collect();
+            let mut at = 0;
+            let mut found = Vec::new();
+            while let Some(fields) = places(text.as_bytes(), &mut at, b',') {
+                // A field alone is a record of one field; one that is empty is no record.
+                let alone = |place: Range<usize>| match parsed(&text.as_bytes()[place.clone()]).as_slice() {
+                    [] => Vec::new(),
+                    [record] => record.concat(),
+                    several => panic!("{text:?} {place:?} {several:?}"),
+                };
+                found.push(fields.into_iter().map(alone).collect::<Vec<_>>());
+            }
+            assert_eq!(found, parsed(text.as_bytes()), "{text:?}");
+        }
+    }
 }

@@ -1,8 +1,10 @@
 //! jsonl: a JSON object on each line. Blank lines are no rows.
 
+use super::edit::{Cell, Found};
 use super::source::Source;
 use super::{LONGEST_ROW_BYTES, MOST_COLUMNS, Opened, Parsed, data, unreadable};
 use crate::TaskError;
+use crate::leaves::members;
 use serde::Deserializer as _;
 use serde::de::{DeserializeSeed, IgnoredAny, MapAccess, Visitor};
 use serde_json::{Map, Value};
@@ -148,4 +150,25 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, TaskError> {
     let path = Path::new("bytes.jsonl");
     let (text, _) = crate::encoding::decode(bytes).map_err(|reason| data(path, &reason))?;
     Ok(Lines::new(text.as_bytes(), path).collect())
+}
+
+/// Where a value stands, and what takes its place; an object that lacks it gets it as its last one.
+pub fn find(text: &str, cell: &Cell<'_>) -> Option<Found> {
+    let mut start = 0;
+    let mut left = cell.number;
+    for line in text.split_inclusive('\n') {
+        left -= u64::from(!line.trim().is_empty());
+        if left == 0 {
+            let value = cell.value.to_string();
+            // Of two values of one name the last one is read.
+            if let Some((_, place)) = members(line).into_iter().rfind(|(name, _)| name == cell.column) {
+                return Some(Found { place: start + place.start..start + place.end, value });
+            }
+            let end = start + line.rfind('}')?;
+            let comma = if members(line).is_empty() { "" } else { ", " };
+            return Some(Found { place: end..end, value: format!("{comma}{}: {value}", Value::from(cell.column)) });
+        }
+        start += line.len();
+    }
+    None
 }

@@ -107,13 +107,13 @@ impl std::fmt::Debug for Writer {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+pub(super) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// A file that is gone when it is dropped, on the file system of its target. What replaces a file keeps that file's
 /// rights; a new one has those that new files have.
-fn scratch_beside(path: &Path) -> std::io::Result<NamedTempFile> {
+pub(super) fn scratch_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     let mut builder = tempfile::Builder::new();
     let builder = builder.prefix(".writing-");
     #[cfg(unix)]
@@ -128,7 +128,7 @@ fn scratch_beside(path: &Path) -> std::io::Result<NamedTempFile> {
     Ok(scratch)
 }
 
-fn failed(path: &Path) -> impl Fn(std::io::Error) -> TaskError + '_ {
+pub(super) fn failed(path: &Path) -> impl Fn(std::io::Error) -> TaskError + '_ {
     move |error| {
         let hint = match error.kind() {
             std::io::ErrorKind::StorageFull => "free space on its disk, or name a file on another one",
@@ -197,7 +197,7 @@ fn encode_csv(spool: &mut Spool, sink: &mut dyn Sink) -> std::io::Result<()> {
 }
 
 /// A value as the text of one field: nothing for null, nested values as JSON.
-fn text_of(value: &Value) -> String {
+pub(super) fn text_of(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -6,11 +6,10 @@ use crate::table::{Align, duration, table};
 use crate::work::ledger;
 use ::eval::compare::{Change, RowChange, compare, names};
 use ::eval::render::in_words;
-use ::eval::report::Report;
-use anyhow::Context;
+use ::eval::runs::{State, find, listed, report};
+use ::eval::verdict::Verdict;
 use clap::Subcommand;
-use ledger::{Ledger, Run};
-use serde::Serialize;
+use ledger::Ledger;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -89,7 +88,7 @@ pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
         }
         Action::Import(args) => exchange::import(&args, session),
         Action::Remove { names } => {
-            let runs = names.iter().map(|name| find(&ledger, name)).collect::<anyhow::Result<Vec<_>>>()?;
+            let runs = names.iter().map(|name| find(&ledger, name)).collect::<Result<Vec<_>, _>>()?;
             runs.iter().try_for_each(|run| ledger.remove_run(run))?;
             session.terminal.note(&format!("forgotten: {}", names.join(", ")));
             Ok(())
@@ -97,52 +96,8 @@ pub fn execute(action: Action, session: &Session) -> anyhow::Result<()> {
     }
 }
 
-fn find(ledger: &Ledger, name: &str) -> anyhow::Result<Run> {
-    if let Some(run) = ledger.run(name)? {
-        return Ok(run);
-    }
-    let runs = ledger.runs()?;
-    let near = runs.iter().map(|run| run.new.name.as_str()).min_by_key(|known| distance(known, name));
-    let near = near.map(|near| format!("did you mean {near:?}? ")).unwrap_or_default();
-    anyhow::bail!("there is no run {name:?}\nhint: {near}`bantam eval list` shows them")
-}
-
-/// How many letters at the same places differ.
-fn distance(one: &str, other: &str) -> usize {
-    let same = one.chars().zip(other.chars()).filter(|(one, other)| one == other).count();
-    one.chars().count().max(other.chars().count()) - same
-}
-
-/// The report of a run that ended.
-fn report(run: &Run) -> anyhow::Result<Report> {
-    let Some(report) = run.report.clone() else {
-        anyhow::bail!("run {} has not ended\nhint: the command that began it goes on with it", run.new.name);
-    };
-    serde_json::from_value(report).with_context(|| format!("the report of run {} cannot be read", run.new.name))
-}
-
-#[derive(Serialize)]
-struct Listed {
-    name: String,
-    task: String,
-    created: u64,
-    ended: Option<u64>,
-    candidates: Vec<String>,
-    verdict: Value,
-    recommended: Value,
-}
-
 fn list(ledger: &Ledger, as_json: bool, session: &Session) -> anyhow::Result<()> {
-    let listed = |run: Run| Listed {
-        candidates: names(&run),
-        task: run.new.spec["task"].as_str().unwrap_or_default().to_owned(),
-        created: run.created_ms,
-        ended: run.ended_ms,
-        verdict: run.report.as_ref().map_or(Value::Null, |report| report["verdict"]["verdict"].clone()),
-        recommended: run.report.as_ref().map_or(Value::Null, |report| report["verdict"]["recommended"].clone()),
-        name: run.new.name,
-    };
-    let runs: Vec<Listed> = ledger.runs()?.into_iter().map(listed).collect();
+    let runs = listed(ledger)?;
     if as_json {
         return session.terminal.json(&runs);
     }
@@ -154,12 +109,17 @@ fn list(ledger: &Ledger, as_json: bool, session: &Session) -> anyhow::Result<()>
     let rows: Vec<Vec<String>> = runs
         .iter()
         .map(|run| {
-            let verdict = run.verdict.as_str().map_or("-".to_owned(), |verdict| verdict.replace('_', " "));
+            let verdict = run.verdict.map_or("-", Verdict::words);
+            let state = match run.state {
+                State::Ended => verdict,
+                State::Running => "running",
+                State::Stopped => "not ended",
+            };
             vec![
                 run.name.clone(),
                 run.candidates.join(" | "),
-                if run.ended.is_some() { verdict } else { "not ended".to_owned() },
-                run.recommended.as_str().unwrap_or("-").to_owned(),
+                state.to_owned(),
+                run.recommended.clone().unwrap_or_else(|| "-".to_owned()),
                 format!("{} ago", duration(now.saturating_sub(run.created) / 1000)),
             ]
         })
