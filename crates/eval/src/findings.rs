@@ -389,7 +389,7 @@ fn contender_is_here(contender: &Contender) -> bool {
 }
 
 /// How sure an outcome is of itself, under whatever name its kind has for it; of several fields the least sure.
-fn confidence(outcome: &Value) -> Option<f64> {
+pub fn confidence(outcome: &Value) -> Option<f64> {
     let own = outcome["probability"].as_f64().or_else(|| outcome["confidence"].as_f64());
     own.or_else(|| {
         let fields = outcome["fields"].as_object()?;

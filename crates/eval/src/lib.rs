@@ -37,6 +37,7 @@ pub use contender::{Contender, Entrant, Preview, Price};
 pub use error::EvalError;
 pub use evaluation::{Evaluation, Options, Plan, check_goal};
 pub use evidence::Evidence;
+pub use findings::confidence;
 pub use grader::{Grade, Graded, Grader};
 pub use run::Watch;
 pub use test_set::{Leaks, TestRow, TestSet, scored_column};

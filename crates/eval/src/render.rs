@@ -52,8 +52,12 @@ pub fn markdown(report: &Report) -> String {
 /// What a page of [`html`] may do: have this style, and nothing else. The page says so itself; a server that hands it
 /// out may say it too, as its `content-security-policy`.
 pub fn policy() -> String {
-    let digest = BASE64_STANDARD.encode(Sha256::digest(STYLE));
-    format!("default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'")
+    format!("default-src 'none'; style-src {}; base-uri 'none'; form-action 'none'", style_source())
+}
+
+/// The style of these pages as policies name it: what a page that frames one must allow too.
+pub fn style_source() -> String {
+    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(STYLE)))
 }
 
 fn rendered(name: &str, report: &Report) -> String {

@@ -171,11 +171,10 @@ fn numbers(rows: &[u64]) -> String {
 /// Rows that nobody has answered yet.
 fn left_out(task: &Task, unlabelled: &[u64]) -> Option<String> {
     let rows = counted(unlabelled.len(), "row has no right answer yet and is", "rows have no right answer yet and are");
-    let name = &task.name;
+    let (name, command) = (&task.name, task.labelling_command());
     (!unlabelled.is_empty()).then(|| {
         format!(
-            "{rows} left out: row {}\nhint: `bantam serve --task {name}.toml` has a page to answer them, \
-             /evals/label/{name}",
+            "{rows} left out: row {}\nhint: `{command}` has a page to answer them, /evals/label/{name}",
             numbers(unlabelled)
         )
     })
@@ -309,7 +308,7 @@ mod tests {
         assert_eq!(
             set.warnings,
             ["2 rows have no right answer yet and are left out: row 1, 3\n\
-              hint: `bantam serve --task t.toml` has a page to answer them, /evals/label/t"]
+              hint: `bantam serve MODEL --task t.toml` has a page to answer them, /evals/label/t"]
         );
         let whole = read("text,label\ny,b\nw,a\n", TRAIN, "", Leaks::Refused).unwrap();
         assert_eq!((set.sha256, whole.warnings), (whole.sha256, Vec::<String>::new()), "the same rows are judged");

@@ -79,6 +79,22 @@ impl Ledger {
         })
     }
 
+    /// What the rows of a run ask, by their numbers; nothing where an older program recorded it.
+    ///
+    /// # Errors
+    /// The ledger cannot be read.
+    pub fn run_inputs(&self, run: &Run) -> Result<Vec<(u64, Value)>, LedgerError> {
+        let sql = "SELECT DISTINCT number, fields FROM run_rows AS row JOIN test_inputs AS asked \
+                   ON asked.input = row.input AND asked.test_sha256 = ?2 WHERE run = ?1 ORDER BY number";
+        self.read(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let found = statement.query_map(params![run.id.0, run.new.test_sha256], |row| {
+                Ok((row.get(0)?, json(1, &row.get::<_, String>(1)?)?))
+            })?;
+            found.collect()
+        })
+    }
+
     /// Whether somebody adds to a run just now.
     ///
     /// # Errors
@@ -208,6 +224,9 @@ mod tests {
         let (rows, _) = ledger.run_page(&run, &of_second).unwrap();
         assert_eq!(rows[2].fields, Some(json!({"text": "text of i3"})));
         assert_eq!(rows[2].row, row(1, 3, Some(1.0)));
+        let inputs = ledger.run_inputs(&run).unwrap();
+        assert_eq!(inputs.len(), 3, "one for each row, however many candidates");
+        assert_eq!(inputs[2], (3, json!({"text": "text of i3"})));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 use crate::admit::Limits;
 use crate::apart::apart;
 use crate::api::openai::files::keeps_none;
+use crate::evaluations::Evaluations;
 use crate::failure::{Failure, FailureKind};
 use crate::kept::Kept;
 use crate::keys::Keys;
@@ -28,6 +29,8 @@ pub(crate) struct App {
     pub(crate) kept: Option<Arc<Kept>>,
     /// The tasks that the server was started with.
     pub(crate) tasks: Tasks,
+    /// The evaluations of the ledger.
+    evaluations: Arc<Evaluations>,
     /// No request is taken any more.
     draining: AtomicBool,
     /// Requests under way.
@@ -76,6 +79,7 @@ impl App {
             host,
             kept: options.files.clone().map(|files| Arc::new(Kept::of(files))),
             tasks: Tasks::of(std::mem::take(&mut options.tasks)),
+            evaluations: Arc::new(Evaluations::of(options.ledger.take())),
             options,
             keys,
             limits: Limits::default(),
@@ -167,6 +171,22 @@ impl App {
     ) -> Result<T, Failure> {
         let kept = Arc::clone(self.kept()?);
         let outcome = tokio::task::spawn_blocking(move || work(&kept)).await;
+        outcome.unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")))
+    }
+
+    /// Does something with evaluations or the tables of tasks, apart from the threads that serve connections. Both hold
+    /// private texts: without keys they are for this machine alone.
+    pub(crate) async fn on_evaluations<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Evaluations) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        if self.keys().is_none() && !self.options.address.ip().is_loopback() {
+            let message = "evaluations and labels hold private texts: without keys they are for this machine alone\n\
+                           hint: `bantam keys add NAME --scope admin` makes a key";
+            return Err(Failure::new(FailureKind::Forbidden, message));
+        }
+        let evaluations = Arc::clone(&self.evaluations);
+        let outcome = tokio::task::spawn_blocking(move || work(&evaluations)).await;
         outcome.unwrap_or_else(|_| Err(Failure::new(FailureKind::Internal, "internal error: the request broke off")))
     }
 

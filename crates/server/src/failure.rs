@@ -4,6 +4,7 @@
 
 use axum::http::StatusCode;
 use chat::ChatError;
+use eval::EvalError;
 use std::time::Duration;
 use tasks::TaskError;
 
@@ -20,6 +21,8 @@ pub(crate) enum FailureKind {
     NotFound,
     /// The path exists, for another method.
     Method,
+    /// What was asked about is another one by now.
+    Conflict,
     /// The deadline passed.
     Timeout,
     /// The body is larger than allowed.
@@ -43,6 +46,7 @@ impl FailureKind {
             FailureKind::Forbidden => StatusCode::FORBIDDEN,
             FailureKind::NotFound => StatusCode::NOT_FOUND,
             FailureKind::Method => StatusCode::METHOD_NOT_ALLOWED,
+            FailureKind::Conflict => StatusCode::CONFLICT,
             FailureKind::Timeout => StatusCode::REQUEST_TIMEOUT,
             FailureKind::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             FailureKind::Limited => StatusCode::TOO_MANY_REQUESTS,
@@ -129,10 +133,25 @@ impl From<TaskError> for Failure {
             TaskError::Model(error) => return Failure { field: None, ..Failure::from(error) },
             TaskError::Data(_) | TaskError::Input(_) => FailureKind::Invalid,
             TaskError::Output(_) => FailureKind::BadOutput,
+            TaskError::Changed(_) => FailureKind::Conflict,
             TaskError::File(_) => FailureKind::Internal,
             TaskError::Storage(_) => FailureKind::Unavailable,
         };
         Failure::new(kind, error.to_string())
+    }
+}
+
+impl From<EvalError> for Failure {
+    fn from(error: EvalError) -> Failure {
+        let kind = match error {
+            EvalError::Task(error) => return Failure::from(error),
+            EvalError::Run(_) => FailureKind::NotFound,
+            EvalError::Test(_) | EvalError::Goal(_) | EvalError::Metric(_) => FailureKind::Invalid,
+            EvalError::Ledger(_) => FailureKind::Unavailable,
+            EvalError::Statistics(_) | EvalError::Stopped => FailureKind::Internal,
+        };
+        let code = (kind == FailureKind::NotFound).then_some("evaluation_not_found");
+        Failure { code, ..Failure::new(kind, error.to_string()) }
     }
 }
 

@@ -18,6 +18,7 @@ mod api;
 mod app;
 mod body;
 mod cors;
+mod evaluations;
 mod failure;
 mod files;
 #[cfg(test)]

@@ -67,6 +67,8 @@ pub struct ServerOptions {
     pub files: Option<FilesOptions>,
     /// Tasks that can be asked by name.
     pub tasks: Vec<ServedTask>,
+    /// The ledger that keeps evaluations, where they are shown; it need not be there yet.
+    pub ledger: Option<PathBuf>,
 }
 
 impl ServerOptions {
@@ -90,6 +92,7 @@ impl ServerOptions {
             log_prompts: false,
             files: None,
             tasks: Vec::new(),
+            ledger: None,
         }
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! ```text
 //! /        ask a model, watch the answer come      playground.html, playground.js
+//! /evals   what evaluations found, and how far they are; test rows to answer     eval*.html, eval*.js
 //! /status  models, queue, pages, speeds            status.html, status.js, /status.json
 //! /docs    every endpoint with an example          docs.html, from the OpenAPI document
 //! ```
 //!
 //! They need nothing from elsewhere and run nothing that is not this server's own. Whoever reaches the server may see
-//! them; what they show needs the key of whoever looks. Read next: `docs`, `status`.
+//! them; what they show needs the key of whoever looks. Read next: `docs`, `status`, `evals`.
 
 mod docs;
+mod evals;
 mod status;
 
 use crate::api::{Dialect, DialectRow, Endpoint, Scope};
@@ -32,16 +34,29 @@ impl Dialect for Pages {
 
 pub(crate) static DIALECT: DialectRow = DialectRow {
     name: "Pages",
-    prefixes: &["/status", "/docs", "/pages/"],
+    prefixes: &["/evals", "/status", "/docs", "/pages/"],
     error: crate::api::openai::error,
     endpoints: &[
         &PLAYGROUND,
+        &evals::LIST,
+        &evals::COMPARE,
+        &evals::LABEL,
+        &evals::RUN,
+        &evals::ROWS,
         &status::PAGE,
         &status::DATA,
         &docs::PAGE,
         &STYLE,
         &PLAYGROUND_SCRIPT,
         &STATUS_SCRIPT,
+        &evals::STYLE,
+        &evals::ASK_SCRIPT,
+        &evals::LIST_SCRIPT,
+        &evals::COMPARE_SCRIPT,
+        &evals::LABEL_SCRIPT,
+        &evals::ANSWERS_SCRIPT,
+        &evals::RUN_SCRIPT,
+        &evals::ROWS_SCRIPT,
         &ICON,
     ],
 };
@@ -106,6 +121,11 @@ const POLICY: &str =
 const TEMPLATES: &[(&str, &str)] = &[
     ("layout.html", include_str!("pages/layout.html")),
     ("playground.html", include_str!("pages/playground.html")),
+    ("evals.html", include_str!("pages/evals.html")),
+    ("eval_compare.html", include_str!("pages/eval_compare.html")),
+    ("eval_label.html", include_str!("pages/eval_label.html")),
+    ("eval_run.html", include_str!("pages/eval_run.html")),
+    ("eval_rows.html", include_str!("pages/eval_rows.html")),
     ("status.html", include_str!("pages/status.html")),
     ("docs.html", include_str!("pages/docs.html")),
 ];
@@ -148,6 +168,19 @@ mod tests {
         for (path, has) in [
             ("/", "<title>Playground"),
             ("/status", "<title>Status"),
+            ("/evals", "<title>Evaluations"),
+            ("/evals/compare?a=x&b=y", "<title>Two evaluations"),
+            ("/evals/label/triage", "<title>Answer triage"),
+            ("/evals/triage-1", "<title>triage-1"),
+            ("/evals/triage-1/rows", "<title>Rows of triage-1"),
+            ("/pages/evals.css", "prefers-color-scheme"),
+            ("/pages/ask.js", "authorization"),
+            ("/pages/evals.js", "/v1/evaluations"),
+            ("/pages/eval_compare.js", "/changes/"),
+            ("/pages/eval_label.js", "/labels"),
+            ("/pages/eval_answers.js", "schema"),
+            ("/pages/eval_run.js", "/report.html"),
+            ("/pages/eval_rows.js", "/rows?"),
             ("/docs", "<title>Endpoints"),
             ("/pages/style.css", "prefers-color-scheme"),
             ("/pages/playground.js", "/v1/chat/completions"),
@@ -161,7 +194,9 @@ mod tests {
                 assert!(!answer.text.contains(foreign), "{path} has {foreign}");
             }
         }
-        assert_eq!(server.get("/status.json").await.status, 401, "what they show needs a key");
+        for path in ["/status.json", "/v1/evaluations", "/v1/evaluations/triage-1/rows", "/v1/tasks/triage/labels"] {
+            assert_eq!(server.get(path).await.status, 401, "what they show needs a key: {path}");
+        }
     }
 
     #[test]

@@ -52,6 +52,11 @@ impl Task {
         cell.is_none_or(|cell| self.kind_settings().is_unlabelled(cell))
     }
 
+    /// Whether nothing may be what is right: then an empty cell says so.
+    pub fn may_be_nothing(&self) -> bool {
+        !self.kind_settings().is_unlabelled(&Value::Null)
+    }
+
     /// The rows of a table as examples, those without an answer named and left out.
     ///
     /// # Errors
@@ -124,6 +129,12 @@ impl Task {
         let version = version(edit.after());
         edit.write()?;
         Ok(version)
+    }
+
+    /// What serves the page on which people answer its rows. A task that names no model needs one there.
+    pub fn labelling_command(&self) -> String {
+        let model = if self.model.is_some() { "" } else { "MODEL " };
+        format!("bantam serve {model}--task {}.toml", self.name)
     }
 
     /// What it reads of a row.

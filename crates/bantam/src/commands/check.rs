@@ -156,18 +156,27 @@ fn look_at(path: &Path, task: &Task, findings: &mut Findings) -> Option<Seen> {
     // Rows without a column that is missing are not each a problem of their own.
     let has_columns = columns.is_ok();
     findings.problems.extend(columns.err().map(|error| error.to_string()));
-    let (mut seen, mut wrong) = (Seen { rows: 0, first: None }, Vec::new());
+    let (mut seen, mut wrong, mut unlabelled) = (Seen { rows: 0, first: None }, Vec::new(), 0);
+    let is_test = task.data.expected.is_some() && task.data.test.as_deref() == Some(path);
     for row in table {
         seen.rows += 1;
         match row {
             Ok(row) => {
-                if has_columns {
+                if has_columns && is_test && task.is_unlabelled(&row.fields) {
+                    unlabelled += 1;
+                } else if has_columns {
                     wrong.extend(task.check_rows(&name, &[(row.number, row.fields.clone())]));
                 }
                 seen.first.get_or_insert_with(|| Input::from(row));
             }
             Err(error) => wrong.push(error.to_string()),
         }
+    }
+    if unlabelled > 0 {
+        let hint = format!("hint: `{}` has a page to answer them", task.labelling_command());
+        findings
+            .warnings
+            .push(format!("{name}: rows without a right answer, which are left out: {unlabelled}\n{hint}"));
     }
     if wrong.len() > MOST_NAMED {
         let further = wrong.len() - MOST_NAMED;

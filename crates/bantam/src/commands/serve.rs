@@ -43,7 +43,7 @@ const NETWORK_THREADS: usize = 2;
   bantam serve smollm2:135m --task triage.toml  the task at /v1/tasks/triage, one input or many a request
 
 OpenAI's, Ollama's and Anthropic's APIs are at /v1 and /api, a playground is at /, all endpoints at /docs, counters for
-Prometheus at /metrics. Models in the store are loaded when they are first asked for. Ctrl-C or SIGTERM: no new request is
+Prometheus at /metrics; /evals has the evaluations of `bantam eval`, and a page to answer test rows of tasks. Models in the store are loaded when they are first asked for. Ctrl-C or SIGTERM: no new request is
 taken, answers under way are finished, then it ends with 0; Ctrl-C again ends it at once.")]
 pub struct Args {
     /// Models to fetch where needed, to load at once and to keep in memory: a request's keep_alive, `bantam stop`, or the
@@ -129,8 +129,10 @@ struct Output<'a> {
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     let tasks = served(&args.task, &args.models)?;
     let named = args.models.iter().cloned().chain(tasks.iter().map(|task| task.model().to_owned())).collect();
-    let files = args.limits.files(Home::from_env()?.root().join("files"));
-    let options = ServerOptions { tasks, files: Some(files), ..server_options(&args)? };
+    let home = Home::from_env()?;
+    let files = args.limits.files(home.root().join("files"));
+    let ledger = Some(home.root().join("ledger.sqlite"));
+    let options = ServerOptions { tasks, files: Some(files), ledger, ..server_options(&args)? };
     let load = args.limits.load_options(load_options(&args.load)?);
     let kept = HostOptions {
         keep_alive: args.limits.keep_alive(),

@@ -20,7 +20,7 @@ fn table(from: usize, count: usize) -> String {
 
 const HEAD: &str = "kind = \"classify\"\n[data]\ntrain = \"train.csv\"\ntest = \"test.csv\"\nexpected = \"label\"\n\
                     [classify]\nlabels = [\"billing\", \"account\"]\n";
-const BASELINES: &str = "[[candidates]]\nbaseline = \"majority\"\n[[candidates]]\nbaseline = \"linear\"\n";
+pub const BASELINES: &str = "[[candidates]]\nbaseline = \"majority\"\n[[candidates]]\nbaseline = \"linear\"\n";
 
 fn desk(goal: &str, candidates: &str) -> Desk {
     let desk = Desk::without_model();
@@ -28,7 +28,8 @@ fn desk(goal: &str, candidates: &str) -> Desk {
     desk
 }
 
-fn fill(desk: &Desk, goal: &str, candidates: &str) {
+/// Writes the task and its tables.
+pub fn fill(desk: &Desk, goal: &str, candidates: &str) {
     desk.write("train.csv", table(0, 60));
     desk.write("test.csv", table(1000, 80));
     desk.write("triage.toml", format!("{HEAD}[goal]\n{goal}\n{candidates}"));

@@ -6,10 +6,12 @@
 #![expect(clippy::unwrap_used, clippy::panic, clippy::print_stderr, reason = "helpers of tests fail like tests")]
 
 mod agreement;
+mod browser;
 mod create;
 mod desk;
 mod errors;
 mod eval;
+mod eval_pages;
 mod eval_proofs;
 mod format;
 mod models;

@@ -34,7 +34,7 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
 /// The error object of its reference.
 fn error(failure: &Failure) -> Value {
     let kind = match failure.kind {
-        FailureKind::Invalid | FailureKind::Method => "invalid_request_error",
+        FailureKind::Invalid | FailureKind::Method | FailureKind::Conflict => "invalid_request_error",
         FailureKind::Unauthorized => "authentication_error",
         FailureKind::Forbidden => "permission_error",
         FailureKind::NotFound => "not_found_error",

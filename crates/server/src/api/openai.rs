@@ -57,9 +57,11 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
 /// The error object of its reference.
 pub(crate) fn error(failure: &Failure) -> Value {
     let kind = match failure.kind {
-        FailureKind::Invalid | FailureKind::TooLarge | FailureKind::Method | FailureKind::NotFound => {
-            "invalid_request_error"
-        }
+        FailureKind::Invalid
+        | FailureKind::TooLarge
+        | FailureKind::Method
+        | FailureKind::NotFound
+        | FailureKind::Conflict => "invalid_request_error",
         FailureKind::Unauthorized => "authentication_error",
         FailureKind::Forbidden => "permission_error",
         FailureKind::Limited => "rate_limit_error",

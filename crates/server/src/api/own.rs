@@ -1,9 +1,11 @@
-//! What no other API has: tasks, how likely continuations are, tokens, the relevance of documents; whether the server
+//! What no other API has: tasks, evaluations, how likely continuations are, tokens, the relevance of documents; whether the server
 //! lives, what it counts, what its endpoints are.
 //!
 //! Read next: one of the endpoints.
 
+mod evaluations;
 mod health;
+mod query;
 mod rerank;
 mod score;
 pub(crate) mod tasks;
@@ -34,6 +36,7 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
         "/v1/score",
         "/v1/rerank",
         "/v1/tasks",
+        "/v1/evaluations",
         "/openapi.json",
     ],
     error: super::openai::error,
@@ -43,6 +46,13 @@ pub(crate) static DIALECT: DialectRow = DialectRow {
         &tasks::LIST,
         &tasks::ONE,
         &tasks::ASK,
+        &tasks::labels::SHEET,
+        &tasks::labels::WRITE,
+        &evaluations::LIST,
+        &evaluations::ONE,
+        &evaluations::REPORT,
+        &evaluations::rows::ROWS,
+        &evaluations::changes::CHANGES,
         &tokens::TOKENIZE,
         &tokens::DETOKENIZE,
         &tokens::INFO,

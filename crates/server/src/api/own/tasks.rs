@@ -1,9 +1,11 @@
 //! `GET /v1/tasks`, `GET /v1/tasks/{name}` and `POST /v1/tasks/{name}`: the tasks that the server was started with.
 //!
 //! A body is one input, an object of the fields that the task reads, or several of them in `inputs`. Read next:
-//! `input` for what a body may be, `outcome` for what comes back, `schema` for how OpenAPI tells both.
+//! `input` for what a body may be, `outcome` for what comes back, `schema` for how OpenAPI tells both; `labels` for answers that
+//! people write into the task's test table.
 
 mod input;
+pub(super) mod labels;
 mod outcome;
 pub(crate) mod schema;
 #[cfg(test)]
