@@ -51,6 +51,7 @@ impl Scene {
                 is_alone: true,
                 dollars: None,
             }),
+            grade: None,
         };
         self.ledger.record_rows(self.run.id, &scores.iter().map(row).collect::<Vec<_>>()).unwrap();
     }

@@ -84,13 +84,17 @@ impl TestSet {
         }
         if examples.is_empty() {
             let name = table.display();
-            let why = left_out.unwrap_or_else(|| "there is no row\nhint: a verdict needs tens of them".to_owned());
+            let why = match left_out {
+                Some([rows, page]) => format!("{rows}\nhint: {page}"),
+                None => "there is no row\nhint: a verdict needs tens of them".to_owned(),
+            };
             return Err(EvalError::Test(format!("{name}: {why}")));
         }
         let groups = groups(task, &table, &examples)?;
         let contents: Vec<(u64, String)> =
             examples.iter().map(|(number, example)| (*number, digest(task, &example.input))).collect();
-        let mut warnings: Vec<String> = left_out.into_iter().chain(repeated(&contents)).collect();
+        let told = left_out.map(|told| told.join("; "));
+        let mut warnings: Vec<String> = told.into_iter().chain(repeated(&contents)).collect();
         let loosely: Vec<String> = examples.iter().map(|(_, example)| loose(task, &example.input)).collect();
         warnings.extend(leaked(task, &contents, &loosely, leaks)?);
         let mut times: HashMap<&str, usize> = HashMap::new();
@@ -168,15 +172,13 @@ fn numbers(rows: &[u64]) -> String {
     if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
 }
 
-/// Rows that nobody has answered yet.
-fn left_out(task: &Task, unlabelled: &[u64]) -> Option<String> {
+/// Rows that nobody has answered yet, and where to answer them.
+fn left_out(task: &Task, unlabelled: &[u64]) -> Option<[String; 2]> {
     let rows = counted(unlabelled.len(), "row has no right answer yet and is", "rows have no right answer yet and are");
     let (name, command) = (&task.name, task.labelling_command());
     (!unlabelled.is_empty()).then(|| {
-        format!(
-            "{rows} left out: row {}\nhint: `{command}` has a page to answer them, /evals/label/{name}",
-            numbers(unlabelled)
-        )
+        let page = format!("`{command}` has a page to answer them, /evals/label/{name}");
+        [format!("{rows} left out: row {}", numbers(unlabelled)), page]
     })
 }
 
@@ -307,8 +309,8 @@ mod tests {
         assert_eq!(numbers, [2, 4], "numbers are those of the table");
         assert_eq!(
             set.warnings,
-            ["2 rows have no right answer yet and are left out: row 1, 3\n\
-              hint: `bantam serve MODEL --task t.toml` has a page to answer them, /evals/label/t"]
+            ["2 rows have no right answer yet and are left out: row 1, 3; \
+              `bantam serve MODEL --task t.toml` has a page to answer them, /evals/label/t"]
         );
         let whole = read("text,label\ny,b\nw,a\n", TRAIN, "", Leaks::Refused).unwrap();
         assert_eq!((set.sha256, whole.warnings), (whole.sha256, Vec::<String>::new()), "the same rows are judged");

@@ -114,7 +114,8 @@ pub struct RunHold {
 }
 
 const RUN_COLUMNS: &str = "id, name, fingerprint, test_sha256, spec, created_ms, ended_ms, report";
-pub(crate) const ROW_COLUMNS: &str = "row.candidate, row.input, row.try, position, number, score, reason, row.expected, graded, grade";
+pub(crate) const ROW_COLUMNS: &str =
+    "row.candidate, row.input, row.try, position, number, score, reason, row.expected, graded, grade";
 pub(crate) const ANSWER_COLUMNS: &str = "outcome, warnings, prompt, prompt_tokens, cached_tokens, completion_tokens, seconds, \
      busy_seconds, is_alone, dollars";
 

@@ -173,10 +173,10 @@ fn look_at(path: &Path, task: &Task, findings: &mut Findings) -> Option<Seen> {
         }
     }
     if unlabelled > 0 {
-        let hint = format!("hint: `{}` has a page to answer them", task.labelling_command());
+        let page = format!("`{}` has a page to answer them", task.labelling_command());
         findings
             .warnings
-            .push(format!("{name}: rows without a right answer, which are left out: {unlabelled}\n{hint}"));
+            .push(format!("{name}: rows without a right answer, which are left out: {unlabelled}; {page}"));
     }
     if wrong.len() > MOST_NAMED {
         let further = wrong.len() - MOST_NAMED;

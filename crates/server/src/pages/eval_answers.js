@@ -13,12 +13,14 @@ export function answering(form, sheet, save) {
 function label_button({ name, description }, key) {
   const hint = key <= KEYS ? make("kbd", {}, `${key}`) : null;
   const about = description ? make("small", {}, description) : null;
-  return make("button", { type: "button", className: "label", data: key <= KEYS ? { key } : {} }, hint, make("span", {}, name, about));
+  // A long name may be broken where its words end.
+  const parts = name.split(/(?<=[_/.-])/).flatMap((part) => [part, make("wbr")]);
+  return make("button", { type: "button", className: "label", data: key <= KEYS ? { key } : {} }, hint, make("span", {}, ...parts, about));
 }
 
 // Buttons of all labels, or of those that a search leaves; `press` is given a label and its button.
 function labels(form, { labels }, press) {
-  const place = make("div", { className: "choices" });
+  const place = make("div", { className: labels.length > KEYS ? "choices many" : "choices" });
   const fill = (part) => {
     const found = labels.filter(({ name, description }) => `${name} ${description ?? ""}`.toLowerCase().includes(part.toLowerCase()));
     const buttons = found.map((label, index) => {

@@ -7,11 +7,10 @@ const wanted = new URLSearchParams(window.location.search);
 let offset = Number(wanted.get("offset")) || 0;
 
 function details({ prompt, warnings, seconds }) {
-  const parts = [];
-  if (prompt !== null) parts.push(make("details", {}, make("summary", {}, "prompt"), make("pre", {}, prompt)));
-  parts.push(...warnings.map((warning) => make("p", { className: "faint" }, warning)));
-  if (seconds !== null) parts.push(make("small", {}, `${(1000 * seconds).toFixed(0)} ms`));
-  return parts;
+  const took = seconds === null ? "" : `, ${Number((1000 * seconds).toPrecision(2))} ms`;
+  const notes = warnings.map((warning) => make("p", { className: "faint" }, warning));
+  if (prompt === null) return notes;
+  return [make("details", {}, make("summary", {}, `prompt${took}`), make("pre", {}, prompt)), ...notes];
 }
 
 function row(one) {
