@@ -148,6 +148,7 @@ impl From<EvalError> for Failure {
             EvalError::Run(_) => FailureKind::NotFound,
             EvalError::Test(_) | EvalError::Goal(_) | EvalError::Metric(_) => FailureKind::Invalid,
             EvalError::Ledger(_) => FailureKind::Unavailable,
+            EvalError::Grader(_) => FailureKind::Unavailable,
             EvalError::Statistics(_) | EvalError::Stopped => FailureKind::Internal,
         };
         let code = (kind == FailureKind::NotFound).then_some("evaluation_not_found");

@@ -189,7 +189,7 @@ async fn rows_come_with_what_was_asked_page_by_page() {
         ("only=worst", "parameters of the address: only: unknown variant `worst`, expected `wrong` or `failed`"),
         (
             "page=2",
-            "parameters of the address: unknown field `page`, expected one of `candidate`, `only`, `offset`, `limit`",
+            "parameters of the address: page: unknown field `page`, expected one of `candidate`, `only`, `offset`, `limit`",
         ),
     ] {
         let error = refused(&server.get(&format!("/v1/evaluations/first/rows?{query}")).await, 400);
