@@ -117,7 +117,7 @@ pub fn in_a_line(ledger: &Ledger, run: &Run) -> Result<Listed, EvalError> {
         ended: run.ended_ms,
         state: state(ledger, run)?,
         rows: run.new.spec["rows"].as_u64().or_else(reported),
-        looks: ledger.looks_at(&run.new.test_sha256)?,
+        looks: ledger.looks_at(&run.new.test_sha256, &[])?,
         candidates: names(run),
         verdict,
         recommended: found.and_then(|found| found["recommended"].as_str()).map(str::to_owned),

@@ -146,9 +146,12 @@ impl From<EvalError> for Failure {
         let kind = match error {
             EvalError::Task(error) => return Failure::from(error),
             EvalError::Run(_) => FailureKind::NotFound,
-            EvalError::Test(_) | EvalError::Goal(_) | EvalError::Metric(_) => FailureKind::Invalid,
-            EvalError::Ledger(_) => FailureKind::Unavailable,
-            EvalError::Grader(_) => FailureKind::Unavailable,
+            EvalError::Test(_)
+            | EvalError::Goal(_)
+            | EvalError::Metric(_)
+            | EvalError::Earlier(_)
+            | EvalError::Interchange(_) => FailureKind::Invalid,
+            EvalError::Ledger(_) | EvalError::Grader(_) => FailureKind::Unavailable,
             EvalError::Statistics(_) | EvalError::Stopped => FailureKind::Internal,
         };
         let code = (kind == FailureKind::NotFound).then_some("evaluation_not_found");

@@ -4,7 +4,7 @@ use super::{exchange, shown};
 use crate::session::Session;
 use crate::table::{Align, duration, table};
 use crate::work::ledger;
-use ::eval::compare::{Change, RowChange, compare, names};
+use ::eval::compare::{Change, RowChange, compare};
 use ::eval::render::in_words;
 use ::eval::runs::{State, find, listed, report};
 use ::eval::verdict::Verdict;
