@@ -1,0 +1,3 @@
+//! Suites of a few rows, in the formats in which their authors publish them.
+
+use super::*;
