@@ -39,7 +39,7 @@ pub(crate) mod rouge;
 pub(crate) mod token_f1;
 mod valid_json;
 
-mod graded;
+pub(crate) mod graded;
 pub(crate) mod pass_at_k;
 
 #[cfg(test)]

@@ -11,6 +11,9 @@ mod files;
 
 mod dialogsum;
 mod gsm8k;
+mod humaneval;
+mod ifeval;
+mod mbpp;
 mod mmlu;
 mod squad2;
 
@@ -23,8 +26,9 @@ use crate::report::Protocol;
 use chat::GenerationOptions;
 use files::Folder;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tasks::batch::fingerprint;
-use tasks::{Example, Task};
+use tasks::{Example, Grading, Task, Template, Tests};
 
 /// Goes into the fingerprint of every suite; whoever changes what any of them asks raises it.
 const VERSION: &str = "1";
@@ -57,7 +61,8 @@ pub struct SuiteRow {
 }
 
 /// Every suite.
-pub static SUITES: [&SuiteRow; 4] = [&mmlu::ROW, &gsm8k::ROW, &squad2::ROW, &dialogsum::ROW];
+pub static SUITES: [&SuiteRow; 7] =
+    [&mmlu::ROW, &gsm8k::ROW, &ifeval::ROW, &squad2::ROW, &humaneval::ROW, &mbpp::ROW, &dialogsum::ROW];
 
 /// What the files of a suite hold.
 struct Published {
@@ -146,6 +151,16 @@ fn greedy(max_tokens: usize, stop: &[&str]) -> GenerationOptions {
         stop: stop.iter().map(|text| (*text).to_owned()).collect(),
         ..GenerationOptions::default()
     }
+}
+
+/// Answers that are right where the Python program made of them ends well.
+fn passing(program: &str) -> Result<Grading, EvalError> {
+    Ok(Grading::Tests(Tests {
+        program: Template::parse(program)?,
+        run: vec!["python3".to_owned()],
+        time: Duration::from_secs(10),
+        memory_bytes: 1 << 30,
+    }))
 }
 
 #[cfg(test)]
