@@ -59,7 +59,7 @@ def write_tasks(rows):
     names = []
     for subject, places in by_subject.items():
         own = yaml.safe_load((own_tasks / f"mmlu_{subject}.yaml").read_text())
-        shots = [row for row in dev if row["subject"] == subject]
+        shots = [row | {"place": 0} for row in dev if row["subject"] == subject]
         files = {}
         for split, chosen in [("test", [test[place - 1] | {"place": place} for place in places]), ("dev", shots)]:
             file = scratch / f"{subject}.{split}.jsonl"

@@ -65,6 +65,9 @@ pub struct Args {
     /// The benchmark's figure from which on a model is good enough, from 0 to 1
     #[arg(long, value_name = "X", requires = "suite")]
     threshold: Option<f64>,
+    /// How freely the benchmark's answers are sampled; without it the likeliest token is taken each time
+    #[arg(long, value_name = "X", requires = "suite")]
+    temperature: Option<f32>,
     /// The benchmark's metric that the verdict is about; the default is its main one
     #[arg(long, value_name = "METRIC", requires = "suite")]
     metric: Option<String>,
@@ -190,6 +193,13 @@ fn asked(args: &Args) -> anyhow::Result<(Task, TestSet)> {
         (Some(name), Some(folder), _) => {
             let Suite { mut task, test, .. } = Suite::open(name, folder, args.limit)?;
             (task.goal.threshold, task.goal.metric) = (args.threshold, args.metric.clone());
+            if let Some(temperature) = args.temperature {
+                if !(temperature >= 0.0 && temperature.is_finite()) {
+                    let text = format!("--temperature: expected a number of 0 or more, got {temperature}");
+                    return Err(UsedWrongly(text).into());
+                }
+                task.options.temperature = Some(temperature);
+            }
             Ok((task, test))
         }
         (_, _, Some(file)) => {
