@@ -8,7 +8,9 @@ use crate::metrics::pass_at_k::{pass_at, told};
 use crate::metrics::{
     BYTE_PERPLEXITY, ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, MetricRow,
 };
-use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Part, Place, Row};
+use crate::report::{
+    Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Part, Place, Row,
+};
 use crate::run::{Scored, Scores, count};
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::{Answer as Sure, Answers};

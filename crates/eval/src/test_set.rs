@@ -91,12 +91,7 @@ impl TestSet {
 
     /// The rows of a standard benchmark, known by the whole prompt that each makes; of more than `limit` so many, drawn by
     /// chance and always the same.
-    pub fn of_suite(
-        suite: &'static SuiteRow,
-        table: PathBuf,
-        examples: Vec<Example>,
-        limit: Option<usize>,
-    ) -> TestSet {
+    pub fn of_suite(suite: &'static SuiteRow, table: PathBuf, examples: Vec<Example>, limit: Option<usize>) -> TestSet {
         let contents = examples.iter().map(|example| fingerprint(&[&prompt(&example.input)])).collect();
         let groups = (0..examples.len()).collect();
         TestSet { suite: Some(suite), ..TestSet::drawn(table, Rows { examples, groups, contents }, limit) }

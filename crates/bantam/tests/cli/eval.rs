@@ -342,7 +342,10 @@ fn mistakes_about_a_standard_benchmark_are_told_before_anything_is_asked() {
     let there = Desk::without_model();
     there.write("code/HumanEval.jsonl", "{\"task_id\": \"a\"}\n");
     let error = there.fails(1, &["eval", "--suite", "gsm8k", "--data", "code"]);
-    assert!(error.contains("code: expected train.jsonl or train.jsonl.gz, got no such file\nhint: --data names"), "{error}");
+    assert!(
+        error.contains("code: expected train.jsonl or train.jsonl.gz, got no such file\nhint: --data names"),
+        "{error}"
+    );
     let error = there.fails(1, &["eval", "--suite", "humaneval", "--data", "code"]);
     assert!(error.contains("HumanEval.jsonl: line 1: missing field `prompt`"), "{error}");
     let error = there.fails(2, &["eval", "--suite", "mlu", "--data", "code"]);

@@ -74,7 +74,8 @@ impl Asked {
             let (wanted, came) = (continuations.len(), response.continuations.len());
             return Err(TaskError::Output(format!("expected the log-probabilities of {wanted} texts, got {came}")));
         }
-        let sum = |tokens: &Vec<chat::ScoredToken>| tokens.iter().filter_map(|token| token.logprob).map(f64::from).sum();
+        let sum =
+            |tokens: &Vec<chat::ScoredToken>| tokens.iter().filter_map(|token| token.logprob).map(f64::from).sum();
         let sums: Vec<f64> = response.continuations.iter().map(sum).collect();
         let mut best = 0;
         for (place, sum) in sums.iter().enumerate() {

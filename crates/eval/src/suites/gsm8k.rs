@@ -116,7 +116,8 @@ impl Draws {
 
 /// Whether the number that is read of an answer is the right one, both as the harness compares them.
 fn is_right(row: &Judged<'_>, read: fn(&str) -> Option<&str>) -> bool {
-    let (Some(right), Some(given)) = (row.expected.as_str(), row.outcome.get(tasks::TEXT).and_then(Value::as_str)) else {
+    let (Some(right), Some(given)) = (row.expected.as_str(), row.outcome.get(tasks::TEXT).and_then(Value::as_str))
+    else {
         return false;
     };
     read(given).is_some_and(|given| bare(given) == bare(right))

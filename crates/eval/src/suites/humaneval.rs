@@ -46,7 +46,9 @@ fn read(folder: &Folder<'_>) -> Result<Published, EvalError> {
     let file = folder.text(&["HumanEval.jsonl"])?;
     let example = |problem: Problem| {
         let mut input = asking::row("", problem.prompt);
-        for (name, value) in [("task_id", problem.task_id), ("test", problem.test), ("entry_point", problem.entry_point)] {
+        for (name, value) in
+            [("task_id", problem.task_id), ("test", problem.test), ("entry_point", problem.entry_point)]
+        {
             input.fields.insert(name.to_owned(), Value::from(value));
         }
         Example { input, expected: Value::from(problem.canonical_solution) }

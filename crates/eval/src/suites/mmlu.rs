@@ -62,7 +62,9 @@ fn read(folder: &Folder<'_>) -> Result<Published, EvalError> {
             )));
         }
         if !LETTERS.contains(&question.answer.as_str()) {
-            return Err(test.wrong(&format!("question {number}: expected an answer from A to D, got {:?}", question.answer)));
+            return Err(
+                test.wrong(&format!("question {number}: expected an answer from A to D, got {:?}", question.answer))
+            );
         }
         let mut input = asking::row(&before(subject, &shown[..SHOTS]), asked(question));
         input.fields.insert(SUBJECT.to_owned(), Value::from(subject.as_str()));
@@ -114,7 +116,10 @@ fn cells(file: &Text, subject: &str) -> Result<Vec<Question>, EvalError> {
         let record = record.map_err(|error| file.wrong(&format!("row {number}: {error}")))?;
         let cells: Vec<String> = record.iter().map(str::to_owned).collect();
         let [question, a, b, c, d, answer] = <[String; 6]>::try_from(cells).map_err(|cells| {
-            file.wrong(&format!("row {number}: expected a question, four answers and a letter, got {} cells", cells.len()))
+            file.wrong(&format!(
+                "row {number}: expected a question, four answers and a letter, got {} cells",
+                cells.len()
+            ))
         })?;
         Ok(Question { subject: subject.to_owned(), question, choices: [a, b, c, d], answer })
     };

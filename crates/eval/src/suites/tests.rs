@@ -4,8 +4,8 @@ use super::*;
 use crate::report::{Place, Report};
 use crate::{Contender, Entrant, Evaluation, Options, Plan, Price, Watch};
 use chat::{
-    Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest, FinishReason,
-    ModelInfo, Prompt, RankRequest, RankResponse, ScoredToken, Usage,
+    Capabilities, ChatError, ChatEvent, ChatFuture, ChatModel, ChatRequest, ChatStream, CompletionRequest,
+    FinishReason, ModelInfo, Prompt, RankRequest, RankResponse, ScoredToken, Usage,
 };
 use futures::executor::block_on;
 use futures::stream;
@@ -215,9 +215,7 @@ fn a_model_without_log_likelihoods_is_no_candidate_for_mmlu() {
 }
 
 fn problems(count: usize) -> String {
-    let problem = |number: usize| {
-        json!({"question": format!("{number} and 1?"), "answer": format!("It is so.\n#### {}", number + 1)})
-    };
+    let problem = |number: usize| json!({"question": format!("{number} and 1?"), "answer": format!("It is so.\n#### {}", number + 1)});
     (0..count).map(|number| format!("{}\n", problem(number))).collect()
 }
 
@@ -249,7 +247,8 @@ fn squad2_is_scored_with_and_without_an_answer() {
         let answers: Vec<_> = answers.iter().map(|text| json!({"text": text, "answer_start": 0})).collect();
         json!({"question": text, "id": text, "answers": answers, "is_impossible": answers.is_empty()})
     };
-    let questions = [question("Who?", &["the Normans", "Normans in France"]), question("When?", &[]), question("Why?", &[])];
+    let questions =
+        [question("Who?", &["the Normans", "Normans in France"]), question("When?", &[]), question("Why?", &[])];
     let paragraphs = json!([{"context": "Normans came.", "qas": questions}]);
     let file = json!({"version": "v2.0", "data": [{"title": "Normans", "paragraphs": paragraphs}]}).to_string();
     let folder = folder(&[("dev-v2.0.json.gz", &file)]);
@@ -299,7 +298,10 @@ fn ifeval_asks_through_the_template_and_counts_prompts_and_instructions() {
     assert!(model.asked.lock().unwrap().iter().all(|prompt| prompt.starts_with("<chat>Task ")));
     let wrong = row(3, &["startend:quotes"], json!([{}]));
     let error = error("ifeval", &[("ifeval_data.jsonl", &wrong)]);
-    assert!(error.contains("ifeval_data.jsonl: prompt 3: there is no instruction \"startend:quotes\"\nhint: "), "{error}");
+    assert!(
+        error.contains("ifeval_data.jsonl: prompt 3: there is no instruction \"startend:quotes\"\nhint: "),
+        "{error}"
+    );
 }
 
 #[test]
@@ -315,7 +317,10 @@ fn dialogsum_takes_the_mean_over_the_references() {
     let (figure, others) = figures(&report);
     assert!((figure - (0.5 + 0.0 + 1.0) / 3.0).abs() < 1e-9, "{figure}");
     assert_eq!(others.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["rouge_1", "rouge_2"]);
-    assert_eq!(report.goal.about, "mean F1 of the longest common sequence of words (ROUGE-L, no stemming) against all references");
+    assert_eq!(
+        report.goal.about,
+        "mean F1 of the longest common sequence of words (ROUGE-L, no stemming) against all references"
+    );
 }
 
 #[test]
@@ -349,9 +354,15 @@ fn code_is_asked_for_as_plain_text_and_its_programs_are_whole() {
     let suite = Suite::open("mbpp", mbpp.path(), None).unwrap();
     assert_eq!(suite.test.rows.len(), 1);
     let asked = prompt(&suite.test.rows[0].example.input);
-    assert!(asked.starts_with("You are an expert Python programmer, and here is your task: Do 2. Your code"), "{asked}");
+    assert!(
+        asked.starts_with("You are an expert Python programmer, and here is your task: Do 2. Your code"),
+        "{asked}"
+    );
     assert!(asked.contains("three\n[BEGIN]\ncode 4\n[DONE]\n\nYou are an expert Python programmer"), "{asked}");
-    assert!(asked.ends_with("task: Do 11. Your code should pass these tests:\n\none\ntwo\nthree\n[BEGIN]\n"), "{asked}");
+    assert!(
+        asked.ends_with("task: Do 11. Your code should pass these tests:\n\none\ntwo\nthree\n[BEGIN]\n"),
+        "{asked}"
+    );
     assert_eq!(program(&suite, "code"), "code\none\ntwo\nthree\n");
     let error = error("mbpp", &[("mbpp.jsonl", &problem(2))]);
     assert!(error.contains("expected problem 3, which is an example of the prompt, got none\nhint: "), "{error}");
@@ -361,7 +372,10 @@ fn code_is_asked_for_as_plain_text_and_its_programs_are_whole() {
 fn a_file_that_is_missing_or_not_as_published_is_named_with_its_project() {
     for suite in SUITES {
         let error = error(suite.name, &[]);
-        assert!(error.contains(" or ") && error.contains(".gz, got no such file\nhint: --data names the folder"), "{error}");
+        assert!(
+            error.contains(" or ") && error.contains(".gz, got no such file\nhint: --data names the folder"),
+            "{error}"
+        );
         assert!(error.contains(suite.project), "{error}");
     }
     let error_of = error("gsm8k", &[("train.jsonl", "{\"question\": 1}\n"), ("test.jsonl", "")]);
@@ -380,7 +394,8 @@ fn a_file_that_is_missing_or_not_as_published_is_named_with_its_project() {
 fn rows_are_known_by_their_whole_prompt() {
     let open = |dev: &str| {
         let (dev, test) = (exam(dev, 5), exam("art", 3));
-        let all = format!("{dev}{}", exam("art", 5).replace("\"w\"", if dev.contains("x_art") { "\"v\"" } else { "\"w\"" }));
+        let all =
+            format!("{dev}{}", exam("art", 5).replace("\"w\"", if dev.contains("x_art") { "\"v\"" } else { "\"w\"" }));
         Suite::open("mmlu", folder(&[("dev.jsonl", &all), ("test.jsonl", &test)]).path(), None).unwrap().test
     };
     let (one, same, other) = (open("music"), open("music"), open("x_art"));

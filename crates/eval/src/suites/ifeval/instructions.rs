@@ -132,9 +132,8 @@ impl Settings<'_> {
 
     /// A pattern of the file, which the authors' checks take as a regular expression too; what is none stands for itself.
     fn pattern(&self, source: &str, around: &str) -> Result<Regex, String> {
-        let built = |source: &str| {
-            RegexBuilder::new(&format!("{around}(?:{source}){around}")).case_insensitive(true).build()
-        };
+        let built =
+            |source: &str| RegexBuilder::new(&format!("{around}(?:{source}){around}")).case_insensitive(true).build();
         built(source).or_else(|_| built(&regex::escape(source))).map_err(|error| format!("{}: {error}", self.id))
     }
 }
@@ -145,7 +144,8 @@ fn own(source: &str) -> Regex {
 }
 
 fn keywords(settings: &Settings<'_>) -> Result<Box<dyn Check>, String> {
-    let patterns = settings.texts("keywords")?.iter().map(|word| settings.pattern(word, "")).collect::<Result<Vec<_>, _>>()?;
+    let patterns =
+        settings.texts("keywords")?.iter().map(|word| settings.pattern(word, "")).collect::<Result<Vec<_>, _>>()?;
     check(move |answer| patterns.iter().all(|pattern| pattern.is_match(answer)))
 }
 

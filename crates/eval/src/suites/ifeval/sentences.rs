@@ -7,9 +7,9 @@
 
 /// English abbreviations that stand before a name or within a sentence.
 const ABBREVIATIONS: [&str; 48] = [
-    "a.m", "adj", "adm", "apr", "aug", "ave", "bros", "ca", "capt", "cf", "co", "col", "corp", "dec", "dr", "e.g", "etc",
-    "feb", "fig", "gen", "gov", "i.e", "inc", "jan", "jr", "jul", "jun", "lt", "ltd", "maj", "messrs", "mr", "mrs", "ms",
-    "mt", "nov", "oct", "p.m", "ph.d", "prof", "rep", "rev", "sen", "sept", "sgt", "sr", "st", "vs",
+    "a.m", "adj", "adm", "apr", "aug", "ave", "bros", "ca", "capt", "cf", "co", "col", "corp", "dec", "dr", "e.g",
+    "etc", "feb", "fig", "gen", "gov", "i.e", "inc", "jan", "jr", "jul", "jun", "lt", "ltd", "maj", "messrs", "mr",
+    "mrs", "ms", "mt", "nov", "oct", "p.m", "ph.d", "prof", "rep", "rev", "sen", "sept", "sgt", "sr", "st", "vs",
 ];
 /// Words that begin a sentence more often than they follow an abbreviation.
 const BEGINNINGS: [&str; 12] =

@@ -18,7 +18,13 @@ fn every_check_says_what_the_published_one_says() {
         let instruction = Instruction::read(&case.instruction).unwrap();
         let is_followed = instruction.is_followed(&case.answer);
         assert_eq!(is_followed, case.strict, "strict: {} {:?}", case.instruction, case.answer);
-        assert_eq!(is_followed_loosely(&instruction, &case.answer), case.loose, "loose: {} {:?}", case.instruction, case.answer);
+        assert_eq!(
+            is_followed_loosely(&instruction, &case.answer),
+            case.loose,
+            "loose: {} {:?}",
+            case.instruction,
+            case.answer
+        );
         said.entry(case.instruction[ID].as_str().unwrap()).or_default()[usize::from(is_followed)] = true;
     }
     assert_eq!(said.len(), 25, "every instruction: {said:?}");
