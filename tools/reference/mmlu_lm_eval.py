@@ -119,7 +119,7 @@ for name in names:
         row = rows[sample["doc"]["place"]]
         theirs = [float(response[0][0]) for response in sample["resps"]]
         ours = [row["outcome"]["log_likelihoods"][letter] for letter in LETTERS]
-        prompt = sample["arguments"]["gen_args_0"]["arg_0"]
+        prompt = sample["arguments"][0][0]
         distance = max(abs(one - other) for one, other in zip(theirs, ours))
         choice = LETTERS[theirs.index(max(theirs))]
         if prompt != row["prompt"]:

@@ -54,8 +54,8 @@ pub struct SuiteRow {
     pub(crate) part: Option<&'static str>,
     /// Its metrics, the main one first.
     pub(crate) metrics: &'static [&'static MetricRow],
-    /// How a row's prompt is put to a model.
-    pub(crate) way: Way,
+    /// How a row's prompt is put to a model; none where the task's kind has its own way.
+    pub(crate) way: Option<Way>,
     /// Reads its files.
     read: fn(&Folder<'_>) -> Result<Published, EvalError>,
 }

@@ -16,8 +16,6 @@ pub(super) const BEFORE: &str = "before";
 /// How a prompt is put to a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
-    /// As the task's kind does it.
-    Kind,
     /// As plain text that the model goes on with; the outcome has the continuation in this field.
     Complete {
         /// The field.
@@ -60,8 +58,7 @@ impl Asked {
     /// A suite with a model, and its task's options of how to generate; none where it asks as the task's kind does.
     pub fn new(suite: &SuiteRow, model: Arc<dyn ChatModel>, task: &Task, concurrency: usize) -> Option<Asked> {
         let options = task.options.clone();
-        let asked = Asked { model, way: suite.way, options, concurrency: concurrency.max(1) };
-        (suite.way != Way::Kind).then_some(asked)
+        Some(Asked { model, way: suite.way?, options, concurrency: concurrency.max(1) })
     }
 
     async fn ranked(&self, input: &Input, continuations: &[(&str, &str)]) -> Result<Outcome, TaskError> {
@@ -121,7 +118,6 @@ impl Work for Asked {
     fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>> {
         Box::pin(async move {
             match self.way {
-                Way::Kind => Err(TaskError::Storage("internal error: a kind asks for itself".to_owned())),
                 Way::Complete { field } => self.written(input, field, false).await,
                 Way::Say => self.written(input, TEXT, true).await,
                 Way::Rank { continuations } => self.ranked(input, continuations).await,

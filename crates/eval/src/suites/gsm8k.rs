@@ -30,7 +30,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "openai/grade-school-math: test.jsonl and train.jsonl",
     part: None,
     metrics: &[&STRICT, &FLEXIBLE],
-    way: Way::Complete { field: tasks::TEXT },
+    way: Some(Way::Complete { field: tasks::TEXT }),
     read,
 };
 

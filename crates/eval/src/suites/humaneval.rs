@@ -24,7 +24,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "openai/human-eval: HumanEval.jsonl",
     part: None,
     metrics: &[&PASS_AT_1],
-    way: Way::Complete { field: tasks::TEXT },
+    way: Some(Way::Complete { field: tasks::TEXT }),
     read,
 };
 

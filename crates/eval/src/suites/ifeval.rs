@@ -36,7 +36,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "google-research/instruction_following_eval: input_data.jsonl (or ifeval_data.jsonl)",
     part: None,
     metrics: &[&PROMPT_STRICT, &INSTRUCTION_STRICT, &PROMPT_LOOSE, &INSTRUCTION_LOOSE],
-    way: Way::Say,
+    way: Some(Way::Say),
     read,
 };
 

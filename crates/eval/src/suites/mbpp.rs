@@ -24,7 +24,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "google-research/mbpp: mbpp.jsonl",
     part: None,
     metrics: &[&PASS_AT_1],
-    way: Way::Complete { field: tasks::TEXT },
+    way: Some(Way::Complete { field: tasks::TEXT }),
     read,
 };
 

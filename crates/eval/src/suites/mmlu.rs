@@ -27,7 +27,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "hendrycks/test (MMLU): test.jsonl and dev.jsonl, or its folders test/ and dev/",
     part: Some(SUBJECT),
     metrics: &[&accuracy::ROW],
-    way: Way::Rank { continuations: &[("A", " A"), ("B", " B"), ("C", " C"), ("D", " D")] },
+    way: Some(Way::Rank { continuations: &[("A", " A"), ("B", " B"), ("C", " C"), ("D", " D")] }),
     read,
 };
 

@@ -26,7 +26,7 @@ pub(super) static ROW: SuiteRow = SuiteRow {
     project: "SQuAD 2.0 (rajpurkar.github.io/SQuAD-explorer): dev-v2.0.json",
     part: Some(PART),
     metrics: &[&token_f1::ROW, &exact_match::ROW],
-    way: Way::Complete { field: "answer" },
+    way: Some(Way::Complete { field: "answer" }),
     read,
 };
 
