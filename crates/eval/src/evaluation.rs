@@ -8,13 +8,14 @@ use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
 use crate::gate::{Earlier, Gate, Later};
 use crate::grader::Grader;
-use crate::metrics::{METRICS, Metric, default_metric, metric};
+use crate::metrics::{Metric, MetricRow, default_metric, row_of};
 use crate::report::{self, Agreement, Comparison, Figure, Goal, Place, Report, Test};
 use crate::run::{Asking, Policy, Scores, Stop, Watch, to_ask};
 use crate::statistics::interval::{Level, Proportion};
 use crate::statistics::paired::holm;
 use crate::statistics::power::{lowest_rate_shown, more_rows, more_rows_by_width, smallest_difference};
 use crate::statistics::{interval::Estimate, interval::Interval};
+use crate::suites::SuiteRow;
 use crate::verdict::{Verdict, judge, overall};
 use crate::{TestRow, TestSet, VERSION};
 use ledger::{Ledger, LedgerError, NewRun, Run, RunHold};
@@ -85,15 +86,18 @@ struct Doubt {
 /// # Errors
 /// As [`Plan::new`].
 pub fn check_goal(task: &Task, test: &TestSet) -> Result<(), EvalError> {
-    metric_of(task, test).and_then(|(name, metric)| goal(task, &name, &*metric, Level::USUAL)).map(drop)
+    metric_of(task, test).and_then(|(row, metric)| goal(task, row, &*metric, Level::USUAL)).map(drop)
 }
 
-/// The metric that a task is judged by, with its name.
-fn metric_of(task: &Task, test: &TestSet) -> Result<(String, Box<dyn Metric>), EvalError> {
+/// The metric that a task is judged by, with its line of the table.
+fn metric_of(task: &Task, test: &TestSet) -> Result<(&'static MetricRow, Box<dyn Metric>), EvalError> {
     let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
-    let name = task.goal.metric.clone().unwrap_or_else(|| default_metric(task).name.to_owned());
-    let metric = metric(&name, task, &examples)?;
-    Ok((name, metric))
+    let row = match (test.suite, task.goal.metric.as_deref()) {
+        (Some(suite), name) => suite.metric(name)?,
+        (None, Some(name)) => row_of(name, task)?,
+        (None, None) => default_metric(task),
+    };
+    Ok((row, (row.make)(task, &examples)?))
 }
 
 impl<'l> Plan<'l> {
@@ -109,12 +113,12 @@ impl<'l> Plan<'l> {
         options: Options,
     ) -> Result<Plan<'l>, EvalError> {
         let options = Options { tries: options.tries.max(1), ..options };
-        let (name, metric) = metric_of(&task, &test)?;
+        let (row, metric) = metric_of(&task, &test)?;
         let level = Level::family(task.goal.confidence, entrants.len())?;
-        let goal = goal(&task, &name, &*metric, level)?;
+        let goal = goal(&task, row, &*metric, level)?;
         let stop = match (options.stop_when_sure, goal.threshold) {
             (false, _) => None,
-            (true, Some(threshold)) => Some(stop(&task, &name, &*metric, threshold, level)?),
+            (true, Some(threshold)) => Some(stop(&task, row.name, &*metric, threshold, level)?),
             (true, None) => {
                 return Err(EvalError::Goal(
                     "--stop-when-sure: the task names no threshold to be sure of\nhint: add `threshold = ..` to [goal]"
@@ -319,6 +323,7 @@ impl Evaluation<'_> {
             created_ms: self.run.created_ms,
             task: self.plan.task.name.clone(),
             kind: self.plan.task.kind().to_owned(),
+            protocol: self.plan.test.suite.map(SuiteRow::protocol),
             verdict,
             smallest_difference: self.smallest_difference(&comparisons),
             goal: self.plan.goal,
@@ -388,9 +393,8 @@ impl Evaluation<'_> {
     }
 }
 
-fn goal(task: &Task, name: &str, metric: &dyn Metric, level: Level) -> Result<Goal, EvalError> {
-    let goal = &task.goal;
-    let row = METRICS.iter().find(|row| row.name == name);
+fn goal(task: &Task, row: &MetricRow, metric: &dyn Metric, level: Level) -> Result<Goal, EvalError> {
+    let (goal, name) = (&task.goal, row.name);
     if let Some(threshold) = goal.threshold
         && metric.is_better_higher()
         && !(threshold > 0.0 && threshold <= 1.0)
@@ -406,7 +410,7 @@ fn goal(task: &Task, name: &str, metric: &dyn Metric, level: Level) -> Result<Go
     }
     Ok(Goal {
         metric: name.to_owned(),
-        about: row.map_or(String::new(), |row| row.about.to_owned()),
+        about: row.about.to_owned(),
         threshold: goal.threshold,
         is_better_higher: metric.is_better_higher(),
         confidence: goal.confidence,
@@ -541,7 +545,11 @@ fn notes(plan: &Plan<'_>, candidates: &[report::Candidate]) -> Vec<String> {
             100.0 * rate
         ));
     }
-    let is_classify = task.settings::<Classify>().is_some();
+    if let Some(suite) = plan.test.suite {
+        notes.push(format!("Asked and scored: {}. Source: {}.", suite.protocol, suite.source));
+        notes.extend(suite.notes.iter().map(|note| (*note).to_owned()));
+    }
+    let is_classify = task.settings::<Classify>().is_some() && plan.test.suite.is_none();
     if is_classify && candidates.iter().any(|candidate| candidate.place == Place::Remote) {
         notes.push(
             "A model of this machine scores every label; one elsewhere is asked to write one, as scores are not to be had \

@@ -7,9 +7,10 @@ use crate::metrics::mean::mean;
 use crate::metrics::pass_at_k::{pass_at, told};
 use crate::metrics::{
     BYTE_PERPLEXITY, ClassFigures, Classes, Confusion, Counts, FieldFigures, Fields, Judged, Metric, MetricRow,
-    metrics_of,
 };
-use crate::report::{Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Place, Row};
+use crate::report::{
+    Bin, Calibration, Candidate, Class, Confused, Failure, Field, Figure, Flaky, Named, Part, Place, Row,
+};
 use crate::run::{Scored, Scores, count};
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::{Answer as Sure, Answers};
@@ -19,6 +20,7 @@ use crate::verdict::Bounds;
 use crate::{EvalError, TestSet};
 use ledger::Answer;
 use serde_json::{Map, Value};
+use std::collections::BTreeMap;
 use tasks::{Example, Extract, Grading, Outcome, Task};
 
 /// So many of the most confused pairs are kept.
@@ -75,6 +77,7 @@ impl Judgement<'_> {
             parameters: contender.parameters,
             figure: bounds.map(|bounds| bounds.answered),
             figures: self.other_figures()?,
+            parts: self.parts()?,
             answered: rows_of(scores, |row| row.result.is_ok()),
             reused: rows_of(scores, |row| row.is_reused),
             failures: self.failures(),
@@ -137,23 +140,51 @@ impl Judgement<'_> {
     }
 
     fn other_figures(&self) -> Result<Vec<Named>, EvalError> {
-        let Judgement { entrant, test, scores, metric_name, .. } = self;
-        let are_alone = are_alone(scores, test);
-        let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
-        let mut figures = Vec::new();
+        let rows: Vec<&Scored> = self.scores.rows.iter().collect();
         // Who is asked how likely texts are has written none.
-        let is_other = |row: &&MetricRow| row.name != *metric_name && *metric_name != BYTE_PERPLEXITY;
-        for row in metrics_of(entrant.task.kind()).filter(is_other) {
-            // Some metrics need more of a task than its kind, scores of all labels say; a report leaves those out.
-            let Ok(metric) = (row.make)(&entrant.task, &examples) else { continue };
-            let counts: Vec<_> = scores.rows.iter().filter_map(|row| self.counts(&*metric, row)).collect();
-            let counts: Vec<_> = counts.iter().map(|(group, counts)| (*group, counts)).collect();
-            if let Some(figure) = figure(&*metric, &counts, are_alone, Level::USUAL)? {
-                figures.push(Named { metric: row.name.to_owned(), figure });
-            }
-        }
+        let is_other = |row: &MetricRow| row.name != self.metric_name && self.metric_name != BYTE_PERPLEXITY;
+        let others = self.metrics().into_iter().filter(|(row, _)| is_other(row));
+        let figures = others.map(|(row, metric)| self.figure_of(row, &*metric, &rows));
+        let mut figures: Vec<Named> = figures.filter_map(Result::transpose).collect::<Result<_, _>>()?;
         figures.extend(self.pass_at_k()?);
         Ok(figures)
+    }
+
+    /// The metrics of the suite, or of the task's kind.
+    fn metrics(&self) -> Vec<(&'static MetricRow, Box<dyn Metric>)> {
+        let Judgement { entrant, test, .. } = self;
+        let examples: Vec<Example> = test.rows.iter().map(|row| row.example.clone()).collect();
+        // Some metrics need more of a task than its kind, scores of all labels say; a report leaves those out.
+        let made = |row: &'static MetricRow| Some((row, (row.make)(&entrant.task, &examples).ok()?));
+        test.metrics(&entrant.task).into_iter().filter_map(made).collect()
+    }
+
+    /// The figure of some rows at 95 %; none where none of them counts.
+    fn figure_of(&self, row: &MetricRow, metric: &dyn Metric, rows: &[&Scored]) -> Result<Option<Named>, EvalError> {
+        let counts: Vec<_> = rows.iter().filter_map(|row| self.counts(metric, row)).collect();
+        let counts: Vec<_> = counts.iter().map(|(group, counts)| (*group, counts)).collect();
+        let figure = figure(metric, &counts, are_alone(self.scores, self.test), Level::USUAL)?;
+        Ok(figure.map(|figure| Named { metric: row.name.to_owned(), figure }))
+    }
+
+    /// Every part of the test, where a suite has parts, by its name.
+    fn parts(&self) -> Result<Vec<Part>, EvalError> {
+        let Some(field) = self.test.suite.and_then(|suite| suite.part) else { return Ok(Vec::new()) };
+        let mut parts: BTreeMap<&str, Vec<&Scored>> = BTreeMap::new();
+        for row in self.scores.rows.iter().filter(|row| row.result.is_ok()) {
+            let part = self.test.rows[row.index].example.input.fields.get(field).and_then(Value::as_str);
+            parts.entry(part.unwrap_or_default()).or_default().push(row);
+        }
+        let metrics = self.metrics();
+        let part = |(name, rows): (&str, Vec<&Scored>)| {
+            let figures = metrics.iter().map(|(row, metric)| self.figure_of(row, &**metric, &rows));
+            Ok(Part {
+                name: name.to_owned(),
+                rows: rows.iter().filter(|row| row.attempt == 0).count() as u64,
+                figures: figures.filter_map(Result::transpose).collect::<Result<_, EvalError>>()?,
+            })
+        };
+        parts.into_iter().map(part).collect()
     }
 
     /// How often one of several tries passes, where answers are programs that have to pass tests.

@@ -6,7 +6,8 @@
 //!      -> verdict (good enough, not good enough, not enough evidence) -> report
 //! ```
 //!
-//! Candidates are `tasks::Work`: a task with a model, or a baseline that needs none (`baselines`). It knows no engine, no
+//! Candidates are `tasks::Work`: a task with a model, or a baseline that needs none (`baselines`). A standard benchmark
+//! (`suites`) brings rows, a task, metrics and a way of asking, and is judged like everything else. It knows no engine, no
 //! provider, no HTTP and no terminal. Read next: `metrics.rs` for what a metric is.
 #![forbid(unsafe_code)]
 
@@ -31,6 +32,7 @@ pub mod render;
 pub mod report;
 pub mod runs;
 pub mod statistics;
+pub mod suites;
 pub mod verdict;
 
 pub use contender::{Contender, Entrant, Preview, Price};

@@ -14,7 +14,7 @@ mod tally;
 mod classes;
 mod confusion;
 
-mod accuracy;
+pub(crate) mod accuracy;
 mod balanced_accuracy;
 mod byte_perplexity;
 mod macro_f1;
@@ -34,12 +34,12 @@ pub(crate) mod texts;
 mod chrf;
 mod contains;
 mod edit_similarity;
-mod exact_match;
-mod rouge;
-mod token_f1;
+pub(crate) mod exact_match;
+pub(crate) mod rouge;
+pub(crate) mod token_f1;
 mod valid_json;
 
-mod graded;
+pub(crate) mod graded;
 pub(crate) mod pass_at_k;
 
 #[cfg(test)]
@@ -118,7 +118,7 @@ pub struct MetricRow {
     pub name: &'static str,
     /// What its figure is, in one line.
     pub about: &'static str,
-    /// The kinds of tasks that it fits.
+    /// The kinds of tasks that it fits; none where it is one of a suite and of nothing else.
     pub kinds: &'static [&'static str],
     /// Those of them that are judged by it where the task file names none.
     pub main_of: &'static [&'static str],
@@ -176,6 +176,14 @@ pub enum MetricError {
 /// # Errors
 /// There is none of this name, it does not fit the task, or not what the examples say is right.
 pub fn metric(name: &str, task: &Task, examples: &[Example]) -> Result<Box<dyn Metric>, MetricError> {
+    (row_of(name, task)?.make)(task, examples)
+}
+
+/// The line of the table of a metric for a task.
+///
+/// # Errors
+/// There is none of this name, or it does not fit the task's kind.
+pub fn row_of(name: &str, task: &Task) -> Result<&'static MetricRow, MetricError> {
     let names: Vec<_> = metrics_of(task.kind()).map(|row| row.name).collect();
     let Some(row) = METRICS.iter().find(|row| row.name == name) else {
         let near = nearest(name).map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
@@ -186,7 +194,7 @@ pub fn metric(name: &str, task: &Task, examples: &[Example]) -> Result<Box<dyn M
         let fits = format!("metric `{name}` does not fit a task of kind `{}`", task.kind());
         return Err(MetricError::Unfit(format!("{fits}\nhint: its metrics are {}", names.join(", "))));
     }
-    (row.make)(task, examples)
+    Ok(row)
 }
 
 /// What a task is judged by where it names no metric.

@@ -25,6 +25,9 @@ pub struct Report {
     pub task: String,
     /// The task's kind.
     pub kind: String,
+    /// How a standard benchmark was asked and scored; none of a task file.
+    #[serde(default)]
+    pub protocol: Option<Protocol>,
     /// The verdict over all candidates.
     pub verdict: Overall,
     /// What was to be reached.
@@ -49,6 +52,19 @@ pub struct Report {
     /// What every row added to the metric, so that a later run can be held against this one.
     #[serde(default)]
     pub evidence: Evidence,
+}
+
+/// How a standard benchmark was asked and scored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Protocol {
+    /// The benchmark.
+    pub suite: String,
+    /// How rows are asked and scored, in one sentence.
+    pub text: String,
+    /// Who published it.
+    pub source: String,
+    /// Examples that the model is shown before each row.
+    pub shots: u32,
 }
 
 /// What was to be reached.
@@ -131,6 +147,9 @@ pub struct Candidate {
     pub figure: Option<Figure>,
     /// The other metrics of the kind, by name, each at 95 %.
     pub figures: Vec<Named>,
+    /// The figures of each part of a standard benchmark that has parts: the subjects of an exam.
+    #[serde(default)]
+    pub parts: Vec<Part>,
     /// Rows with an answer.
     pub answered: u64,
     /// Answers of them that an earlier run had asked for.
@@ -184,6 +203,7 @@ impl Candidate {
             advice: Vec::new(),
             figure: None,
             figures: Vec::new(),
+            parts: Vec::new(),
             answered: 0,
             reused: 0,
             failures: Vec::new(),
@@ -214,6 +234,17 @@ pub struct Named {
     pub metric: String,
     /// Its figure.
     pub figure: Figure,
+}
+
+/// A part of the test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Part {
+    /// Its name.
+    pub name: String,
+    /// Its rows with an answer.
+    pub rows: u64,
+    /// Its figures by all metrics of the suite, each at 95 %.
+    pub figures: Vec<Named>,
 }
 
 /// A row without an answer.

@@ -3,7 +3,8 @@
 
 use crate::EvalError;
 use crate::evidence::short;
-use crate::metrics::BYTE_PERPLEXITY;
+use crate::metrics::{BYTE_PERPLEXITY, MetricRow, metrics_of};
+use crate::suites::{SuiteRow, prompt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use tasks::batch::fingerprint;
@@ -50,6 +51,8 @@ pub struct TestSet {
     pub groups: Option<u64>,
     /// What a reader should know.
     pub warnings: Vec<String>,
+    /// The standard benchmark that they are of; none where they are of a task file.
+    pub suite: Option<&'static SuiteRow>,
 }
 
 /// Whether rows that also stand in the train table are let pass.
@@ -93,10 +96,38 @@ impl TestSet {
         let groups = groups(task, &table, &examples)?;
         let contents: Vec<(u64, String)> =
             examples.iter().map(|(number, example)| (*number, digest(task, &example.input))).collect();
-        let told = left_out.map(|told| told.join("; "));
-        let mut warnings: Vec<String> = told.into_iter().chain(repeated(&contents)).collect();
         let loosely: Vec<String> = examples.iter().map(|(_, example)| loose(task, &example.input)).collect();
-        warnings.extend(leaked(task, &contents, &loosely, leaks)?);
+        let leaked = leaked(task, &contents, &loosely, leaks)?;
+        let mut test = TestSet::drawn(table, Rows { examples, groups, contents }, limit);
+        let told = left_out.map(|told| told.join("; "));
+        test.warnings.splice(0..0, told);
+        test.warnings.extend(leaked);
+        test.warnings.extend(missing_labels(task, &test.rows));
+        test.groups = task.goal.group.as_ref().map(|_| {
+            let groups: BTreeSet<usize> = test.rows.iter().map(|row| row.group).collect();
+            groups.len() as u64
+        });
+        Ok(test)
+    }
+
+    /// The rows of a standard benchmark, known by the whole prompt that each makes; of more than `limit` so many, drawn by
+    /// chance and always the same.
+    pub fn of_suite(suite: &'static SuiteRow, table: PathBuf, examples: Vec<Example>, limit: Option<usize>) -> TestSet {
+        let examples: Vec<(u64, Example)> = (1..).zip(examples).collect();
+        let contents = |(number, example): &(u64, Example)| (*number, fingerprint(&[&prompt(&example.input)]));
+        let contents = examples.iter().map(contents).collect();
+        let groups = (0..examples.len()).collect();
+        TestSet { suite: Some(suite), ..TestSet::drawn(table, Rows { examples, groups, contents }, limit) }
+    }
+
+    /// The metrics of its suite, or of the task's kind.
+    pub fn metrics(&self, task: &Task) -> Vec<&'static MetricRow> {
+        self.suite.map_or_else(|| metrics_of(task.kind()).collect(), |suite| suite.metrics.to_vec())
+    }
+
+    fn drawn(table: PathBuf, rows: Rows, limit: Option<usize>) -> TestSet {
+        let Rows { examples, groups, contents } = rows;
+        let warnings = repeated(&contents).into_iter().collect();
         let mut times: HashMap<&str, usize> = HashMap::new();
         let mut rows: Vec<TestRow> = Vec::new();
         for (((number, example), group), (_, content)) in examples.into_iter().zip(groups).zip(&contents) {
@@ -107,18 +138,23 @@ impl TestSet {
         }
         rows.sort_by_cached_key(|row| fingerprint(&["order", &row.digest]));
         rows.truncate(limit.unwrap_or(usize::MAX));
-        warnings.extend(missing_labels(task, &rows));
         let mut digests: Vec<String> = rows.iter().map(TestRow::whole).collect();
         digests.sort_unstable();
         let sha256 = fingerprint(&digests.iter().map(String::as_str).collect::<Vec<_>>());
-        let groups = task.goal.group.as_ref().map(|_| rows.iter().map(|row| row.group).collect::<BTreeSet<_>>().len());
-        Ok(TestSet { table, rows, sha256, groups: groups.map(|count| count as u64), warnings })
+        TestSet { table, rows, sha256, groups: None, warnings, suite: None }
     }
 }
 
 /// The column of right texts where candidates are asked how likely those are, and for no answers.
 pub fn scored_column(task: &Task) -> Option<&str> {
     task.data.expected.as_deref().filter(|_| task.goal.metric.as_deref() == Some(BYTE_PERPLEXITY))
+}
+
+/// Rows before their order is drawn: each with its number in the table, its group and the digest of what it says.
+struct Rows {
+    examples: Vec<(u64, Example)>,
+    groups: Vec<usize>,
+    contents: Vec<(u64, String)>,
 }
 
 /// The digest of what a task reads of an input.

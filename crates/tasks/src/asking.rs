@@ -129,7 +129,7 @@ impl Asker {
         let format = format.cloned();
         if self.has_template() {
             let request = ChatRequest { format, options, ..frame.chat(input) };
-            return collect(self.model.chat(request).await.map_err(refusal)?, &mut |_| None).await;
+            return whole(self.model.chat(request).await.map_err(refusal)?).await;
         }
         let mut options = options;
         if format.is_none() && !frame.asked.is_empty() {
@@ -211,6 +211,14 @@ pub fn refusal(error: ChatError) -> TaskError {
         ChatError::ContextTooLong { .. } => TaskError::Input(error.to_string()),
         error => TaskError::Model(error),
     }
+}
+
+/// The whole answer of a stream.
+///
+/// # Errors
+/// What the stream ends with, or an answer that is longer than any is kept.
+pub async fn whole(stream: ChatStream) -> Result<Written, TaskError> {
+    collect(stream, &mut |_| None).await
 }
 
 /// Reads a stream to its end, or to where `watch` says that the text is over; dropping the stream then stops the model.

@@ -41,6 +41,7 @@ mod template;
 #[cfg(test)]
 mod testing;
 
+pub use asking::{Written, refusal, whole};
 pub use error::TaskError;
 pub use grading::{Grading, GradingCommand, Judge, Rated, Tests};
 pub use init::{Draft, init};

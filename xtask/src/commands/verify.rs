@@ -24,12 +24,18 @@ const TEMPLATES: [&str; 7] = [
     "mistralai-Mistral-Nemo-Instruct-2407.jinja",
 ];
 
+/// The model that MMLU is compared on.
+const MMLU_MODEL: &str = "smollm2:135m";
+
 /// Which steps to run.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     /// Only these, in this order; by default all
     #[arg(value_name = "STEP")]
     steps: Vec<Step>,
+    /// The folder with the published files of MMLU, for the step `mmlu`
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -51,6 +57,9 @@ enum Step {
     Figures,
     /// Token ids and mean log-probabilities of all models, computed again by llama.cpp, which is compiled first
     LlamaCpp,
+    /// MMLU, 500 questions of --data: the same choices and log-likelihoods as lm-eval through `/v1/completions`. Not among
+    /// those that run by default, as the files are not ours
+    Mmlu,
 }
 
 const BY_DEFAULT: [Step; 8] =
@@ -81,6 +90,7 @@ pub(crate) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
             Step::Fuzz => place.cargo(&["check", "--manifest-path", "fuzz/Cargo.toml"], &[]),
             Step::Speed => place.cargo(&["bench", "--package", "tokenizer", "--bench", "encode"], &[]),
             Step::LlamaCpp => place.llama_cpp(),
+            Step::Mmlu => place.mmlu(args.data.as_deref()),
         }
         .with_context(|| format!("{step:?}"))?;
         super::say(&format!("== {step:?}: passed in {} s", began.elapsed().as_secs()));
@@ -194,6 +204,20 @@ impl Place {
     fn llama_cpp(&self) -> anyhow::Result<()> {
         let archive = self.archive()?.display().to_string();
         self.figures("llama.cpp", &["numpy", &archive])
+    }
+
+    fn mmlu(&self, data: Option<&Path>) -> anyhow::Result<()> {
+        let data = data.context("the files of MMLU are needed\nhint: cargo xtask verify mmlu --data DIR")?;
+        let data = data.canonicalize().with_context(|| data.display().to_string())?.display().to_string();
+        self.cargo(&["build", "--package", "bantam"], &[])?;
+        let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| self.root.join("target"), PathBuf::from);
+        let bantam = target.join("release/bantam").display().to_string();
+        let scratch = self.work.join("mmlu").display().to_string();
+        let home = self.home.display().to_string();
+        let offline = [("BANTAM_HOME", home.as_str()), ("HF_HUB_OFFLINE", "1"), ("HF_DATASETS_OFFLINE", "1")];
+        let python = self.python(&["lm-eval[api]"])?;
+        let script = ["tools/reference/mmlu_lm_eval.py", &bantam, MMLU_MODEL, &data, &scratch];
+        self.command(&python, &script, &[&offline[..], &[("OPENAI_API_KEY", "none")]].concat())
     }
 
     /// The interpreter of an environment that has these packages, at the versions of requirements.txt.

@@ -14,8 +14,10 @@ use crate::session::{Session, load_options};
 use crate::work::ledger;
 use ::eval::gate::{Course, Earlier};
 use ::eval::report::Report;
+use ::eval::suites::{SUITES, Suite};
 use ::eval::verdict::Verdict;
 use ::eval::{Contender, EvalError, Evaluation, Leaks, Options, Plan, TestSet};
+use clap::builder::PossibleValuesParser;
 use futures::executor::block_on;
 use futures::future::{Either, select};
 use std::path::{Path, PathBuf};
@@ -36,6 +38,7 @@ use watch::EvalWatch;
   bantam eval triage.toml --models smollm2:135m,openai/gpt-4o-mini --max-cost 0.50
   bantam eval code.toml --execute --repeat 5       tests that generated code has to pass: pass@1 to pass@5
   bantam eval triage.toml --baseline main.json     in CI: is a candidate worse than in that report?
+  bantam eval --suite mmlu --data mmlu --limit 500 a standard benchmark, from the files that its authors publish
   bantam eval list                                 the runs so far
   bantam eval compare triage-1 triage-2            what got better, what got worse
   bantam eval export triage-1 --out rows.jsonl     every row with prompt, answer and score
@@ -55,8 +58,23 @@ pub struct Args {
     #[command(subcommand)]
     action: Option<runs::Action>,
     /// The task file
-    #[arg(value_name = "TASK.toml", required = true)]
+    #[arg(value_name = "TASK.toml", required_unless_present = "suite", conflicts_with = "suite")]
     file: Option<PathBuf>,
+    /// Judge by a standard benchmark in the place of a task file
+    #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(SUITES.iter().map(|suite| suite.name)), requires = "data")]
+    suite: Option<String>,
+    /// The folder with the benchmark's files, as their authors publish them
+    #[arg(long, value_name = "DIR", requires = "suite")]
+    data: Option<PathBuf>,
+    /// The benchmark's figure from which on a model is good enough, from 0 to 1
+    #[arg(long, value_name = "X", requires = "suite")]
+    threshold: Option<f64>,
+    /// How freely the benchmark's answers are sampled; without it the likeliest token is taken each time
+    #[arg(long, value_name = "X", requires = "suite")]
+    temperature: Option<f32>,
+    /// The benchmark's metric that the verdict is about; the default is its main one
+    #[arg(long, value_name = "METRIC", requires = "suite")]
+    metric: Option<String>,
     /// Judge these models in place of the file's candidates
     #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
     models: Vec<String>,
@@ -107,29 +125,25 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     if let Some(action) = args.action {
         return runs::execute(action, session);
     }
-    let Some(file) = &args.file else {
-        return Err(UsedWrongly("expected a task file, got none\nhint: bantam eval TASK.toml".to_owned()).into());
-    };
     if args.limit == Some(0) {
         return Err(UsedWrongly("--limit: expected 1 or more, got 0".to_owned()).into());
     }
     if args.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
         return Err(UsedWrongly("--name: expected a name, got a blank one".to_owned()).into());
     }
-    let task = open(file)?;
     if let Some(report) = &args.report {
         shown::check_report(report)?;
     }
     let earlier = args.baseline.as_deref().map(Earlier::read).transpose()?;
-    let leaks = if args.allow_leaks { Leaks::Allowed } else { Leaks::Refused };
-    let test = TestSet::read(&task, args.limit, leaks)?;
+    let (task, test) = asked(&args)?;
     for warning in &test.warnings {
         session.terminal.warn(warning);
     }
     let host = session.host(load_options(&args.load)?)?;
     let candidates = line_up::candidates(&task, &args.models, !args.no_baselines, &host);
     let remotes = remote::Remotes::new(args.max_cost)?;
-    let line_up = line_up::LineUp { host: &host, load: &args.load, remotes: &remotes, repeat: args.repeat, session };
+    let (load, suite) = (&args.load, test.suite);
+    let line_up = line_up::LineUp { host: &host, load, remotes: &remotes, repeat: args.repeat, suite, session };
     let entrants = candidates.iter().map(|candidate| line_up.entrant(candidate)).collect::<anyhow::Result<Vec<_>>>()?;
     let grader = grader::grader(&task, &line_up, args.execute)?;
     let judging = judge_of(&task);
@@ -179,6 +193,31 @@ fn judge_of(task: &Task) -> Option<tasks::Candidate> {
     match &task.goal.grading {
         Some(Grading::Judge(judge)) => Some(grader::as_candidate(task, judge)),
         _ => None,
+    }
+}
+
+/// What is asked, and of which rows: those of a task file, or of a standard benchmark.
+fn asked(args: &Args) -> anyhow::Result<(Task, TestSet)> {
+    match (&args.suite, &args.data, &args.file) {
+        (Some(name), Some(folder), _) => {
+            let Suite { mut task, test, .. } = Suite::open(name, folder, args.limit)?;
+            (task.goal.threshold, task.goal.metric) = (args.threshold, args.metric.clone());
+            if let Some(temperature) = args.temperature {
+                if !(temperature >= 0.0 && temperature.is_finite()) {
+                    let text = format!("--temperature: expected a number of 0 or more, got {temperature}");
+                    return Err(UsedWrongly(text).into());
+                }
+                task.options.temperature = Some(temperature);
+            }
+            Ok((task, test))
+        }
+        (_, _, Some(file)) => {
+            let task = open(file)?;
+            let leaks = if args.allow_leaks { Leaks::Allowed } else { Leaks::Refused };
+            let test = TestSet::read(&task, args.limit, leaks)?;
+            Ok((task, test))
+        }
+        _ => Err(UsedWrongly("expected a task file, got none\nhint: bantam eval TASK.toml".to_owned()).into()),
     }
 }
 

@@ -383,3 +383,68 @@ fn a_model_judges_by_a_rubric_and_is_compared_with_people() {
     let error = there.fails(1, &["eval", "triage.toml", "--no-baselines"]);
     assert!(error.contains("test.csv, row 1: \"points\": expected points from 1 to 3, got "), "{error}");
 }
+
+/// Questions of one subject, in the format in which MMLU is packed.
+fn exam(count: usize) -> String {
+    let question = |number: usize| {
+        let letter = ["A", "B", "C", "D"][number % 4];
+        format!(
+            "{{\"subject\": \"art\", \"question\": \"Which is {number}?\", \"choices\": [\"w\", \"x\", \"y\", \"z\"], \
+             \"answer\": \"{letter}\"}}\n"
+        )
+    };
+    (0..count).map(question).collect()
+}
+
+#[test]
+fn a_standard_benchmark_is_judged_as_a_task_file_is_and_names_its_protocol() {
+    let Some(there) = Desk::new() else { return };
+    there.write("exam/dev.jsonl", exam(5));
+    there.write("exam/test.jsonl", exam(8));
+    let suite = ["eval", "--suite", "mmlu", "--data", "exam", "--models", crate::models::CHAT, "--limit", "6"];
+    let text = there.done(&suite);
+    assert!(text.contains("\nmmlu, 6 rows: 5-shot, without a chat template; the answer is the letter"), "{text}");
+    assert!(text.contains("\nsource: lm-evaluation-harness 0.4.13, task `mmlu`; Hendrycks et al. 2021\n"), "{text}");
+    assert!(text.contains("\n  art (6 rows): accuracy "), "{text}");
+    let (code, out, err) = there.run(&[&suite[..], &["--threshold", "0.99", "--json"]].concat());
+    assert!(code == 3 || code == 4, "{code} {err}");
+    assert_shape("eval", 0, &out);
+    let report: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!((&report["candidates"][0]["reused"], &report["protocol"]["shots"]), (&6.into(), &5.into()));
+    there.done(&["eval", "export", "mmlu-2", "--out", "rows.jsonl"]);
+    let row: Value = serde_json::from_str(there.read("rows.jsonl").lines().next().unwrap()).unwrap();
+    assert!(row["prompt"].as_str().unwrap().starts_with("The following are multiple choice questions"), "{row}");
+    assert!(row["outcome"]["log_likelihoods"]["D"].as_f64().unwrap() < 0.0, "{row}");
+}
+
+#[test]
+fn mistakes_about_a_standard_benchmark_are_told_before_anything_is_asked() {
+    let there = Desk::without_model();
+    there.write("code/HumanEval.jsonl", "{\"task_id\": \"a\"}\n");
+    let error = there.fails(1, &["eval", "--suite", "gsm8k", "--data", "code"]);
+    assert!(
+        error.contains("code: expected train.jsonl or train.jsonl.gz, got no such file\nhint: --data names"),
+        "{error}"
+    );
+    let error = there.fails(1, &["eval", "--suite", "humaneval", "--data", "code"]);
+    assert!(error.contains("HumanEval.jsonl: line 1: missing field `prompt`"), "{error}");
+    let error = there.fails(2, &["eval", "--suite", "mlu", "--data", "code"]);
+    assert!(error.contains("invalid value 'mlu' for '--suite <NAME>'") && error.contains("mmlu, gsm8k"), "{error}");
+    assert!(there.fails(2, &["eval", "--suite", "mmlu"]).contains("--data <DIR>"));
+    let error = there.fails(2, &["eval", "--suite", "gsm8k", "--data", "code", "--temperature", "-1"]);
+    assert!(error.contains("--temperature"), "{error}");
+}
+
+#[test]
+fn code_of_a_standard_benchmark_runs_with_the_flag_alone() {
+    let Some(there) = Desk::new() else { return };
+    let problem = "{\"task_id\": \"HumanEval/0\", \"prompt\": \"def f(x):\\n\", \"entry_point\": \"f\", \
+                   \"canonical_solution\": \"    return x\\n\", \"test\": \"def check(candidate):\\n    pass\\n\"}\n";
+    there.write("code/HumanEval.jsonl", problem);
+    let suite = ["eval", "--suite", "humaneval", "--data", "code", "--models", crate::models::CHAT];
+    let error = there.fails(2, &suite);
+    assert!(
+        error.contains("humaneval runs code that models write, which nobody has read\nhint: --execute allows it"),
+        "{error}"
+    );
+}

@@ -9,7 +9,7 @@ use serde_json::Value;
 use tasks::{Example, Task};
 
 /// Its line of the table.
-pub(super) static ROW: MetricRow = MetricRow {
+pub(crate) static ROW: MetricRow = MetricRow {
     name: "accuracy",
     about: "share of texts whose label is right; with several labels, of those that have just the right ones",
     kinds: &["classify"],

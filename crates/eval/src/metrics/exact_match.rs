@@ -10,7 +10,7 @@ use serde_json::Value;
 use tasks::{Answer, Example, Task};
 
 /// Its line of the table.
-pub(super) static ROW: MetricRow = MetricRow {
+pub(crate) static ROW: MetricRow = MetricRow {
     name: "exact_match",
     about: "share of answers that are just what is right; of a question's answer the words count, without articles",
     kinds: &["answer", "complete", "generate"],

@@ -13,7 +13,7 @@ pub(super) static JUDGE: MetricRow = MetricRow {
 };
 
 /// The share of programs that pass their tests at the first try.
-pub(super) static PASS_AT_1: MetricRow = MetricRow {
+pub(crate) static PASS_AT_1: MetricRow = MetricRow {
     name: "pass_at_1",
     about: "share of answers whose program passes its tests (pass@1)",
     kinds: &["complete", "generate"],

@@ -16,27 +16,32 @@ pub(super) static ROUGE_1: MetricRow = MetricRow {
     about: "mean F1 of the words (ROUGE-1, no stemming)",
     kinds: KINDS,
     main_of: &[],
-    make: |task, examples| make("rouge_1", |right, given| of_runs(right, given, 1), task, examples),
+    make: |task, examples| make("rouge_1", OF_WORDS, task, examples),
 };
 pub(super) static ROUGE_2: MetricRow = MetricRow {
     name: "rouge_2",
     about: "mean F1 of pairs of neighbouring words (ROUGE-2, no stemming)",
     kinds: KINDS,
     main_of: &[],
-    make: |task, examples| make("rouge_2", |right, given| of_runs(right, given, 2), task, examples),
+    make: |task, examples| make("rouge_2", OF_PAIRS, task, examples),
 };
 pub(super) static ROUGE_L: MetricRow = MetricRow {
     name: "rouge_l",
     about: "mean F1 of the longest common sequence of words (ROUGE-L, no stemming)",
     kinds: KINDS,
     main_of: &["summarize"],
-    make: |task, examples| make("rouge_l", of_sequence, task, examples),
+    make: |task, examples| make("rouge_l", OF_SEQUENCE, task, examples),
 };
 
 const KINDS: &[&str] = &["summarize", "answer", "generate"];
 
 /// What two lists of words have in common.
-type Score = fn(&[String], &[String]) -> Tally;
+pub(crate) type Score = fn(&[String], &[String]) -> Tally;
+
+/// ROUGE-1, ROUGE-2 and ROUGE-L.
+pub(crate) const OF_WORDS: Score = |right, given| of_runs(right, given, 1);
+pub(crate) const OF_PAIRS: Score = |right, given| of_runs(right, given, 2);
+pub(crate) const OF_SEQUENCE: Score = of_sequence;
 
 fn make(name: &str, score: Score, task: &Task, examples: &[Example]) -> Result<Box<dyn Metric>, MetricError> {
     texts::check(name, task, examples)?;
@@ -51,6 +56,16 @@ fn make(name: &str, score: Score, task: &Task, examples: &[Example]) -> Result<B
     Ok(mean(move |row| {
         Some(texts::best(row, |right, given| score(&words(right), &words(given)).f1().unwrap_or_default()))
     }))
+}
+
+/// The mean against all texts that are right, in the place of the best of them.
+pub(crate) fn against_all(score: Score) -> Box<dyn Metric> {
+    mean(move |row| {
+        let Some(given) = texts::given(row).map(|given| words(&given)) else { return Some(0.0) };
+        let right = texts::right(row.expected);
+        let scores = right.iter().map(|right| score(&words(right), &given).f1().unwrap_or_default());
+        Some(scores.sum::<f64>() / right.len() as f64)
+    })
 }
 
 fn words(text: &str) -> Vec<String> {

@@ -7,7 +7,7 @@ use super::{Judged, Metric, MetricError, MetricRow, Tally, squad, texts};
 use tasks::{Example, Task};
 
 /// Its line of the table.
-pub(super) static ROW: MetricRow = MetricRow {
+pub(crate) static ROW: MetricRow = MetricRow {
     name: "token_f1",
     about: "mean F1 of the words of an answer, as SQuAD counts it",
     kinds: &["answer", "generate"],

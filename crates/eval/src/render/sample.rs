@@ -82,6 +82,7 @@ pub fn candidate(name: &str) -> Candidate {
         advice: Vec::new(),
         figure: Some(figure(0.5, 0.45, 0.55)),
         figures: Vec::new(),
+        parts: Vec::new(),
         answered: 3080,
         reused: 0,
         failures: Vec::new(),
@@ -319,6 +320,7 @@ pub fn report() -> Report {
         created_ms: 1_795_796_395_000,
         task: "banking".to_owned(),
         kind: "classify".to_owned(),
+        protocol: None,
         verdict: Overall {
             verdict: Some(Verdict::GoodEnough),
             recommended: Some("linear".to_owned()),

@@ -27,9 +27,12 @@ pub fn grader<'h>(
         Some(Grading::Command(command)) => Some(Box::new(Command::new(command.clone()))),
         Some(Grading::Tests(tests)) => {
             if !may_execute {
-                let text = "[goal.tests] runs code that models write, which nobody has read\nhint: --execute allows it: each \
-                            program runs without network, files and other processes, in bounded time and memory";
-                return Err(UsedWrongly(text.to_owned()).into());
+                let what = line_up.suite.map_or("[goal.tests]", |suite| suite.name);
+                return Err(UsedWrongly(format!(
+                    "{what} runs code that models write, which nobody has read\nhint: --execute allows it: each program \
+                     runs without network, files and other processes, in bounded time and memory"
+                ))
+                .into());
             }
             let limits = Limits { time: tests.time, memory_bytes: tests.memory_bytes, ..Limits::default() };
             let sandbox = Sandbox::open(std::env::current_exe()?, &tests.run, limits)?;

@@ -6,6 +6,7 @@ use crate::session::{Session, load_options};
 use crate::work::{identity, loaded_with, usual_concurrency};
 use ::eval::baselines::{self, BASELINES, BaselineRow, Lesson};
 use ::eval::report::Place;
+use ::eval::suites::{self, SuiteRow};
 use ::eval::{Contender, Entrant, Preview, Price, scored_column};
 use chat::ChatModel;
 use futures::executor::block_on;
@@ -77,6 +78,8 @@ pub struct LineUp<'a> {
     pub load: &'a LoadArgs,
     pub remotes: &'a Remotes,
     pub repeat: u32,
+    /// The standard benchmark that is asked, in the place of a task file.
+    pub suite: Option<&'static SuiteRow>,
     pub session: &'a Session,
 }
 
@@ -106,7 +109,10 @@ impl LineUp<'_> {
                 (Place::Baseline, baseline, format!("baseline {baseline} {}\n{embedder}", baselines::VERSION))
             }
         };
-        let fingerprint = fingerprint(&[&task.fingerprint(), &who, &examples]);
+        let suite = self.suite.map(SuiteRow::fingerprint);
+        let parts = [Some(task.fingerprint()), Some(who), Some(examples), suite];
+        let parts: Vec<&str> = parts.iter().flatten().map(String::as_str).collect();
+        let fingerprint = fingerprint(&parts);
         Ok(Entrant { name: name.clone(), answerer: answerer.clone(), place, fingerprint, task: task.clone() })
     }
 
@@ -164,8 +170,14 @@ impl LineUp<'_> {
             if !remote::is_remote(candidate) || task.options.seed.is_some() {
                 task.options.seed = Some(task.options.seed.unwrap_or(0).wrapping_add(u64::from(attempt)));
             }
-            let ready = block_on(task.ready(Arc::clone(&model), &examples))?;
             let at_once = if remote::is_remote(candidate) { remote::AT_ONCE } else { usual_concurrency(task.kind()) };
+            let asked = self.suite.and_then(|suite| suites::Asked::new(suite, Arc::clone(&model), &task, at_once));
+            if let Some(asked) = asked {
+                tries.push(Arc::new(asked));
+                preview = Some(Box::new(|input| Some(suites::prompt(input))));
+                continue;
+            }
+            let ready = block_on(task.ready(Arc::clone(&model), &examples))?;
             let ready = Arc::new(ready.with_concurrency(at_once));
             if attempt == 0 {
                 ready.warnings().iter().for_each(|warning| self.session.terminal.warn(warning));

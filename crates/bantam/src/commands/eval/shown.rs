@@ -3,7 +3,7 @@
 use crate::failure::UsedWrongly;
 use crate::table::{Align, table};
 use ::eval::gate::Gate;
-use ::eval::report::{Candidate, Figure, Report};
+use ::eval::report::{Candidate, Figure, Named, Part, Protocol, Report};
 use ::eval::{render, verdict::Verdict};
 use std::path::Path;
 
@@ -78,6 +78,10 @@ pub fn text(report: &Report) -> String {
     if let Some(gate) = &report.gate {
         text.push_str(&compared(gate));
     }
+    if let Some(Protocol { suite, text: protocol, source, .. }) = &report.protocol {
+        let rows = report.test.rows;
+        text.push_str(&format!("{suite}, {rows} rows: {protocol}\nsource: {source}\n\n"));
+    }
     let header = [
         ("CANDIDATE", Align::Left),
         (report.goal.metric.as_str(), Align::Left),
@@ -91,6 +95,7 @@ pub fn text(report: &Report) -> String {
     let rows: Vec<Vec<String>> = report.candidates.iter().map(row).collect();
     text.push_str(&table(&header, &rows));
     for candidate in &report.candidates {
+        text.push_str(&figures(candidate, report));
         if let Some(flaky) = &candidate.flaky {
             let (name, rows, tries) = (&candidate.name, flaky.rows, flaky.tries);
             text.push_str(&format!(
@@ -128,6 +133,25 @@ fn compared(gate: &Gate) -> String {
     }
     gate.warnings.iter().for_each(|warning| text.push_str(&format!("  warning: {warning}\n")));
     text + "\n"
+}
+
+/// How a standard benchmark was asked, and the figures that it usually has beside the main one.
+fn figures(candidate: &Candidate, report: &Report) -> String {
+    if report.protocol.is_none() || candidate.figures.is_empty() && candidate.parts.is_empty() {
+        return String::new();
+    }
+    let named = |named: &[Named]| {
+        let each = named.iter().map(|named| format!("{} {}", named.metric, figure(Some(named.figure))));
+        each.collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!("\n{}:\n", candidate.name);
+    if !candidate.figures.is_empty() {
+        text.push_str(&format!("  all rows: {}\n", named(&candidate.figures)));
+    }
+    for Part { name, rows, figures } in &candidate.parts {
+        text.push_str(&format!("  {name} ({rows} rows): {}\n", named(figures)));
+    }
+    text
 }
 
 fn row(candidate: &Candidate) -> Vec<String> {
