@@ -117,7 +117,7 @@ fn the_tries_of_a_row_are_no_evidence_one_by_one() {
         figure.high - figure.low
     };
     let (once, often) = (scene(8, 1), scene(8, 4));
-    let score = |number: u64| Some(if number % 2 == 0 { 1.0 } else { 0.0 });
+    let score = |number: u64| Some(if number.is_multiple_of(2) { 1.0 } else { 0.0 });
     once.record(0, &(1..=8).map(|number| (number, 0, score(number))).collect::<Vec<_>>());
     let tries = (1..=8).flat_map(|number| (0..4).map(move |attempt| (number, attempt, score(number))));
     often.record(0, &tries.collect::<Vec<_>>());

@@ -117,7 +117,7 @@ fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
 }
 
 fn error(name: &str, files: &[(&str, &str)]) -> String {
-    Suite::open(name, folder(files).path(), None).err().expect("an error").to_string()
+    Suite::open(name, folder(files).path(), None).expect_err("an error").to_string()
 }
 
 /// A whole evaluation of a suite.
