@@ -64,6 +64,7 @@ pub(super) fn run(root: &Path, args: &Args) -> anyhow::Result<ExitCode> {
         results.push(judged(&bantam, set, args).with_context(|| set.name.to_owned())?);
     }
     let file = root.join(if args.quick { "target/results.md" } else { "docs/results.md" });
+    std::fs::create_dir_all(root.join("target"))?;
     let cpu = super::bench::results::cpu_name();
     std::fs::write(&file, page::page(&results, bantam.version(), &cpu)).with_context(|| file.display().to_string())?;
     say(&format!("written: {}", file.display()));
