@@ -111,14 +111,20 @@ fn write(folder: &Path, name: &str, rows: &[Value]) -> anyhow::Result<()> {
     std::fs::write(folder.join(name), lines).with_context(|| name.to_owned())
 }
 
-/// What a task of labels says of its tables and labels.
-fn labelled(folder: &Path, train: &[Value], test: &[Value]) -> anyhow::Result<String> {
-    // What stands in both tables is no test: a model that has seen the answer shows nothing.
+/// Writes both tables, and gives the rows of the test. What stands in both is no test: a model that has seen the answer shows
+/// nothing.
+fn write_both(folder: &Path, train: &[Value], test: &[Value]) -> anyhow::Result<Vec<Value>> {
     let known: std::collections::HashSet<&str> = train.iter().filter_map(|row| row["text"].as_str()).collect();
-    let test: Vec<Value> =
-        test.iter().filter(|row| row["text"].as_str().is_some_and(|text| !known.contains(text))).cloned().collect();
+    let is_new = |row: &&Value| row["text"].as_str().is_some_and(|text| !known.contains(text));
+    let test: Vec<Value> = test.iter().filter(is_new).cloned().collect();
     write(folder, "train.jsonl", train)?;
     write(folder, "test.jsonl", &test)?;
+    Ok(test)
+}
+
+/// What a task of labels says of its tables and labels.
+fn labelled(folder: &Path, train: &[Value], test: &[Value]) -> anyhow::Result<String> {
+    let test = write_both(folder, train, test)?;
     let labels: std::collections::BTreeSet<&str> =
         train.iter().chain(&test).filter_map(|row| row["label"].as_str()).collect();
     let labels = Value::from(labels.into_iter().collect::<Vec<_>>());
@@ -187,9 +193,8 @@ fn sroie(data: &Path, folder: &Path) -> anyhow::Result<String> {
     all.retain(|(_, fields)| receipts::FIELDS.iter().all(|field| fields[*field].is_string()));
     let row = |(text, fields): &(String, Value)| json!({"text": text, "fields": fields});
     // One half to learn from, one to judge by, in turn.
-    let half = |rest: usize| all.iter().enumerate().filter(move |(at, _)| at % 2 == rest).map(|(_, one)| row(one));
-    write(folder, "train.jsonl", &half(0).collect::<Vec<_>>())?;
-    write(folder, "test.jsonl", &half(1).collect::<Vec<_>>())?;
+    let half = |rest: usize| -> Vec<Value> { all.iter().skip(rest).step_by(2).map(row).collect() };
+    write_both(folder, &half(0), &half(1))?;
     let fields = receipts::DESCRIBED.split(',').filter_map(|field| field.split_once('='));
     let fields: String = fields.map(|(name, about)| format!("{name} = {{ description = {about:?} }}\n")).collect();
     Ok(format!(
