@@ -87,7 +87,7 @@ fn a_run_is_watched_until_it_is_a_report() {
     browser.wait("!document.getElementById('report').hidden");
     let frame = "document.getElementById('report').contentDocument";
     browser.wait(&format!("{frame}.querySelector('h1') !== null"));
-    assert_eq!(browser.value(&format!("{frame}.querySelector('h1').textContent")), "Good enough");
+    assert_eq!(browser.value(&format!("{frame}.querySelector('h1').textContent")), "Good enough: use linear");
     browser.wait(&format!("getComputedStyle({frame}.querySelector('.verdict')).borderLeftWidth !== '0px'"));
     browser.wait(&format!("document.getElementById('report').clientHeight > {frame}.body.clientHeight - 2"));
     // Its rows, and what changed.
