@@ -4,8 +4,9 @@
 //! |---|---|
 //! | memory, time of the processor, files written, core dumps, files opened | `setrlimit` |
 //! | files: the system's own and the interpreter's may be read, none may be written or made | landlock |
-//! | sockets, other processes, signals to them, the rights of files, the kernel's rarer doors | seccomp |
-//! | the end of whoever started it | it dies with its parent |
+//! | all else, by a list of what is allowed: no sockets to others, no processes, no signals to them, no rights of files | seccomp |
+//! | what whoever started it has open | closed |
+//! | the end of whoever started it | it dies with its parent, and cannot tell the system otherwise |
 //!
 //! All of these must hold, or nothing is run. Other systems than Linux have none of them in a form that programs can rely
 //! on.
@@ -90,11 +91,27 @@ mod linux {
     const OPEN_FILES: u64 = 256;
 
     pub fn confine(order: &Order) -> Result<(), String> {
+        close_what_is_open()
+            .map_err(|error| format!("expected a list of open files (/proc), got an error: {error}"))?;
         set_parent_process_death_signal(Some(Signal::KILL))
             .map_err(|error| format!("expected a system that ends a process with its parent, got an error: {error}"))?;
         set_limits(order)?;
         restrict_files(order)?;
         filter_system_calls().map_err(|error| format!("expected a kernel that filters system calls (seccomp): {error}"))
+    }
+
+    /// Closes all that this process was given beside its input and its outputs: a landlock bounds what is opened, not what is
+    /// open.
+    fn close_what_is_open() -> std::io::Result<()> {
+        let mut open = Vec::new();
+        for entry in std::fs::read_dir("/proc/self/fd")? {
+            open.extend(entry?.file_name().to_str().and_then(|name| name.parse::<i32>().ok()));
+        }
+        for descriptor in open.into_iter().filter(|descriptor| *descriptor > 2) {
+            // The one that the list was read by is closed by now.
+            let _ = nix::unistd::close(descriptor);
+        }
+        Ok(())
     }
 
     fn set_limits(order: &Order) -> Result<(), String> {
@@ -124,7 +141,7 @@ mod linux {
         let ruleset = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
             .handle_access(AccessFs::from_all(ABI::V1))?
-            // What newer kernels know too; seccomp takes the network and signals everywhere.
+            // What newer kernels know too; seccomp takes these everywhere.
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(ABI::V6))?
             .handle_access(AccessNet::from_all(ABI::V6))?
@@ -135,130 +152,190 @@ mod linux {
         Ok(ruleset.restrict_self()?.ruleset)
     }
 
-    /// Calls that no program of one process needs: they reach other processes, the network, the rights of files, or
-    /// parts of the kernel that were often its weak ones.
-    const DENIED: &[libc::c_long] = &[
-        libc::SYS_socket,
-        libc::SYS_connect,
-        libc::SYS_bind,
-        libc::SYS_listen,
-        libc::SYS_accept,
-        libc::SYS_accept4,
-        libc::SYS_io_uring_setup,
-        libc::SYS_io_uring_enter,
-        libc::SYS_io_uring_register,
-        libc::SYS_ptrace,
-        libc::SYS_process_vm_readv,
-        libc::SYS_process_vm_writev,
-        libc::SYS_pidfd_open,
-        libc::SYS_pidfd_getfd,
-        libc::SYS_pidfd_send_signal,
-        libc::SYS_kcmp,
-        libc::SYS_tkill,
-        libc::SYS_rt_sigqueueinfo,
-        libc::SYS_rt_tgsigqueueinfo,
-        libc::SYS_setpriority,
-        libc::SYS_sched_setscheduler,
-        libc::SYS_sched_setattr,
-        libc::SYS_shmget,
-        libc::SYS_shmat,
-        libc::SYS_msgget,
-        libc::SYS_semget,
-        libc::SYS_mq_open,
-        libc::SYS_fchmod,
-        libc::SYS_fchmodat,
-        libc::SYS_fchown,
-        libc::SYS_fchownat,
-        libc::SYS_utimensat,
-        libc::SYS_truncate,
-        libc::SYS_setxattr,
-        libc::SYS_lsetxattr,
-        libc::SYS_fsetxattr,
-        libc::SYS_removexattr,
-        libc::SYS_lremovexattr,
-        libc::SYS_fremovexattr,
-        libc::SYS_mount,
-        libc::SYS_umount2,
-        libc::SYS_fsopen,
-        libc::SYS_open_tree,
-        libc::SYS_move_mount,
-        libc::SYS_pivot_root,
-        libc::SYS_chroot,
-        libc::SYS_unshare,
-        libc::SYS_setns,
-        libc::SYS_swapon,
-        libc::SYS_swapoff,
-        libc::SYS_reboot,
-        libc::SYS_kexec_load,
-        libc::SYS_init_module,
-        libc::SYS_finit_module,
-        libc::SYS_delete_module,
-        libc::SYS_bpf,
-        libc::SYS_perf_event_open,
-        libc::SYS_userfaultfd,
-        libc::SYS_add_key,
-        libc::SYS_request_key,
-        libc::SYS_keyctl,
-        libc::SYS_acct,
-        libc::SYS_quotactl,
-        libc::SYS_settimeofday,
-        libc::SYS_clock_settime,
-        libc::SYS_clock_adjtime,
-        libc::SYS_adjtimex,
-        libc::SYS_sethostname,
-        libc::SYS_setdomainname,
-        libc::SYS_fanotify_init,
-        libc::SYS_open_by_handle_at,
-        libc::SYS_name_to_handle_at,
+    /// Calls that computing, reading files, threads, clocks and waiting take. All others are unknown to a program, as to one on
+    /// an older kernel, and libraries go on without them.
+    const ALLOWED: &[libc::c_long] = &[
+        libc::SYS_read,
+        libc::SYS_readv,
+        libc::SYS_pread64,
+        libc::SYS_preadv,
+        libc::SYS_write,
+        libc::SYS_writev,
+        libc::SYS_close,
+        libc::SYS_close_range,
+        libc::SYS_fstat,
+        libc::SYS_newfstatat,
+        libc::SYS_statx,
+        libc::SYS_statfs,
+        libc::SYS_fstatfs,
+        libc::SYS_faccessat,
+        libc::SYS_faccessat2,
+        libc::SYS_readlinkat,
+        libc::SYS_getdents64,
+        libc::SYS_getcwd,
+        libc::SYS_chdir,
+        libc::SYS_fchdir,
+        libc::SYS_lseek,
+        libc::SYS_flock,
+        libc::SYS_fadvise64,
+        libc::SYS_dup,
+        libc::SYS_dup3,
+        libc::SYS_pipe2,
+        libc::SYS_eventfd2,
+        libc::SYS_epoll_create1,
+        libc::SYS_epoll_ctl,
+        libc::SYS_epoll_pwait,
+        libc::SYS_ppoll,
+        libc::SYS_pselect6,
+        libc::SYS_timerfd_create,
+        libc::SYS_timerfd_settime,
+        libc::SYS_timerfd_gettime,
+        libc::SYS_mmap,
+        libc::SYS_mprotect,
+        libc::SYS_munmap,
+        libc::SYS_mremap,
+        libc::SYS_madvise,
+        libc::SYS_mincore,
+        libc::SYS_brk,
+        libc::SYS_membarrier,
+        libc::SYS_futex,
+        libc::SYS_set_robust_list,
+        libc::SYS_get_robust_list,
+        libc::SYS_rseq,
+        libc::SYS_set_tid_address,
+        libc::SYS_rt_sigaction,
+        libc::SYS_rt_sigprocmask,
+        libc::SYS_rt_sigreturn,
+        libc::SYS_rt_sigsuspend,
+        libc::SYS_rt_sigtimedwait,
+        libc::SYS_rt_sigpending,
+        libc::SYS_sigaltstack,
+        libc::SYS_sched_yield,
+        libc::SYS_sched_getaffinity,
+        libc::SYS_getcpu,
+        libc::SYS_getpid,
+        libc::SYS_gettid,
+        libc::SYS_getppid,
+        libc::SYS_getuid,
+        libc::SYS_geteuid,
+        libc::SYS_getgid,
+        libc::SYS_getegid,
+        libc::SYS_getgroups,
+        libc::SYS_getpgid,
+        libc::SYS_getsid,
+        libc::SYS_getresuid,
+        libc::SYS_getresgid,
+        libc::SYS_umask,
+        libc::SYS_uname,
+        libc::SYS_sysinfo,
+        libc::SYS_getrusage,
+        libc::SYS_times,
+        libc::SYS_clock_gettime,
+        libc::SYS_clock_getres,
+        libc::SYS_clock_nanosleep,
+        libc::SYS_nanosleep,
+        libc::SYS_gettimeofday,
+        libc::SYS_getitimer,
+        libc::SYS_setitimer,
+        libc::SYS_getrandom,
+        libc::SYS_execve,
+        libc::SYS_wait4,
+        libc::SYS_waitid,
+        libc::SYS_restart_syscall,
+        libc::SYS_exit,
+        libc::SYS_exit_group,
+        // A pair of sockets has nobody at its other end but the program itself, see `sendto` below.
+        libc::SYS_socketpair,
+        libc::SYS_recvfrom,
+        libc::SYS_shutdown,
+        libc::SYS_getsockname,
+        libc::SYS_getpeername,
+        libc::SYS_getsockopt,
     ];
+    /// Older forms of the same, which this processor has too.
     #[cfg(target_arch = "x86_64")]
-    const DENIED_HERE: &[libc::c_long] = &[
-        libc::SYS_fork,
-        libc::SYS_vfork,
-        libc::SYS_chmod,
-        libc::SYS_chown,
-        libc::SYS_lchown,
-        libc::SYS_utime,
-        libc::SYS_utimes,
-        libc::SYS_futimesat,
-        libc::SYS_iopl,
-        libc::SYS_ioperm,
-        libc::SYS_modify_ldt,
+    const ALLOWED_HERE: &[libc::c_long] = &[
+        libc::SYS_stat,
+        libc::SYS_lstat,
+        libc::SYS_access,
+        libc::SYS_readlink,
+        libc::SYS_getdents,
+        libc::SYS_dup2,
+        libc::SYS_pipe,
+        libc::SYS_eventfd,
+        libc::SYS_epoll_create,
+        libc::SYS_epoll_wait,
+        libc::SYS_poll,
+        libc::SYS_select,
+        libc::SYS_alarm,
+        libc::SYS_pause,
+        libc::SYS_time,
+        libc::SYS_getpgrp,
+        libc::SYS_getrlimit,
+        libc::SYS_arch_prctl,
     ];
     #[cfg(target_arch = "aarch64")]
-    const DENIED_HERE: &[libc::c_long] = &[];
-    /// Numbers of a second set of calls (x32) that kernels of this processor may know begin here, and end well before so
-    /// many more.
-    #[cfg(target_arch = "x86_64")]
-    const SECOND_SET: std::ops::Range<libc::c_long> = 0x4000_0000..0x4000_0000 + 600;
-    #[cfg(target_arch = "aarch64")]
-    const SECOND_SET: std::ops::Range<libc::c_long> = 0..0;
+    const ALLOWED_HERE: &[libc::c_long] = &[];
+    /// What a file may be asked beside reading: whether it is a terminal, whether it blocks, how much there is to read.
+    const FILE_REQUESTS: [u64; 6] =
+        [libc::TCGETS, libc::TIOCGWINSZ, libc::FIONREAD, libc::FIONBIO, libc::FIOCLEX, libc::FIONCLEX];
+    /// What a descriptor may be asked and told: nothing that sends signals.
+    const DESCRIPTOR_REQUESTS: [i32; 7] = [
+        libc::F_DUPFD,
+        libc::F_GETFD,
+        libc::F_SETFD,
+        libc::F_GETFL,
+        libc::F_SETFL,
+        libc::F_DUPFD_CLOEXEC,
+        libc::F_GETPIPE_SZ,
+    ];
+    /// What a process may tell of itself: the names of its threads and of its memory.
+    const PROCESS_REQUESTS: [i32; 3] = [libc::PR_SET_NAME, libc::PR_GET_NAME, libc::PR_SET_VMA];
+
+    type Rules = Vec<SeccompRule>;
+
+    /// A rule that holds where an argument is so.
+    fn only_if(argument: u8, operation: SeccompCmpOp, value: u64) -> Result<SeccompRule, BackendError> {
+        SeccompRule::new(vec![SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)?])
+    }
+
+    /// One rule for each value that an argument may have.
+    fn one_of(argument: u8, values: impl IntoIterator<Item = u64>) -> Result<Rules, BackendError> {
+        values.into_iter().map(|value| only_if(argument, SeccompCmpOp::Eq, value)).collect()
+    }
+
+    /// Calls that are allowed with some arguments alone.
+    fn conditional() -> Result<Vec<(libc::c_long, Rules)>, BackendError> {
+        let number = |value: i32| u64::from(value.unsigned_abs());
+        let me = number(getpid().as_raw_nonzero().get());
+        let (thread, empties) = (number(libc::CLONE_THREAD), number(libc::O_TRUNC));
+        let to_nobody = SeccompCondition::new(4, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0)?;
+        let mut calls = vec![
+            // Threads, no processes. (The flags of `clone3` lie in memory, where no filter sees them.)
+            (libc::SYS_clone, vec![only_if(0, SeccompCmpOp::MaskedEq(thread), thread)?]),
+            (libc::SYS_kill, one_of(0, [me])?),
+            (libc::SYS_tgkill, one_of(0, [me])?),
+            (libc::SYS_prlimit64, one_of(0, [0, me])?),
+            // Opening may empty a file that is only to be read.
+            (libc::SYS_openat, vec![only_if(2, SeccompCmpOp::MaskedEq(empties), 0)?]),
+            // Into a pair of sockets, and to no address.
+            (libc::SYS_sendto, vec![SeccompRule::new(vec![to_nobody])?]),
+            (libc::SYS_ioctl, one_of(1, FILE_REQUESTS)?),
+            (libc::SYS_fcntl, one_of(1, DESCRIPTOR_REQUESTS.map(number))?),
+            (libc::SYS_prctl, one_of(0, PROCESS_REQUESTS.map(number))?),
+        ];
+        #[cfg(target_arch = "x86_64")]
+        calls.push((libc::SYS_open, vec![only_if(1, SeccompCmpOp::MaskedEq(empties), 0)?]));
+        Ok(calls)
+    }
 
     fn filter_system_calls() -> Result<(), String> {
         let text = |error: BackendError| error.to_string();
-        let condition = |argument, operation, value| {
-            let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operation, value)?;
-            Ok::<_, BackendError>(vec![SeccompRule::new(vec![condition])?])
-        };
-        let me = u64::from(getpid().as_raw_nonzero().get().unsigned_abs());
-        let thread = u64::from(libc::CLONE_THREAD.unsigned_abs());
-        let always = DENIED.iter().chain(DENIED_HERE).copied().chain(SECOND_SET);
-        let mut denied: BTreeMap<i64, Vec<SeccompRule>> = always.map(|call| (call, Vec::new())).collect();
-        // Threads may be made, processes not; signals may be sent to itself, limits be read of itself.
-        denied.insert(libc::SYS_clone, condition(0, SeccompCmpOp::MaskedEq(thread), 0).map_err(text)?);
-        denied.insert(libc::SYS_kill, condition(0, SeccompCmpOp::Ne, me).map_err(text)?);
-        denied.insert(libc::SYS_tgkill, condition(0, SeccompCmpOp::Ne, me).map_err(text)?);
-        denied.insert(libc::SYS_prlimit64, condition(0, SeccompCmpOp::Ne, 0).map_err(text)?);
-        deny(denied, libc::EPERM)?;
-        // Its flags lie in memory, where no filter sees them; told that it is unknown, libraries take `clone`.
-        deny(BTreeMap::from([(libc::SYS_clone3, Vec::new())]), libc::ENOSYS)
-    }
-
-    fn deny(calls: BTreeMap<i64, Vec<SeccompRule>>, error: i32) -> Result<(), String> {
-        let text = |error: BackendError| error.to_string();
-        let denied = SeccompAction::Errno(error.unsigned_abs());
+        let always = ALLOWED.iter().chain(ALLOWED_HERE).map(|call| (*call, Rules::new()));
+        let rules: BTreeMap<i64, Rules> = always.chain(conditional().map_err(text)?).collect();
+        let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
         let architecture = std::env::consts::ARCH.try_into().map_err(text)?;
-        let filter = SeccompFilter::new(calls, SeccompAction::Allow, denied, architecture).map_err(text)?;
+        let filter = SeccompFilter::new(rules, unknown, SeccompAction::Allow, architecture).map_err(text)?;
         let program: BpfProgram = filter.try_into().map_err(text)?;
         seccompiler::apply_filter(&program).map_err(|error| error.to_string())
     }

@@ -19,8 +19,8 @@ pub struct Limits {
     pub time: Duration,
     /// Of address space.
     pub memory_bytes: u64,
-    /// Of each of its outputs so much is kept; it may write more.
-    pub output_bytes: u64,
+    /// Of each of its outputs so many bytes are kept, the last ones; it may write more.
+    pub output_bytes: usize,
 }
 
 impl Default for Limits {
@@ -45,9 +45,9 @@ pub enum End {
 pub struct Ended {
     /// How.
     pub end: End,
-    /// The beginning of its standard output.
+    /// The ending of its standard output.
     pub output: String,
-    /// The beginning of its standard error.
+    /// The ending of its standard error.
     pub errors: String,
 }
 
@@ -128,6 +128,9 @@ impl Sandbox {
         let order = serde_json::to_string(&order).map_err(std::io::Error::other)?;
         let mut command = Command::new(&self.child);
         command.args([RUN_PROGRAM_ARG, &order]).current_dir(folder);
+        // Ctrl-C at a terminal is told to whoever started it, and is no end of a program's own.
+        #[cfg(unix)]
+        std::os::unix::process::CommandExt::process_group(&mut command, 0);
         // What is in the environment is nothing that a stranger's program should have.
         command.env_clear().env("PATH", PATH).env("LANG", "C.UTF-8").env("HOME", folder).env("TMPDIR", folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -137,8 +140,8 @@ impl Sandbox {
     /// Sees a child to its end, which comes in time or is brought about.
     fn attend(&self, mut child: Child) -> std::io::Result<(Ended, Option<i32>)> {
         let most = self.limits.output_bytes;
-        let output = child.stdout.take().map(|pipe| std::thread::spawn(move || beginning(pipe, most)));
-        let errors = child.stderr.take().map(|pipe| std::thread::spawn(move || beginning(pipe, most)));
+        let output = child.stdout.take().map(|pipe| std::thread::spawn(move || ending(pipe, most)));
+        let errors = child.stderr.take().map(|pipe| std::thread::spawn(move || ending(pipe, most)));
         let deadline = Instant::now() + self.limits.time;
         let status = loop {
             if let Some(status) = child.try_wait()? {
@@ -172,13 +175,18 @@ fn end_of(status: ExitStatus) -> End {
     End::Code(status.code().unwrap_or_else(|| i32::from(UNCONFINED)))
 }
 
-/// The beginning of what a pipe says; the rest is read and let go, so that its writer is not kept waiting.
-fn beginning(mut pipe: impl Read, most: u64) -> Vec<u8> {
-    let mut bytes = Vec::new();
+/// The ending of what a pipe says; the rest is read and let go, so that its writer is not kept waiting.
+fn ending(mut pipe: impl Read, most: usize) -> Vec<u8> {
+    let (mut kept, mut part) = (Vec::new(), vec![0; 8192]);
     // A pipe that breaks has said what it had to say.
-    let _ = pipe.by_ref().take(most).read_to_end(&mut bytes);
-    let _ = std::io::copy(&mut pipe, &mut std::io::sink());
-    bytes
+    while let Ok(count @ 1..) = pipe.read(&mut part) {
+        kept.extend_from_slice(&part[..count]);
+        if kept.len() > 2 * most.max(part.len()) {
+            kept.drain(..kept.len() - most);
+        }
+    }
+    kept.drain(..kept.len().saturating_sub(most));
+    kept
 }
 
 /// A program by its path, or by its name in the folders of PATH. Scripts are passed over: they start other programs, as those
@@ -204,20 +212,22 @@ fn is_script(path: &Path) -> bool {
     std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut head)).is_ok() && &head == b"#!"
 }
 
-/// What an interpreter may read of its own: the folder above its `bin`, by its name and by the file that the name leads
-/// to; without such a folder only the file. A home folder is nobody's own.
+/// What an interpreter may read of its own: the folder above the `bin` of the file that its name leads to, or that file
+/// alone; and a virtual environment that its name is of. A home folder is nobody's own, nor is what all programs of a user
+/// keep their data in.
 fn prefixes(interpreter: &Path) -> Vec<PathBuf> {
     let home = std::env::home_dir();
-    let is_open = |folder: &Path| home.as_ref().is_some_and(|home| home.starts_with(folder));
+    let is_open =
+        |folder: &Path| home.as_ref().is_some_and(|home| home.starts_with(folder) || folder == home.join(".local"));
     let prefix = |path: &Path| {
         let bin = path.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "bin"));
         let above = bin.and_then(Path::parent).filter(|folder| !is_open(folder));
         above.map_or_else(|| path.to_owned(), Path::to_owned)
     };
-    let real = interpreter.canonicalize().ok();
-    let mut prefixes = vec![prefix(interpreter)];
-    prefixes.extend(real.iter().map(|real| prefix(real)));
-    prefixes
+    let real = interpreter.canonicalize().unwrap_or_else(|_| interpreter.to_owned());
+    let named = prefix(interpreter);
+    let environment = named.join("pyvenv.cfg").is_file().then_some(named);
+    environment.into_iter().chain([prefix(&real)]).collect()
 }
 
 #[cfg(test)]
@@ -231,6 +241,18 @@ mod tests {
         assert_eq!(prefixes(Path::new("/opt/snake/run")), [PathBuf::from("/opt/snake/run")]);
         assert_eq!(prefixes(&home.join("bin/snake")), [home.join("bin/snake")]);
         assert_eq!(prefixes(&home.join("snake/bin/snake")), [home.join("snake")]);
+        assert_eq!(prefixes(&home.join(".local/bin/snake")), [home.join(".local/bin/snake")]);
+        let folder = tempfile::tempdir().unwrap();
+        let (environment, snake) = (folder.path().join("env"), folder.path().join("snake/bin/snake"));
+        std::fs::create_dir_all(environment.join("bin")).unwrap();
+        std::fs::create_dir_all(snake.parent().unwrap()).unwrap();
+        std::fs::write(&snake, "").unwrap();
+        let named = environment.join("bin/snake");
+        std::os::unix::fs::symlink(&snake, &named).unwrap();
+        let own = snake.canonicalize().unwrap().parent().unwrap().parent().unwrap().to_owned();
+        assert_eq!(prefixes(&named), [own.clone()]);
+        std::fs::write(environment.join("pyvenv.cfg"), "").unwrap();
+        assert_eq!(prefixes(&named), [environment, own]);
         assert_eq!(prefixes(Path::new("/bin/no-such-program")), [PathBuf::from("/bin/no-such-program")]);
     }
 
@@ -246,8 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_is_read_to_its_end_and_its_beginning_kept() {
-        assert_eq!(beginning(&b"abcdef"[..], 3), b"abc");
-        assert_eq!(beginning(&b"ab"[..], 3), b"ab");
+    fn a_pipe_is_read_to_its_end_and_its_ending_kept() {
+        assert_eq!(ending(&b"abcdef"[..], 3), b"def");
+        assert_eq!(ending(&b"ab"[..], 3), b"ab");
+        let long: Vec<u8> = (0..100_000_u32).map(|number| (number % 251) as u8).collect();
+        for most in [1, 5, 8192, 50_000] {
+            assert_eq!(ending(&long[..], most), long[long.len() - most..]);
+        }
     }
 }

@@ -431,7 +431,7 @@ fn mistakes_about_a_standard_benchmark_are_told_before_anything_is_asked() {
     let error = there.fails(2, &["eval", "--suite", "mlu", "--data", "code"]);
     assert!(error.contains("invalid value 'mlu' for '--suite <NAME>'") && error.contains("mmlu, gsm8k"), "{error}");
     assert!(there.fails(2, &["eval", "--suite", "mmlu"]).contains("--data <DIR>"));
-    let error = there.fails(2, &["eval", "--suite", "gsm8k", "--data", "code", "--temperature", "-1"]);
+    let error = there.fails(2, &["eval", "--suite", "gsm8k", "--data", "code", "--temperature=-1"]);
     assert!(error.contains("--temperature"), "{error}");
 }
 
