@@ -4,6 +4,7 @@
 use crate::contender::{Contender, Entrant};
 use crate::error::EvalError;
 use crate::evidence::Evidence;
+use crate::evidence::short;
 use crate::figures::{are_alone, comparison, counted};
 use crate::findings::{Judgement, advice};
 use crate::gate::{Earlier, Gate, Later};
@@ -126,7 +127,6 @@ impl<'l> Plan<'l> {
                 ));
             }
         };
-        options.earlier.iter().try_for_each(|earlier| earlier.check(&goal, &entrants))?;
         let alone = if goal.latency_ms_p95.is_some() { ALONE_FOR_A_GOAL } else { ALONE };
         let policy = Policy { alone, must_time: goal.latency_ms_p95.is_some(), is_fresh: options.is_fresh, stop };
         Ok(Plan { ledger, task, test, entrants, metric, goal, level, policy, options, grader: None })
@@ -134,7 +134,13 @@ impl<'l> Plan<'l> {
 
     /// Has answers graded by this one. A goal whose metric counts grades needs it.
     pub fn graded_by(self, grader: &'l dyn Grader) -> Plan<'l> {
-        Plan { grader: Some(grader), ..self }
+        let goal = Goal { grader: Some(short(&grader.fingerprint())), ..self.goal };
+        Plan { grader: Some(grader), goal, ..self }
+    }
+
+    /// How often each row is asked.
+    pub fn tries(&self) -> u32 {
+        self.options.tries
     }
 
     /// The rows that candidates are judged by.
@@ -154,8 +160,9 @@ impl<'l> Plan<'l> {
     /// Creates the run, or goes on with the one that was begun.
     ///
     /// # Errors
-    /// A name that is taken, another process that is at it, a ledger that cannot be written.
+    /// An earlier report that the run cannot be held against, a name that is taken, another process that is at it, a ledger that cannot be written.
     pub fn begin(self) -> Result<Evaluation<'l>, EvalError> {
+        self.options.earlier.iter().try_for_each(|earlier| earlier.check(&self.goal, &self.entrants))?;
         let (run, is_resumed) = begin_run(&self)?;
         let held = self.ledger.hold_run(&run)?;
         let asked = |row: &TestRow| Value::from(self.task.read_fields(&row.example.input.fields));
@@ -395,6 +402,12 @@ impl Evaluation<'_> {
 
 fn goal(task: &Task, row: &MetricRow, metric: &dyn Metric, level: Level) -> Result<Goal, EvalError> {
     let (goal, name) = (&task.goal, row.name);
+    if let Some(threshold) = goal.threshold.filter(|threshold| !metric.is_share() && *threshold <= 1.0) {
+        return Err(EvalError::Goal(format!(
+            "`threshold` of [goal]: expected a number above 1, as {name} has, got {threshold}\nhint: 1 is a model that knew \
+             every text; less is better"
+        )));
+    }
     if let Some(threshold) = goal.threshold
         && metric.is_better_higher()
         && !(threshold > 0.0 && threshold <= 1.0)
@@ -411,6 +424,7 @@ fn goal(task: &Task, row: &MetricRow, metric: &dyn Metric, level: Level) -> Resu
     Ok(Goal {
         metric: name.to_owned(),
         about: row.about.to_owned(),
+        grader: None,
         threshold: goal.threshold,
         is_better_higher: metric.is_better_higher(),
         confidence: goal.confidence,

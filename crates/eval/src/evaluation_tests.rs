@@ -312,7 +312,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_asked() {
     let before = earlier(&scene, "threshold = 0.5", |_| Ok("a"));
     let error = |goal: &str, names: &[&str]| {
         let options = Options { earlier: Some(before.clone()), ..Options::default() };
-        scene.plan(goal, names, options).err().unwrap().to_string()
+        scene.begin(goal, names, options).err().unwrap().to_string()
     };
     assert_eq!(
         error("metric = \"macro_f1\"", &["one"]),
@@ -327,7 +327,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_asked() {
     assert_eq!(gate.warnings, ["of the candidates of main.json these were not judged now: gone"]);
     before.report.verdict.recommended = Some("gone".to_owned());
     let options = Options { earlier: Some(before), ..Options::default() };
-    let error = scene.plan("threshold = 0.5", &["one"], options).err().unwrap().to_string();
+    let error = scene.begin("threshold = 0.5", &["one"], options).err().unwrap().to_string();
     assert!(
         error.starts_with("main.json recommends gone, which is not judged now\nhint: judge it too, or "),
         "{error}"
@@ -583,6 +583,33 @@ fn grades_are_counted_in_the_place_of_answers_and_given_once() {
     let rows = there.ledger.run_rows(run.id).unwrap();
     let grade = |row: &ledger::RunRow| row.grade.as_ref().map(|grade| grade.grade["score"].as_f64().unwrap());
     assert!(rows.iter().all(|row| row.score == grade(row) && row.score.is_some() == (row.number != 4)), "{rows:?}");
+}
+
+#[test]
+fn a_run_that_goes_on_keeps_the_grades_that_were_given() {
+    let there = Scene::new(10);
+    let graded: Arc<AtomicUsize> = Arc::default();
+    let halves = Halves { graded: Arc::clone(&graded) };
+    let goal = "command = { run = [\"x\"] }";
+    let begin = |is_fresh: bool| {
+        let options = Options { is_fresh, ..Options::default() };
+        there.plan(goal, &["small", "other"], options).unwrap().graded_by(&halves).begin().unwrap()
+    };
+    for is_fresh in [false, true] {
+        let mut first = begin(is_fresh);
+        there.judge(&mut first, &there.contender(wrong_every(5)));
+        drop(first);
+        let before = (there.asked(), graded.swap(0, Ordering::SeqCst));
+        assert_eq!(before, (10, 10), "the first candidate was asked and graded");
+        let mut again = begin(is_fresh);
+        assert!(again.is_resumed);
+        there.judge(&mut again, &there.contender(wrong_every(5)));
+        // One answer has no grade, and is tried again.
+        assert_eq!((there.asked(), graded.swap(0, Ordering::SeqCst)), (0, 1), "fresh: {is_fresh}");
+        there.judge(&mut again, &there.contender(wrong_every(5)));
+        again.finish().unwrap();
+        (there.asked(), graded.swap(0, Ordering::SeqCst));
+    }
 }
 
 #[test]

@@ -150,6 +150,12 @@ impl Earlier {
                  hint: only figures of one metric can be compared: `metric = \"{before}\"` in [goal], {anew}"
             )));
         }
+        if report.goal.grader != goal.grader {
+            return Err(EvalError::Earlier(format!(
+                "{file} has figures of another grader: its judge, its tests or its command were not those of this task\n\
+                 hint: only grades of one grader can be compared: take the earlier one, {anew}"
+            )));
+        }
         let is_judged = |name: &str| entrants.iter().any(|entrant| entrant.name == name);
         let names: Vec<&str> = report.candidates.iter().map(|candidate| candidate.name.as_str()).collect();
         if !names.iter().any(|name| is_judged(name)) {

@@ -133,8 +133,10 @@ impl<'k, 'a> Keeper<'k, 'a> {
             let outcome = answer.outcome.as_object().unwrap_or(&nothing);
             let judged = Judged { input: &example.input, expected: &example.expected, outcome };
             let key = grader::key(&who, &judged);
-            let known = if self.asking.policy.is_fresh { None } else { self.asking.ledger.grade(&key)? };
-            let grade = known.and_then(Grade::of_recorded);
+            // What is asked afresh was not graded before this run.
+            let only_of = self.asking.policy.is_fresh.then_some(self.asking.run);
+            let known = self.asking.ledger.grade(&key, only_of)?.and_then(Grade::of_recorded);
+            let grade = known.filter(|grade| grader.is_final(grade));
             if grade.is_none() {
                 places.push(grades.len());
                 asked.push(judged);

@@ -74,6 +74,8 @@ pub struct Goal {
     pub metric: String,
     /// What its figure is, in one line.
     pub about: String,
+    /// Who grades, as the beginning of a digest, where the metric counts grades: figures of other graders are other figures.
+    pub grader: Option<String>,
     /// The figure to be reached; none where the task names none, and then there is no verdict.
     pub threshold: Option<f64>,
     /// Whether a larger figure is a better one.

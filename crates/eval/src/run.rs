@@ -195,7 +195,7 @@ impl Asking<'_> {
     /// # Errors
     /// An error that all rows would have, a ledger that cannot be written, or somebody who stopped it.
     pub async fn run(&self) -> Result<Scores, EvalError> {
-        let known = known(self.ledger, self.entrant, self.policy)?;
+        let known = known(self.ledger, self.entrant, self.policy, Some(self.run))?;
         let tries = self.contender.tries.len() as u32;
         let questions: Vec<Question<'_>> = questions(self.test, tries).collect();
         let alone = alone_of(self.policy, tries).min(questions.len());
@@ -315,12 +315,20 @@ fn alone_of(policy: Policy, tries: u32) -> usize {
     policy.alone.saturating_mul(tries as usize)
 }
 
-/// The answers that the ledger has of a candidate.
-fn known(ledger: &Ledger, entrant: &Entrant, policy: Policy) -> Result<HashMap<AnswerKey, Answer>, EvalError> {
-    if policy.is_fresh {
-        return Ok(HashMap::new());
+/// The answers that the ledger has of a candidate; where it is asked afresh, those that this run had asked for before it was
+/// interrupted.
+fn known(
+    ledger: &Ledger,
+    entrant: &Entrant,
+    policy: Policy,
+    run: Option<RunId>,
+) -> Result<HashMap<AnswerKey, Answer>, EvalError> {
+    if !policy.is_fresh {
+        return Ok(ledger.answers(&entrant.fingerprint)?.into_iter().collect());
     }
-    Ok(ledger.answers(&entrant.fingerprint)?.into_iter().collect())
+    let Some(run) = run else { return Ok(HashMap::new()) };
+    let rows = ledger.run_rows(run)?.into_iter().filter(|row| row.key.candidate == entrant.fingerprint);
+    Ok(rows.filter_map(|row| Some((row.key, row.answer?))).collect())
 }
 
 /// Whether an answer need not be asked for again.
@@ -339,7 +347,7 @@ pub fn to_ask<'t>(
     tries: u32,
     policy: Policy,
 ) -> Result<Vec<&'t TestRow>, EvalError> {
-    let known = known(ledger, entrant, policy)?;
+    let known = known(ledger, entrant, policy, None)?;
     let alone = alone_of(policy, tries);
     let asked = questions(test, tries).enumerate().filter(|(place, question)| {
         known.get(&question.key(entrant)).is_none_or(|answer| !is_reusable(answer, policy, *place < alone))

@@ -210,14 +210,16 @@ impl Ledger {
         })
     }
 
-    /// The grade of a key, whichever run had it given.
+    /// The grade of a key, whichever run had it given, or this one alone.
     ///
     /// # Errors
     /// As [`Ledger::run`].
-    pub fn grade(&self, key: &str) -> Result<Option<Value>, LedgerError> {
-        let sql = "SELECT grade FROM run_rows WHERE graded = ?1 AND grade IS NOT NULL LIMIT 1";
+    pub fn grade(&self, key: &str, only_of: Option<RunId>) -> Result<Option<Value>, LedgerError> {
+        let sql =
+            "SELECT grade FROM run_rows WHERE graded = ?1 AND grade IS NOT NULL AND (?2 IS NULL OR run = ?2) LIMIT 1";
         let read = |row: &rusqlite::Row<'_>| json(0, &row.get::<_, String>(0)?);
-        self.read(|connection| connection.query_row(sql, [key], read).optional())
+        let values = params![key, only_of.map(|run| run.0)];
+        self.read(|connection| connection.query_row(sql, values, read).optional())
     }
 
     /// Records rows of a run with their answers; what was recorded of the same rows before is replaced.
@@ -296,8 +298,11 @@ fn write_row(connection: &Connection, run: RunId, row: &RunRow) -> rusqlite::Res
             answer.outcome.to_string(),
         ])?;
     }
-    let sql = "INSERT OR REPLACE INTO run_rows (run, position, number, try, candidate, input, score, reason, \
-         expected, graded, grade) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    // A grade stays until another one is given: it may be known by what was graded.
+    let sql = "INSERT INTO run_rows (run, position, number, try, candidate, input, score, reason, expected, graded, grade) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT (run, position, number, try) DO UPDATE SET \
+         candidate = excluded.candidate, input = excluded.input, score = excluded.score, reason = excluded.reason, \
+         expected = excluded.expected, graded = coalesce(excluded.graded, graded), grade = coalesce(excluded.grade, grade)";
     let values = params![
         run.0,
         row.position,

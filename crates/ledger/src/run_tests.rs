@@ -74,9 +74,15 @@ fn a_grade_is_found_by_its_key_as_long_as_a_run_has_it() {
     let graded = RunRow { grade: Some(grade), ..row(0, 1, Some(answer("a"))) };
     ledger.record_rows(run.id, std::slice::from_ref(&graded)).unwrap();
     assert_eq!(ledger.run_rows(run.id).unwrap(), [graded]);
-    assert_eq!((ledger.grade("g").unwrap(), ledger.grade("h").unwrap()), (Some(json!({"score": 0.5})), None));
+    let grade = |key: &str, only_of| ledger.grade(key, only_of).unwrap();
+    assert_eq!((grade("g", None), grade("h", None)), (Some(json!({"score": 0.5})), None));
+    let other = ledger.create_run(&new("tuesday")).unwrap();
+    assert_eq!((grade("g", Some(run.id)), grade("g", Some(other.id))), (Some(json!({"score": 0.5})), None));
+    // A row that is recorded once more without its grade keeps it.
+    ledger.record_rows(run.id, &[row(0, 1, None)]).unwrap();
+    assert_eq!(grade("g", None), Some(json!({"score": 0.5})));
     ledger.remove_run(&run).unwrap();
-    assert_eq!(ledger.grade("g").unwrap(), None);
+    assert_eq!(grade("g", None), None);
 }
 
 #[test]

@@ -101,6 +101,11 @@ impl Sandbox {
         }
     }
 
+    /// The program that runs programs.
+    pub fn interpreter(&self) -> &Path {
+        &self.interpreter
+    }
+
     /// Runs a program to its end, or to the end of its time.
     ///
     /// # Errors

@@ -161,8 +161,12 @@ pub trait Asking: Send + Sync {
     /// Does one input.
     fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>>;
 
-    /// How likely a text is in the place of an answer.
-    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
+    /// How likely a text is in the place of an answer, and the bytes that were scored.
+    fn likelihood<'a>(
+        &'a self,
+        input: &'a Input,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<(ChooseResponse, usize), TaskError>> {
         let _ = (input, text);
         let reason = "how likely a text is can be asked of tasks of kind `generate` and `complete`";
         Box::pin(std::future::ready(Err(TaskError::File(reason.to_owned()))))

@@ -9,7 +9,8 @@ use std::sync::Arc;
 /// A task with a model that is asked for the likelihood of the text in a column, and not for an answer.
 ///
 /// Its outcomes have `logprob`, the natural logarithm of the probability of the whole text, its end included where the model
-/// has a chat template, and `bytes`, the length of the text.
+/// has a chat template, and `bytes`, the length of what was scored: without a template a blank before the text and a line break
+/// after it are a part of that.
 #[derive(Debug)]
 pub struct Likelihood {
     ready: Arc<Ready>,
@@ -30,8 +31,9 @@ impl Work for Likelihood {
             if text.is_empty() {
                 return Err(TaskError::Input(format!("{:?} is empty: there is no text to be likely", self.column)));
             }
-            let scored = self.ready.likelihood(input, &text).await?;
-            let Some(score) = scored.scores.first() else {
+            let (scored, bytes) = self.ready.likelihood(input, &text).await?;
+            let score = scored.scores.first().filter(|score| score.logprob.is_finite());
+            let Some(score) = score else {
                 return Err(TaskError::Output("the model gave the text no score".to_owned()));
             };
             let mut outcome = Outcome {
@@ -41,7 +43,7 @@ impl Work for Likelihood {
                 ..Outcome::default()
             };
             outcome.fields.insert("logprob".to_owned(), Value::from(score.logprob));
-            outcome.fields.insert("bytes".to_owned(), Value::from(text.len()));
+            outcome.fields.insert("bytes".to_owned(), Value::from(bytes));
             Ok(outcome)
         })
     }

@@ -78,11 +78,11 @@ impl Ready {
 }
 
 impl Ready {
-    /// How likely a text is in the place of an answer.
+    /// How likely a text is in the place of an answer, and the bytes that were scored.
     ///
     /// # Errors
     /// The kind or the model gives no likelihoods, or the input lacks a field.
-    pub(crate) async fn likelihood(&self, input: &Input, text: &str) -> Result<ChooseResponse, TaskError> {
+    pub(crate) async fn likelihood(&self, input: &Input, text: &str) -> Result<(ChooseResponse, usize), TaskError> {
         self.asking.likelihood(input, text).await
     }
 }

@@ -200,15 +200,13 @@ fn judge_of(task: &Task) -> Option<tasks::Candidate> {
 fn asked(args: &Args) -> anyhow::Result<(Task, TestSet)> {
     match (&args.suite, &args.data, &args.file) {
         (Some(name), Some(folder), _) => {
+            if let Some(temperature) = args.temperature.filter(|given| !(*given >= 0.0 && given.is_finite())) {
+                let text = format!("--temperature: expected a number of 0 or more, got {temperature}");
+                return Err(UsedWrongly(text).into());
+            }
             let Suite { mut task, test, .. } = Suite::open(name, folder, args.limit)?;
             (task.goal.threshold, task.goal.metric) = (args.threshold, args.metric.clone());
-            if let Some(temperature) = args.temperature {
-                if !(temperature >= 0.0 && temperature.is_finite()) {
-                    let text = format!("--temperature: expected a number of 0 or more, got {temperature}");
-                    return Err(UsedWrongly(text).into());
-                }
-                task.options.temperature = Some(temperature);
-            }
+            task.options.temperature = args.temperature.or(task.options.temperature);
             Ok((task, test))
         }
         (_, _, Some(file)) => {

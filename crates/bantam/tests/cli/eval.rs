@@ -336,7 +336,8 @@ fn code_of_a_model_is_run_only_where_that_is_allowed_and_has_to_pass_its_tests()
              [goal]\nthreshold = 0.9\n[goal.tests]\nprogram = {program:?}\n"
         ),
     );
-    there.write("code.csv", "prefix,check\ndef one():,True\ndef two():,False\ndef three():,True\ndef four():,True\n");
+    let rows = "def one():,True\ndef two():,exit()\ndef three():,True\ndef four():,False\n";
+    there.write("code.csv", format!("prefix,check\n{rows}"));
     let error = there.fails(2, &["eval", "code.toml"]);
     let expected = "[goal.tests] runs code that models write, which nobody has read\nhint: --execute allows";
     assert!(error.contains(expected), "{error}");
@@ -345,12 +346,15 @@ fn code_of_a_model_is_run_only_where_that_is_allowed_and_has_to_pass_its_tests()
     assert!([3, 4].contains(&code), "{code} {out} {err}");
     let report: Value = serde_json::from_str(&out).unwrap();
     let candidate = &report["candidates"][0];
-    assert_eq!(candidate["figure"]["value"], 0.75, "{candidate}");
+    // One that ends before its tests has passed none.
+    assert_eq!(candidate["figure"]["value"], 0.5, "{candidate}");
     let figures = candidate["figures"].as_array().unwrap();
     let pass_at_2 = figures.iter().find(|one| one["metric"] == "pass_at_2").unwrap();
-    assert_eq!(pass_at_2["figure"]["value"], 0.75);
+    assert_eq!(pass_at_2["figure"]["value"], 0.5);
     let rows = exported(&there, "code-1");
-    let failed = rows.iter().find(|row| row["score"] == 0.0).unwrap();
+    let of = |number: u64| rows.iter().find(|row| row["row"] == number).unwrap();
+    assert_eq!(of(2)["grade"]["ended"], "ended before its last line");
+    let failed = of(4);
     assert_eq!(failed["grade"]["ended"], "ended with code 1");
     assert!(failed["grade"]["said"].as_str().unwrap().ends_with("AssertionError: as the row says\n"), "{failed}");
 }

@@ -221,6 +221,7 @@ mod tests {
     const GOAL: Goal = Goal {
         metric: String::new(),
         about: String::new(),
+        grader: None,
         threshold: None,
         is_better_higher: true,
         confidence: 0.95,

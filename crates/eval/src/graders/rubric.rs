@@ -35,6 +35,8 @@ pub struct Rubric<'h> {
     judged: Task,
     /// The judging itself is a task too.
     judging: Task,
+    /// The model, as messages name it.
+    name: String,
     scale: usize,
     rated: Option<Rated>,
     load: Load<'h>,
@@ -60,8 +62,8 @@ impl<'h> Rubric<'h> {
         judging.instructions = Some(instructions(judged, judge));
         judging.options.max_tokens = Some(MOST_TOKENS);
         let digest = fingerprint(&["judge", who, &judging.fingerprint()]);
-        let (judged, rated) = (judged.clone(), judge.rated.clone());
-        Rubric { judged, judging, scale: judge.scale, rated, load, ready: Mutex::new(None), digest }
+        let (judged, rated, name) = (judged.clone(), judge.rated.clone(), judge.model.clone());
+        Rubric { judged, judging, name, scale: judge.scale, rated, load, ready: Mutex::new(None), digest }
     }
 
     async fn ready(&self) -> Result<Arc<Ready>, EvalError> {
@@ -69,25 +71,26 @@ impl<'h> Rubric<'h> {
         if let Some(ready) = &*ready {
             return Ok(Arc::clone(ready));
         }
-        let model = (self.load)().await.map_err(TaskError::from)?;
-        let made = Arc::new(self.judging.ready(model, &[]).await?);
+        let wrong = |error: TaskError| EvalError::Grader(format!("the judge {}: {error}", self.name));
+        let model = (self.load)().await.map_err(|error| wrong(error.into()))?;
+        let made = Arc::new(self.judging.ready(model, &[]).await.map_err(wrong)?);
         *ready = Some(Arc::clone(&made));
         Ok(made)
     }
 
-    async fn grade_one(&self, ready: &Ready, answer: &Judged<'_>) -> Result<Graded, EvalError> {
+    /// A grade, and whether the next answer would have none for the same reason.
+    async fn grade_one(&self, ready: &Ready, answer: &Judged<'_>) -> (Graded, bool) {
         if let Some(grade) = unread(answer) {
-            return Ok(grade);
+            return (grade, false);
         }
         let text = match self.question(answer) {
             Ok(text) => text,
-            Err(error) => return Ok(Err(error.to_string())),
+            Err(error) => return (Err(error.to_string()), false),
         };
         match ready.ask(&Input::text(text)).await {
-            Ok(outcome) => Ok(self.points(&outcome.fields)),
-            Err(TaskError::Output(reason) | TaskError::Model(ChatError::BadOutput(reason))) => Ok(Err(reason)),
-            Err(error) if error.is_fatal() => Err(error.into()),
-            Err(error) => Ok(Err(error.to_string())),
+            Ok(outcome) => (self.points(&outcome.fields), false),
+            Err(TaskError::Output(reason) | TaskError::Model(ChatError::BadOutput(reason))) => (Err(reason), false),
+            Err(error) => (Err(error.to_string()), error.is_fatal()),
         }
     }
 
@@ -207,8 +210,12 @@ impl Grader for Rubric<'_> {
         Box::pin(async move {
             let ready = self.ready().await?;
             let asked: Vec<_> = answers.iter().map(|answer| self.grade_one(&ready, answer)).collect();
-            let grades: Vec<Result<Graded, EvalError>> = stream::iter(asked).buffered(UNDER_WAY).collect().await;
-            grades.into_iter().collect()
+            let grades: Vec<(Graded, bool)> = stream::iter(asked).buffered(UNDER_WAY).collect().await;
+            // One that is silent once has graded others meanwhile, and those grades are kept.
+            if let Some((Err(reason), _)) = grades.iter().find(|_| grades.iter().all(|(_, is_fatal)| *is_fatal)) {
+                return Err(EvalError::Grader(format!("the judge {}: {reason}", self.name)));
+            }
+            Ok(grades.into_iter().map(|(graded, _)| graded).collect())
         })
     }
 

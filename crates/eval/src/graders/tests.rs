@@ -10,6 +10,7 @@ use futures::channel::oneshot;
 use futures::future::BoxFuture;
 use sandbox::{End, Ended, Sandbox, SandboxError};
 use serde_json::{Map, Value};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tasks::batch::fingerprint;
@@ -23,17 +24,35 @@ const FENCE: &str = "```";
 /// Makes the program of an answer, or says why there is none.
 pub type Program = Box<dyn Fn(&Judged<'_>) -> Result<String, String> + Send + Sync>;
 
+/// How an interpreter says a word, by how its name begins: the last line of a program says one that the program cannot know
+/// of, so that one which ends before its tests has not passed them.
+const SAY: [(&str, &str); 5] = [
+    ("python", "print('{}')"),
+    ("pypy", "print('{}')"),
+    ("node", "console.log('{}')"),
+    ("ruby", "puts '{}'"),
+    ("bash", "echo {}"),
+];
+/// What is told of a program whose time was over, which it may not be on a machine with less to do.
+const TIME_OVER: &str = "its time was over";
+
 /// Runs the programs of answers.
 pub struct Tests {
     sandbox: Arc<Sandbox>,
     program: Program,
     digest: String,
+    /// How the interpreter says a word; none where it is not known, and then the exit code alone counts.
+    say: Option<&'static str>,
 }
 
 impl Tests {
-    /// Programs that a function makes; `made` tells all that they and their end depend on, in any form.
+    /// Programs that a function makes; `made` tells all that they and their end depend on beside the interpreter, in any form.
     pub fn new(sandbox: Sandbox, made: &str, program: Program) -> Tests {
-        Tests { sandbox: Arc::new(sandbox), program, digest: fingerprint(&["tests", made]) }
+        let interpreter = sandbox.interpreter();
+        let name = interpreter.file_name().map_or(String::new(), |name| name.to_string_lossy().into_owned());
+        let say = SAY.iter().find(|(beginning, _)| name.starts_with(beginning)).map(|(_, say)| *say);
+        let digest = fingerprint(&["tests", made, &identity(interpreter)]);
+        Tests { sandbox: Arc::new(sandbox), program, digest, say }
     }
 
     /// Programs by the template of a task file.
@@ -42,6 +61,13 @@ impl Tests {
         let made = format!("{:?}", (template.source(), &tests.run, tests.time, tests.memory_bytes));
         Tests::new(sandbox, &made, Box::new(move |answer| filled(&template, answer)))
     }
+}
+
+/// Which interpreter a path leads to now: another version has another length, or was written at another time.
+fn identity(interpreter: &Path) -> String {
+    let real = interpreter.canonicalize().unwrap_or_else(|_| interpreter.to_owned());
+    let written = std::fs::metadata(&real).map(|file| (file.len(), file.modified().ok()));
+    format!("{} {:?}", real.display(), written.ok())
 }
 
 /// The text of a program: the row's fields, and of the answer `answer` and `code`.
@@ -76,8 +102,13 @@ impl Grader for Tests {
         8 * threads()
     }
 
+    fn is_final(&self, grade: &Grade) -> bool {
+        grade.told.get("ended").and_then(Value::as_str) != Some(TIME_OVER)
+    }
+
     fn grade<'a>(&'a self, answers: &'a [Judged<'a>]) -> BoxFuture<'a, Result<Vec<Graded>, EvalError>> {
-        let programs: Vec<_> = answers.iter().map(|answer| (unread(answer), (self.program)(answer))).collect();
+        let program = |answer| (unread(answer), (self.program)(answer).map(|text| Ending::of(text, self.say)));
+        let programs: Vec<_> = answers.iter().map(program).collect();
         let sandbox = Arc::clone(&self.sandbox);
         let (sender, receiver) = oneshot::channel();
         // Programs are waited for on threads of their own, so that whoever waits for grades can be told to stop.
@@ -102,7 +133,7 @@ fn threads() -> usize {
 /// Runs programs, as many at once as there are processors; each grade in the place of its program.
 fn run_all(
     sandbox: &Sandbox,
-    programs: &[(Option<Graded>, Result<String, String>)],
+    programs: &[(Option<Graded>, Result<Ending, String>)],
 ) -> Vec<Result<Graded, SandboxError>> {
     let next = AtomicUsize::new(0);
     let work = || {
@@ -113,7 +144,9 @@ fn run_all(
             let graded = match (unread, program) {
                 (Some(grade), _) => Ok(grade.clone()),
                 (None, Err(reason)) => Ok(Err(reason.clone())),
-                (None, Ok(text)) => sandbox.run(text).map(|ended| Ok(grade_of(&ended))),
+                (None, Ok(program)) => {
+                    sandbox.run(&program.text).map(|ended| Ok(grade_of(&ended, program.word.as_deref())))
+                }
             };
             done.push((place, graded));
         }
@@ -126,13 +159,30 @@ fn run_all(
     all.into_iter().map(|(_, graded)| graded).collect()
 }
 
-/// 1 for a program that ended well, with how one that did not ended.
-fn grade_of(ended: &Ended) -> Grade {
+/// A program with the word that it says at its end.
+struct Ending {
+    text: String,
+    word: Option<String>,
+}
+
+impl Ending {
+    fn of(text: String, say: Option<&str>) -> Ending {
+        let Some(say) = say else { return Ending { text, word: None } };
+        // Nothing of a program that was written before can name it.
+        let word = fingerprint(&["ending", &text, &format!("{:?}", std::time::SystemTime::now())]);
+        Ending { text: format!("{text}\n{}\n", say.replace("{}", &word)), word: Some(word) }
+    }
+}
+
+/// 1 for a program that came to its end, with how one that did not ended.
+fn grade_of(ended: &Ended, word: Option<&str>) -> Grade {
+    let is_at_end = word.is_none_or(|word| ended.output.trim_end().ends_with(word));
     let (score, how) = match ended.end {
-        End::Code(0) => (1.0, "passed".to_owned()),
+        End::Code(0) if is_at_end => (1.0, "passed".to_owned()),
+        End::Code(0) => (0.0, "ended before its last line".to_owned()),
         End::Code(code) => (0.0, format!("ended with code {code}")),
         End::Signal(signal) => (0.0, format!("ended by signal {signal}")),
-        End::TimedOut => (0.0, "its time was over".to_owned()),
+        End::TimedOut => (0.0, TIME_OVER.to_owned()),
     };
     let mut told = Map::from_iter([("ended".to_owned(), Value::from(how))]);
     let said = if ended.errors.is_empty() { &ended.output } else { &ended.errors };
@@ -174,7 +224,8 @@ mod unit_tests {
 
     #[test]
     fn an_end_is_a_grade_and_an_error_is_kept() {
-        let ended = |end, errors: &str| grade_of(&Ended { end, output: "out".to_owned(), errors: errors.to_owned() });
+        let ended =
+            |end, errors: &str| grade_of(&Ended { end, output: "out".to_owned(), errors: errors.to_owned() }, None);
         assert_eq!(
             ended(End::Code(0), "warning"),
             Grade { score: 1.0, told: Map::from_iter([("ended".to_owned(), json!("passed"))]) }
@@ -185,5 +236,12 @@ mod unit_tests {
         assert!(said.len() == MOST_CHARACTERS && said.ends_with("xAssertionError"), "{said}");
         assert_eq!(ended(End::TimedOut, "").told["said"], json!("out"));
         assert_eq!(ended(End::Signal(9), "").told["ended"], json!("ended by signal 9"));
+        let said = |output: &str| {
+            let ended = Ended { end: End::Code(0), output: output.to_owned(), errors: String::new() };
+            grade_of(&ended, Some("word")).score
+        };
+        assert_eq!((said("1\nword\n"), said("1\n"), said("word\n1\n")), (1.0, 0.0, 0.0));
+        let ending = Ending::of("exit()".to_owned(), Some("print('{}')"));
+        assert_eq!(ending.text, format!("exit()\nprint('{}')\n", ending.word.unwrap()));
     }
 }

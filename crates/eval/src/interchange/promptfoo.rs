@@ -56,8 +56,13 @@ fn read(source: &Source) -> Result<Imported, EvalError> {
             if assertion.metric().is_none() || assertion.metric() != metric {
                 lost.add(&format!("an assertion `{}`", assertion.theirs));
             } else {
-                values.extend(assertion.values(&vars, &mut lost));
-                goal = goal.or_else(|| assertion.proposal());
+                // Each of a test's assertions has to hold, and of several right texts one is enough.
+                if values.is_empty() {
+                    values = assertion.values(&vars, &mut lost);
+                    goal = goal.or_else(|| assertion.proposal());
+                } else {
+                    lost.add(&format!("a second `{}` of one test", assertion.theirs));
+                }
             }
         }
         match values.len() {
@@ -96,7 +101,7 @@ fn tests(source: &Source, lost: &mut Lost) -> Vec<Test> {
             test.vars.entry(name.clone()).or_insert_with(|| value.clone());
         }
         test.assertions.extend(assertions::of_list(&default["assert"], lost));
-        tests.extend(each_value(test));
+        tests.extend(each_value(test, lost));
     }
     tests
 }
@@ -159,8 +164,16 @@ fn of_case(case: &Map<String, Value>, lost: &mut Lost) -> Test {
     test
 }
 
+/// More tests than anyone means by the lists of one.
+const MOST_COMBINATIONS: usize = 100_000;
+
 /// A variable that is a list stands for a test with each of its values.
-fn each_value(test: Test) -> Vec<Test> {
+fn each_value(test: Test, lost: &mut Lost) -> Vec<Test> {
+    let counts = test.vars.values().map(|value| value.as_array().map_or(1, Vec::len));
+    if counts.fold(1_usize, usize::saturating_mul) > MOST_COMBINATIONS {
+        lost.add(&format!("a test whose lists of variables make more than {MOST_COMBINATIONS} tests"));
+        return Vec::new();
+    }
     let mut all = vec![Map::new()];
     for (name, value) in &test.vars {
         let values = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);

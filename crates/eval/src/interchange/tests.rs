@@ -247,3 +247,18 @@ fn a_run_becomes_a_log_of_evals() {
     assert_eq!((&lines[2]["data"]["correct"], &lines[2]["sample_id"]), (&json!(true), &json!("sums.1")));
     assert_eq!(lines[4]["final_report"], json!({"exact_match": 1.0, "rows": 1}));
 }
+
+#[test]
+fn each_assertion_of_promptfoo_has_to_hold_so_a_second_one_is_told_and_no_alternative() {
+    let both = json!([{"vars": {"q": "a"}, "assert": [{"type": "contains", "value": "Paris"}, {"type": "contains", "value": "Thanks"}]}]);
+    let imported = read("tests.json", &both.to_string()).unwrap();
+    assert_eq!(rows(&imported), json!([{"q": "a", "expected": "Paris"}]));
+    assert_eq!(imported.notes, ["left out once: a second `contains` of one test"]);
+    let many: Vec<u32> = (0..400).collect();
+    let case = |vars: Value| json!({"vars": vars, "assert": [{"type": "equals", "value": "x"}]});
+    let product = json!([case(json!({"a": many, "b": many})), case(json!({"a": "one"}))]);
+    let imported = read("tests.json", &product.to_string()).unwrap();
+    assert_eq!(imported.rows.len(), 1);
+    let told = "left out once: a test whose lists of variables make more than 100000 tests";
+    assert_eq!(imported.notes, [told]);
+}

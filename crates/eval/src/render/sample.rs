@@ -330,6 +330,7 @@ pub fn report() -> Report {
         goal: Goal {
             metric: "accuracy".to_owned(),
             about: "share of texts whose label is right".to_owned(),
+            grader: None,
             threshold: Some(0.9),
             is_better_higher: true,
             confidence: 0.95,

@@ -306,8 +306,12 @@ impl Asking for Completing {
     }
 
     /// What follows the cursor is not read: texts are scored from left to right.
-    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
-        Box::pin(async move { self.asker.likelihood_after(self.input.fill(input)?, text).await })
+    fn likelihood<'a>(
+        &'a self,
+        input: &'a Input,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<(ChooseResponse, usize), TaskError>> {
+        Box::pin(async move { Ok((self.asker.likelihood_after(self.input.fill(input)?, text).await?, text.len())) })
     }
 
     fn preview(&self, input: &Input) -> Result<String, TaskError> {

@@ -180,10 +180,16 @@ impl Asking for Generating {
         })
     }
 
-    fn likelihood<'a>(&'a self, input: &'a Input, text: &'a str) -> BoxFuture<'a, Result<ChooseResponse, TaskError>> {
+    fn likelihood<'a>(
+        &'a self,
+        input: &'a Input,
+        text: &'a str,
+    ) -> BoxFuture<'a, Result<(ChooseResponse, usize), TaskError>> {
         Box::pin(async move {
             let (asked, option) = (self.input.fill(input)?, [text.to_owned()]);
-            self.asker.choose(&self.frame, &asked, &option, OptionScoring::Likelihood, true).await
+            let scored = self.asker.choose(&self.frame, &asked, &option, OptionScoring::Likelihood, true).await?;
+            // Without a template an option has a blank before it and a line break at its end.
+            Ok((scored, text.len() + if self.asker.has_template() { 0 } else { 2 }))
         })
     }
 

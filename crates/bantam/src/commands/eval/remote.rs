@@ -10,7 +10,7 @@ use router::prices::{Date, Terms};
 use router::providers::PRESETS;
 use router::{Budget, Key, Link, Metered, Policy, PriceBook, Remote, RemoteModel};
 use std::sync::{Arc, OnceLock};
-use tasks::{Answerer, Candidate, Endpoint, TokenPrice};
+use tasks::{Answerer, Candidate, Endpoint, Grading, TokenPrice};
 
 /// Requests that one endpoint has under way at once.
 pub const AT_ONCE: usize = 8;
@@ -115,7 +115,7 @@ pub fn agree(
 ) -> anyhow::Result<()> {
     let (mut lines, mut sum, mut is_known) = (Vec::new(), 0.0, true);
     if let Some(judge) = judge.filter(|judge| is_remote(judge)) {
-        let (answers, cost) = grading(plan, candidates.len(), judge, remotes)?;
+        let (answers, cost) = grading(plan, candidates, judge, remotes)?;
         let told = cost.map_or("at a price that is not known".to_owned(), |cost| format!("about ${cost:.4}"));
         lines.push(format!("{} will grade at most {answers} answers, {told}", judge.name));
         sum += cost.unwrap_or(0.0);
@@ -156,14 +156,21 @@ pub fn agree(
 /// reads.
 fn grading(
     plan: &Plan<'_>,
-    candidates: usize,
+    candidates: &[Candidate],
     judge: &Candidate,
     remotes: &Remotes,
 ) -> anyhow::Result<(usize, Option<f64>)> {
     let Answerer::Model(name) = &judge.answerer else { return Ok((0, None)) };
     let rows = plan.rows();
     let (_, price) = remotes.model(judge, name)?;
-    let Price::Provider(price) = price else { return Ok((rows.len() * candidates, None)) };
+    // Each try of a model is an answer, a baseline has one; and the answers that people graded are graded too.
+    let tries = |candidate: &Candidate| match candidate.answerer {
+        Answerer::Model(_) => plan.tries() as usize,
+        Answerer::Baseline(_) => 1,
+    };
+    let is_rated = matches!(&judge.task.goal.grading, Some(Grading::Judge(judge)) if judge.rated.is_some());
+    let times = candidates.iter().map(tries).sum::<usize>() + usize::from(is_rated);
+    let Price::Provider(price) = price else { return Ok((rows.len() * times, None)) };
     let of_row = |row: &::eval::TestRow| {
         let bytes = judge.task.input.fill(&row.example.input).map_or(0, |text| text.len());
         price(&tasks::Outcome {
@@ -173,7 +180,7 @@ fn grading(
         })
     };
     let once = rows.iter().map(of_row).sum::<Option<f64>>();
-    Ok((rows.len() * candidates, once.map(|cost| cost * candidates as f64)))
+    Ok((rows.len() * times, once.map(|cost| cost * times as f64)))
 }
 
 /// What one request costs, about; none where no price is known.
