@@ -255,7 +255,7 @@ mod tests {
         let named = environment.join("bin/snake");
         std::os::unix::fs::symlink(&snake, &named).unwrap();
         let own = snake.canonicalize().unwrap().parent().unwrap().parent().unwrap().to_owned();
-        assert_eq!(prefixes(&named), [own.clone()]);
+        assert_eq!(prefixes(&named), std::slice::from_ref(&own));
         std::fs::write(environment.join("pyvenv.cfg"), "").unwrap();
         assert_eq!(prefixes(&named), [environment, own]);
         assert_eq!(prefixes(Path::new("/bin/no-such-program")), [PathBuf::from("/bin/no-such-program")]);
