@@ -1,6 +1,6 @@
 //! The data sets: what is asked of each, and how its published files become tables.
 //!
-//! Limits keep the whole under an hour on two cores. Thresholds are what somebody would want who is to rely on it without
+//! Limits keep the whole near half an hour on two cores. Thresholds are what somebody would want who is to rely on it without
 //! looking. Only HEADLINES and Banking77 come with a train file of the same sort; SNIPS brings its own, SROIE is split here.
 
 use anyhow::{Context, ensure};
@@ -80,7 +80,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "answer",
         metric: "token_f1",
         threshold: 0.7,
-        limit: 300,
+        limit: 100,
         prepare: squad,
     },
     Set {
@@ -90,7 +90,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "complete",
         metric: "exact_match",
         threshold: 0.5,
-        limit: 200,
+        limit: 100,
         prepare: infilling,
     },
     Set {
@@ -100,7 +100,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "summarize",
         metric: "rouge_l",
         threshold: 0.35,
-        limit: 100,
+        limit: 50,
         prepare: dialogs,
     },
 ];
