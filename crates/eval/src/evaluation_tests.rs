@@ -325,6 +325,10 @@ fn what_cannot_be_compared_is_refused_before_anything_is_asked() {
     before.report.candidates.push(gone);
     let gate = held_against(&before, &Scene::new(20), "threshold = 0.5", |_| Ok("a"));
     assert_eq!(gate.warnings, ["of the candidates of main.json these were not judged now: gone"]);
+    assert_eq!(
+        (gate.course, gate.text.as_str()),
+        (Course::Unknown, "Whether it is worse than in main.json cannot be said of gone.")
+    );
     before.report.verdict.recommended = Some("gone".to_owned());
     let options = Options { earlier: Some(before), ..Options::default() };
     let error = scene.begin("threshold = 0.5", &["one"], options).err().unwrap().to_string();

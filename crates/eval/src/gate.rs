@@ -208,13 +208,16 @@ impl Later<'_> {
             sides.p = sides.p.and_then(|_| corrected.next());
             changes.push(self.change(before, after, sides));
         }
-        let course = changes.iter().map(|change| change.course).max().unwrap_or(Course::Unknown);
+        // What nobody asks again may have got worse: a candidate that went is not passed in silence.
+        let gone = self.gone(earlier);
+        let without = if gone.is_empty() { Course::Same } else { Course::Unknown };
+        let course = changes.iter().map(|change| change.course).max().unwrap_or(Course::Unknown).max(without);
         Ok(Gate {
             file: earlier.file.clone(),
             run: earlier.report.run.clone(),
             created_ms: earlier.report.created_ms,
             course,
-            text: summary(&earlier.file, course, &changes),
+            text: summary(&earlier.file, course, &changes, &gone),
             changes,
             warnings: self.warnings(earlier),
         })
@@ -267,6 +270,12 @@ impl Later<'_> {
         }
     }
 
+    /// Candidates of the earlier run that are not judged now.
+    fn gone<'e>(&self, earlier: &'e Earlier) -> Vec<&'e str> {
+        let is_gone = |before: &&Candidate| self.found.iter().all(|(now, _)| now.name != before.name);
+        earlier.report.candidates.iter().filter(is_gone).map(|candidate| candidate.name.as_str()).collect()
+    }
+
     fn warnings(&self, earlier: &Earlier) -> Vec<String> {
         let Earlier { file, report } = earlier;
         let mut warnings = Vec::new();
@@ -278,8 +287,7 @@ impl Later<'_> {
                 "the test has changed: {common} of its {now} rows are among the {rows} of {file}, with the same right answer"
             ));
         }
-        let gone = report.candidates.iter().filter(|before| self.found.iter().all(|(now, _)| now.name != before.name));
-        let gone: Vec<&str> = gone.map(|candidate| candidate.name.as_str()).collect();
+        let gone = self.gone(earlier);
         if !gone.is_empty() {
             warnings.push(format!("of the candidates of {file} these were not judged now: {}", gone.join(", ")));
         }
@@ -292,14 +300,19 @@ impl Later<'_> {
     }
 }
 
-fn summary(file: &str, course: Course, changes: &[Change]) -> String {
+fn summary(file: &str, course: Course, changes: &[Change], gone: &[&str]) -> String {
     let of = |course: Course| {
         let names = changes.iter().filter(|change| change.course == course).map(|change| change.candidate.as_str());
         names.collect::<Vec<_>>().join(", ")
     };
     match course {
         Course::Worse => format!("Worse than in {file} by more than chance: {}.", of(Course::Worse)),
-        Course::Unknown => format!("Whether it is worse than in {file} cannot be said of {}.", of(Course::Unknown)),
+        Course::Unknown => {
+            let unknown = of(Course::Unknown);
+            let names: Vec<&str> =
+                [unknown.as_str()].into_iter().filter(|name| !name.is_empty()).chain(gone.iter().copied()).collect();
+            format!("Whether it is worse than in {file} cannot be said of {}.", names.join(", "))
+        }
         Course::Better => format!("Not worse than in {file}, and better by more than chance: {}.", of(Course::Better)),
         Course::Same => format!("Not worse than in {file} by more than chance."),
     }

@@ -14,10 +14,12 @@ use crate::grader::Graded;
 use crate::metrics::Judged;
 use crate::metrics::texts::given;
 
-/// An answer as a text: what it says, or where it is no text its fields as JSON.
+/// An answer as a text: what it says, its label, or where it is neither its fields as JSON.
 fn text_of(answer: &Judged<'_>) -> String {
-    given(answer)
-        .map_or_else(|| serde_json::Value::Object(answer.outcome.clone()).to_string(), |text| text.into_owned())
+    let label =
+        answer.outcome.get("label").map(|label| label.as_str().map_or_else(|| label.to_string(), str::to_owned));
+    let text = label.or_else(|| given(answer).map(|text| text.into_owned()));
+    text.unwrap_or_else(|| serde_json::Value::Object(answer.outcome.clone()).to_string())
 }
 
 /// What an answer that could not be read is graded.

@@ -70,6 +70,10 @@ struct Seen {
 }
 
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
+    if !args.file.exists() {
+        let name = args.file.display();
+        anyhow::bail!("{name}: no such file\nhint: `bantam init` makes a task file out of a table");
+    }
     let task = Task::open(&args.file)?;
     let mut findings = Findings::default();
     let train = task.data.train.as_deref().and_then(|path| look_at(path, &task, &mut findings));

@@ -67,13 +67,13 @@ pub struct Args {
     #[arg(long, value_name = "DIR", requires = "suite")]
     data: Option<PathBuf>,
     /// The benchmark's figure from which on a model is good enough, from 0 to 1
-    #[arg(long, value_name = "X", requires = "suite")]
+    #[arg(long, value_name = "X")]
     threshold: Option<f64>,
     /// How freely the benchmark's answers are sampled; without it the likeliest token is taken each time
-    #[arg(long, value_name = "X", requires = "suite")]
+    #[arg(long, value_name = "X")]
     temperature: Option<f32>,
     /// The benchmark's metric that the verdict is about; the default is its main one
-    #[arg(long, value_name = "METRIC", requires = "suite")]
+    #[arg(long, value_name = "METRIC")]
     metric: Option<String>,
     /// Judge these models in place of the file's candidates
     #[arg(long, value_name = "A,B,..", value_delimiter = ',')]
@@ -210,6 +210,16 @@ fn asked(args: &Args) -> anyhow::Result<(Task, TestSet)> {
             Ok((task, test))
         }
         (_, _, Some(file)) => {
+            let of_suites = [("threshold", args.threshold.is_some()), ("metric", args.metric.is_some())];
+            let of_suites = of_suites.into_iter().chain([("temperature", args.temperature.is_some())]);
+            if let Some((name, _)) = of_suites.into_iter().find(|(_, is_given)| *is_given) {
+                let table = if name == "temperature" { "options" } else { "goal" };
+                return Err(UsedWrongly(format!(
+                    "--{name} is of --suite: that of a task stands in its file\nhint: `{name} = ..` in [{table}] of {}",
+                    file.display()
+                ))
+                .into());
+            }
             let task = open(file)?;
             let leaks = if args.allow_leaks { Leaks::Allowed } else { Leaks::Refused };
             let test = TestSet::read(&task, args.limit, leaks)?;

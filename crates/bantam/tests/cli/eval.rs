@@ -227,6 +227,11 @@ fn mistakes_are_told_before_anything_is_asked() {
     assert!(fails(&["eval", "none.toml"]).contains("none.toml: no such file\nhint: `bantam init` makes a task file"));
     let error = there.fails(2, &["eval", "triage.toml", "--report", "x.pdf"]);
     assert!(error.contains("--report: expected a file that ends in .html, .md or .json, got x.pdf"), "{error}");
+    let error = there.fails(2, &["eval", "triage.toml", "--threshold", "0.5"]);
+    assert!(
+        error
+            .contains("--threshold is of --suite: that of a task stands in its file\nhint: `threshold = ..` in [goal]")
+    );
     assert!(there.fails(2, &["eval", "triage.toml", "--limit", "0"]).contains("--limit: expected 1 or more, got 0"));
     there.write("test.csv", "text,label\nmail 3 about my password of day 3,account\nnew,billing\n");
     let error = fails(&["eval", "triage.toml"]);

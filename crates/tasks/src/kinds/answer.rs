@@ -332,7 +332,7 @@ fn shares_a_word(answer: &str, quote: &str) -> bool {
 fn read_answer(written: &Written) -> Result<Said, TaskError> {
     let beginning: String = written.text.chars().take(80).collect();
     if written.reason == FinishReason::Length {
-        let hint = "hint: raise max_tokens in [options]";
+        let hint = "hint: raise max_tokens ([options], or --max-tokens); one that repeats itself needs a larger model";
         return Err(TaskError::Output(format!("the answer is incomplete, it ended with {beginning:?}\n{hint}")));
     }
     serde_json::from_str(&written.text)

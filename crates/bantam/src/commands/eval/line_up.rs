@@ -166,8 +166,9 @@ impl LineUp<'_> {
         let mut preview: Option<Preview> = None;
         for attempt in 0..self.repeat {
             let mut task = task.clone();
-            // Each try has a seed of its own, and the same one every time. Not every provider takes seeds.
-            if !remote::is_remote(candidate) || task.options.seed.is_some() {
+            // Each try that is sampled has a seed of its own, and the same one every time. Not every provider takes seeds.
+            let is_sampled = self.repeat > 1 || task.options.temperature.is_some_and(|temperature| temperature > 0.0);
+            if task.options.seed.is_some() || is_sampled && !remote::is_remote(candidate) {
                 task.options.seed = Some(task.options.seed.unwrap_or(0).wrapping_add(u64::from(attempt)));
             }
             let at_once = if remote::is_remote(candidate) { remote::AT_ONCE } else { usual_concurrency(task.kind()) };

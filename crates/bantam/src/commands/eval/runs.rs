@@ -4,7 +4,7 @@ use super::{exchange, shown};
 use crate::session::Session;
 use crate::table::{Align, duration, table};
 use crate::work::ledger;
-use ::eval::compare::{Change, RowChange, compare};
+use ::eval::compare::{Change, RowChange, compare, names};
 use ::eval::render::in_words;
 use ::eval::runs::{State, find, listed, report};
 use ::eval::verdict::Verdict;
@@ -150,7 +150,16 @@ fn compared(ledger: &Ledger, before: &str, after: &str, as_json: bool, session: 
         anyhow::bail!("{before} and {after} have no row in common\nhint: runs are compared on rows that say the same");
     }
     let kind = after.new.spec["kind"].as_str().unwrap_or_default();
-    let text: String = changes.iter().map(|change| described(change, kind)).collect();
+    let mut text: String = changes.iter().map(|change| described(change, kind)).collect();
+    for (run, is_compared) in [
+        (&before, &(|name: &str| changes.iter().any(|change| change.before == name)) as &dyn Fn(&str) -> bool),
+        (&after, &|name: &str| changes.iter().any(|change| change.after == name)),
+    ] {
+        let alone: Vec<String> = names(run).into_iter().filter(|name| !is_compared(name)).collect();
+        if !alone.is_empty() {
+            text.push_str(&format!("only in {}: {}\n", run.new.name, alone.join(", ")));
+        }
+    }
     Ok(session.terminal.data(&text)?)
 }
 
