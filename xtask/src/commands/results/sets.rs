@@ -66,7 +66,7 @@ pub(super) const SETS: &[Set] = &[
     Set {
         name: "SROIE",
         folder: "sroie",
-        about: "four fields of scanned receipts, of those that have all four (ICDAR 2019)",
+        about: "four fields of scanned receipts, of those that have all four (ICDAR 2019), in at most 300 tokens",
         kind: "extract",
         metric: "field_f1",
         threshold: 0.8,
@@ -76,7 +76,7 @@ pub(super) const SETS: &[Set] = &[
     Set {
         name: "SQuAD 2.0",
         folder: "squad2",
-        about: "questions about a paragraph, half of them without an answer in it (arXiv 1806.03822)",
+        about: "questions about a paragraph, half of them without an answer in it (arXiv 1806.03822), in at most 120 tokens",
         kind: "answer",
         metric: "token_f1",
         threshold: 0.7,
