@@ -1,6 +1,7 @@
 //! Metrics that count grades: who grades is named by a table of `[goal]`, and `crate::graders` has one file for each.
 
-use super::{Counts, Judged, Metric, MetricError, MetricRow};
+use super::mean::of_grades;
+use super::{Metric, MetricError, MetricRow};
 use tasks::{Example, Grading, Task};
 
 /// A judge model's points, from 0 (the fewest) to 1 (the most).
@@ -40,7 +41,7 @@ fn make(
     task: &Task,
 ) -> Result<Box<dyn Metric>, MetricError> {
     match &task.goal.grading {
-        Some(grading) if grading.metric() == name => Ok(Box::new(OfGrades { is_proportion })),
+        Some(grading) if grading.metric() == name => Ok(of_grades(is_proportion)),
         _ => Err(MetricError::Unfit(format!(
             "metric `{name}` counts grades, and the task {} says not how they are had\nhint: add [goal.{table}] to the \
              task file",
@@ -74,41 +75,10 @@ fn has_columns(task: &Task, examples: &[Example]) -> Result<(), MetricError> {
     }
 }
 
-/// The mean of grades.
-struct OfGrades {
-    is_proportion: bool,
-}
-
-impl Metric for OfGrades {
-    fn slots(&self) -> usize {
-        2
-    }
-
-    fn count(&self, _: &Judged<'_>) -> Option<Counts> {
-        None
-    }
-
-    fn count_grade(&self, score: f64) -> Option<Counts> {
-        Some(Counts(vec![(0, score), (1, 1.0)]))
-    }
-
-    fn figure(&self, sums: &[f64]) -> Option<f64> {
-        let [scores, rows] = *sums else { return None };
-        (rows > 0.0).then(|| scores / rows)
-    }
-
-    fn is_proportion(&self) -> bool {
-        self.is_proportion
-    }
-
-    fn is_mean(&self) -> bool {
-        true
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Counts;
     use std::path::Path;
 
     fn task(goal: &str) -> Task {

@@ -12,18 +12,25 @@ const ROWS: u32 = 1;
 
 /// The mean of a score over the rows that have one.
 pub fn mean(score: impl Fn(&Judged<'_>) -> Option<f64> + Send + Sync + 'static) -> Box<dyn Metric> {
-    Box::new(Mean { score, is_proportion: false })
+    Box::new(Mean { score, is_proportion: false, is_of_grades: false })
+}
+
+/// The mean of the grades that a grader gives; answers themselves count nothing.
+pub fn of_grades(is_proportion: bool) -> Box<dyn Metric> {
+    let no_answer = |_: &Judged<'_>| None;
+    Box::new(Mean { score: no_answer, is_proportion, is_of_grades: true })
 }
 
 /// The share of the rows that are right, among those that are right or wrong.
 pub fn share(is_right: impl Fn(&Judged<'_>) -> Option<bool> + Send + Sync + 'static) -> Box<dyn Metric> {
     let score = move |row: &Judged<'_>| is_right(row).map(|is_right| f64::from(u8::from(is_right)));
-    Box::new(Mean { score, is_proportion: true })
+    Box::new(Mean { score, is_proportion: true, is_of_grades: false })
 }
 
 struct Mean<S> {
     score: S,
     is_proportion: bool,
+    is_of_grades: bool,
 }
 
 impl<S: Fn(&Judged<'_>) -> Option<f64> + Send + Sync> Metric for Mean<S> {
@@ -35,6 +42,10 @@ impl<S: Fn(&Judged<'_>) -> Option<f64> + Send + Sync> Metric for Mean<S> {
         let score = (self.score)(row)?;
         debug_assert!((0.0..=1.0).contains(&score), "a score of {score}; this is a bug");
         Some(Counts(vec![(SCORES, score), (ROWS, 1.0)]))
+    }
+
+    fn count_grade(&self, score: f64) -> Option<Counts> {
+        self.is_of_grades.then(|| Counts(vec![(SCORES, score), (ROWS, 1.0)]))
     }
 
     fn figure(&self, sums: &[f64]) -> Option<f64> {
