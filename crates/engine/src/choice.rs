@@ -4,14 +4,16 @@
 //! Read next: `sampler` for how a row of logits becomes a token, `speculation` for where drafts come from.
 
 use crate::constraint::TokenMask;
-use crate::sampler::{self, BrokenLogits, Sampler};
+use crate::sampler::{BrokenLogits, Sampler};
 use crate::scheduler::Turn;
 use crate::sequence::{EngineEvent, FinishReason, PromptScores, Sequence, TokenLogprob};
 use crate::walk::WalkStep;
+use kernels::{Runtime, log_sum_exp};
 use model::LogitRows;
 
 /// What it takes to turn logits into events.
 pub(crate) struct Choice<'a> {
+    pub(crate) runtime: &'a Runtime,
     pub(crate) sampler: &'a mut Sampler,
     pub(crate) mask: &'a mut TokenMask,
     pub(crate) forced: &'a mut Vec<u32>,
@@ -77,13 +79,17 @@ impl Choice<'_> {
         let mut logprobs = Vec::new();
         let mut top = Vec::new();
         let mut distributions = Vec::new();
-        for (position, row) in (first_position..).zip(logits.chunks_exact(self.vocabulary)) {
-            let normaliser = sampler::log_sum_exp(row)?;
+        let normalisers = log_sum_exp(self.runtime, logits, self.vocabulary);
+        let rows = logits.chunks_exact(self.vocabulary).zip(normalisers);
+        for (position, (row, normaliser)) in (first_position..).zip(rows) {
+            if normaliser.is_nan() {
+                return Err(BrokenLogits);
+            }
             if position + 1 < sequence.prompt_len {
                 let token = sequence.tokens[position + 1];
                 let logprob = (f64::from(row[token as usize]) - normaliser) as f32;
                 logprobs.push(TokenLogprob { token, logprob });
-                top.push(sampler::top_logprobs(row, normaliser, count));
+                top.push(self.sampler.top_logprobs(row, normaliser, count));
             }
             if wants_distributions {
                 distributions.extend(row.iter().map(|&logit| (f64::from(logit) - normaliser) as f32));
@@ -140,7 +146,7 @@ impl Choice<'_> {
         let chosen = self.sampler.choose(logits, &sequence.sampling, mask, &sequence.tokens, sequence.prompt_len);
         let token = chosen.map_err(|_| match mask {
             // With healthy logits it was the mask that left nothing.
-            Some(_) if sampler::log_sum_exp(logits).is_ok() => {
+            Some(_) if !log_sum_exp(self.runtime, logits, self.vocabulary)[0].is_nan() => {
                 FinishReason::Constraint("the constraint allows no token".to_owned())
             }
             _ => broken.clone(),
@@ -150,9 +156,12 @@ impl Choice<'_> {
         }
         let (logprob, top) = match sequence.top_logprobs {
             Some(count) => {
-                let normaliser = sampler::log_sum_exp(logits).map_err(|_| broken)?;
+                let normaliser = log_sum_exp(self.runtime, logits, self.vocabulary)[0];
+                if normaliser.is_nan() {
+                    return Err(broken);
+                }
                 let logprob = (f64::from(logits[token as usize]) - normaliser) as f32;
-                (Some(logprob), sampler::top_logprobs(logits, normaliser, count))
+                (Some(logprob), self.sampler.top_logprobs(logits, normaliser, count))
             }
             None => (None, Vec::new()),
         };

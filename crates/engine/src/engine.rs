@@ -8,8 +8,10 @@ use crate::kv_memory::KvMemory;
 use crate::sampler::Sampler;
 use crate::scheduler::{Budget, Scheduler, Totals, Turn, row_count};
 use crate::sequence::{EngineEvent, FinishReason, Refused, Sequence, SequenceId, SequenceRequest};
+use kernels::Runtime;
 use model::{Batch, LogitRows, Segment};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// What an engine is made for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +88,7 @@ pub struct StepShape {
 /// Many sequences over one paged KV memory.
 pub struct Engine {
     config: EngineConfig,
+    runtime: Arc<Runtime>,
     pub(crate) scheduler: Scheduler,
     next_id: u64,
     /// The turns of the step that was begun and not yet finished.
@@ -101,8 +104,8 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// An engine without sequences.
-    pub fn new(config: EngineConfig) -> Engine {
+    /// An engine without sequences. `runtime` turns logits into log-probabilities where these are asked for.
+    pub fn new(config: EngineConfig, runtime: Arc<Runtime>) -> Engine {
         let config =
             EngineConfig { max_sequences: config.max_sequences.max(1), logit_rows: config.logit_rows.max(1), ..config };
         Engine {
@@ -115,6 +118,7 @@ impl Engine {
             mask: TokenMask::none(config.vocabulary),
             forced: Vec::new(),
             config,
+            runtime,
         }
     }
 
@@ -279,6 +283,7 @@ impl Engine {
                 continue;
             }
             let mut choice = Choice {
+                runtime: &self.runtime,
                 sampler: &mut self.sampler,
                 mask: &mut self.mask,
                 forced: &mut self.forced,

@@ -35,7 +35,7 @@ mod walk;
 pub use bound::Bound;
 pub use constraint::{Constraint, ConstraintError, TokenMask};
 pub use engine::{Demand, Engine, EngineConfig, Status, StepShape};
-pub use sampler::{BrokenLogits, Sampler, Sampling, log_softmax};
+pub use sampler::{BrokenLogits, Sampler, Sampling};
 pub use scheduler::Budget;
 pub use sequence::{
     Counts, EngineEvent, FinishReason, PromptScores, Refused, SequenceId, SequenceRequest, TokenLogprob,

@@ -261,6 +261,26 @@ impl Sampler {
         }
     }
 
+    /// The `count` most likely tokens of `[V]` logits with their log-probabilities, best first, of equals the lowest id; fewer
+    /// where fewer are possible. `normaliser` is the logarithm of the sum of their exponentials.
+    pub(crate) fn top_logprobs(&mut self, logits: &[f32], normaliser: f64, count: usize) -> Vec<TokenLogprob> {
+        if count == 0 {
+            return Vec::new();
+        }
+        self.find_candidates(logits, count);
+        let candidates = &mut self.candidates;
+        if count < candidates.len() {
+            candidates.select_nth_unstable_by(count - 1, by_likelihood);
+            candidates.truncate(count);
+        }
+        candidates.sort_unstable_by(by_likelihood);
+        let told = |candidate: &Candidate| TokenLogprob {
+            token: candidate.token,
+            logprob: (f64::from(candidate.logit) - normaliser) as f32,
+        };
+        candidates.iter().map(told).collect()
+    }
+
     /// Draws one of the candidates with `drawn` in [0, 1), by the inverse of the cumulative distribution.
     fn draw(&self, temperature: f32, drawn: f64) -> Result<u32, BrokenLogits> {
         let highest = self.candidates.iter().fold(f32::NEG_INFINITY, |highest, candidate| highest.max(candidate.logit));
@@ -349,52 +369,6 @@ fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
     z ^ (z >> 31)
-}
-
-/// Natural logarithm of the softmax of one row of logits `[V]`, the sum taken in f64.
-///
-/// # Errors
-/// [`BrokenLogits`] if a logit is NaN or +infinity, or all are -infinity.
-pub fn log_softmax(logits: &[f32], out: &mut Vec<f32>) -> Result<(), BrokenLogits> {
-    let normaliser = log_sum_exp(logits)?;
-    out.extend(logits.iter().map(|&logit| (f64::from(logit) - normaliser) as f32));
-    Ok(())
-}
-
-/// Logarithm of the sum of exponentials of `[V]` logits, which turns a logit into a log-probability.
-pub(crate) fn log_sum_exp(logits: &[f32]) -> Result<f64, BrokenLogits> {
-    let mut highest = f32::NEG_INFINITY;
-    for &logit in logits {
-        if logit.is_nan() || logit == f32::INFINITY {
-            return Err(BrokenLogits);
-        }
-        highest = highest.max(logit);
-    }
-    if highest == f32::NEG_INFINITY {
-        return Err(BrokenLogits);
-    }
-    let sum: f64 = logits.iter().map(|&logit| f64::from((logit - highest).exp())).sum();
-    Ok(f64::from(highest) + sum.ln())
-}
-
-/// The `count` most likely tokens of `[V]` logits with their log-probabilities, best first, of equals the lowest id.
-pub(crate) fn top_logprobs(logits: &[f32], normaliser: f64, count: usize) -> Vec<TokenLogprob> {
-    let count = count.min(logits.len());
-    if count == 0 {
-        return Vec::new();
-    }
-    let mut candidates: Vec<Candidate> =
-        (0_u32..).zip(logits).map(|(token, &logit)| Candidate { token, logit }).collect();
-    candidates.select_nth_unstable_by(count - 1, by_likelihood);
-    candidates.truncate(count);
-    candidates.sort_unstable_by(by_likelihood);
-    candidates
-        .iter()
-        .map(|candidate| TokenLogprob {
-            token: candidate.token,
-            logprob: (f64::from(candidate.logit) - normaliser) as f32,
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -554,16 +528,14 @@ mod tests {
 
         #[test]
         fn the_top_tokens_are_those_of_a_sort(logits in rows(), count in 0_usize..30) {
-            let normaliser = log_sum_exp(&logits).unwrap();
-            let mut expected: Vec<usize> = (0..logits.len()).collect();
+            let mut expected: Vec<usize> = (0..logits.len()).filter(|&token| logits[token].is_finite()).collect();
             expected.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]).then(a.cmp(&b)));
             expected.truncate(count);
-            let top = top_logprobs(&logits, normaliser, count);
+            let top = Sampler::default().top_logprobs(&logits, 1.5, count);
             prop_assert_eq!(top.iter().map(|entry| entry.token as usize).collect::<Vec<_>>(), expected);
-            let mut all = Vec::new();
-            log_softmax(&logits, &mut all).unwrap();
-            let mass: f64 = all.iter().map(|&logprob| f64::from(logprob).exp()).sum();
-            prop_assert!((mass - 1.0).abs() < 1e-5);
+            for one in top {
+                prop_assert_eq!(one.logprob, (f64::from(logits[one.token as usize]) - 1.5) as f32);
+            }
         }
     }
 
@@ -599,7 +571,6 @@ mod tests {
             }
             assert_eq!(sampler.choose(&[f32::NEG_INFINITY; 3], &sampling, None, &[0], 1), Err(BrokenLogits));
         }
-        assert_eq!(log_softmax(&[f32::NAN], &mut Vec::new()), Err(BrokenLogits));
     }
 
     #[test]

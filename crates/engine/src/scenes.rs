@@ -1,7 +1,7 @@
 //! Single scenes of scheduling, where the simulation would only tell that something went wrong: who reads a shared prompt,
 //! who is preempted and when it goes on, what a full queue says.
 
-use crate::simulation::{PagedModel, VOCABULARY};
+use crate::simulation::{PagedModel, VOCABULARY, one_thread};
 use crate::*;
 use model::AdapterId;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ struct Scene {
 
 impl Scene {
     fn of(config: EngineConfig) -> Scene {
-        Scene { model: PagedModel::new(&config), engine: Engine::new(config), events: Vec::new() }
+        Scene { model: PagedModel::new(&config), engine: Engine::new(config, one_thread()), events: Vec::new() }
     }
 
     /// One step of at most `tokens` tokens; how many it computed.

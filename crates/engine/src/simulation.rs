@@ -6,6 +6,7 @@
 //! RoPE regime changes every later token. Read next: `scenes`, where single things are looked at.
 
 use crate::*;
+use kernels::{Isa, Runtime, log_sum_exp};
 use model::{AdapterId, Batch, LogitRows, RopeRegime};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -15,6 +16,11 @@ const STOP: u32 = 0;
 
 /// Seeds of the simulation; each is an engine of another shape with its own arrivals.
 const SEEDS: u64 = 10_000;
+
+/// What log-probabilities are computed with.
+pub(crate) fn one_thread() -> Arc<Runtime> {
+    Arc::new(Runtime::new(Isa::Scalar, 1).unwrap())
+}
 
 /// A small generator of test choices (SplitMix64).
 pub(crate) struct Random(pub(crate) u64);
@@ -220,7 +226,8 @@ impl Asked {
         for position in from - 1..tokens.len() {
             let mut logprobs = Vec::new();
             let logits = logits_after(tokens[..=position].iter().copied(), made(tokens.len()));
-            log_softmax(&logits, &mut logprobs).unwrap();
+            let normaliser = log_sum_exp(&one_thread(), &logits, VOCABULARY)[0];
+            logprobs.extend(logits.iter().map(|&logit| (f64::from(logit) - normaliser) as f32));
             if let Some(&token) = tokens.get(position + 1) {
                 answer.prompt_logprobs.push(TokenLogprob { token, logprob: logprobs[token as usize] });
                 let mut best: Vec<TokenLogprob> =
@@ -357,7 +364,7 @@ impl Simulation {
         };
         Simulation {
             model: PagedModel::new(&config),
-            engine: Engine::new(config.clone()),
+            engine: Engine::new(config.clone(), one_thread()),
             random,
             config,
             followed: BTreeMap::new(),
@@ -699,7 +706,7 @@ fn events_of(request: SequenceRequest, speculate: bool, long_rope_after: Option<
         speculate,
     };
     let mut model = PagedModel::new(&config);
-    let mut engine = Engine::new(config);
+    let mut engine = Engine::new(config, one_thread());
     let mut events = Vec::new();
     engine.submit(request).unwrap();
     while let Some(batch) = engine.begin(Budget::of(32)) {

@@ -45,7 +45,7 @@ pub use ops::layer_norm::layer_norm;
 pub use ops::matmul::{MatMul, matmul, matmul_gated};
 pub use ops::rms_norm::{rms_norm, rms_norm_in_place};
 pub use ops::rope::{RopePairing, RopeTable, RopeTurns, rope};
-pub use ops::softmax::log_softmax;
+pub use ops::softmax::log_sum_exp;
 pub use quant::{FORMATS, Format, FormatRow, dequantize, quantize};
 pub use runtime::Runtime;
 pub use threads::default_threads;

@@ -109,15 +109,13 @@ pub fn rope(
     out
 }
 
-/// x - ln Σ e^x for each row of `logits` `[R, V]`.
-pub fn log_softmax(logits: &[f32], width: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(logits.len());
-    for row in logits.chunks_exact(width) {
-        let max = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let sum: f64 = row.iter().map(|&x| (f64::from(x) - f64::from(max)).exp()).sum();
-        out.extend(row.iter().map(|&x| (f64::from(x) - f64::from(max) - sum.ln()) as f32));
-    }
-    out
+/// ln Σ e^x of each row of `logits` `[R, V]`.
+pub fn log_sum_exp(logits: &[f32], width: usize) -> Vec<f64> {
+    let sum = |row: &[f32]| {
+        let max = f64::from(row.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+        max + row.iter().map(|&x| (f64::from(x) - max).exp()).sum::<f64>().ln()
+    };
+    logits.chunks_exact(width).map(sum).collect()
 }
 
 /// Causal attention of one sequence: queries `q` `[T, H, Dh]` of the positions from `position` on, keys `k` and values `v`

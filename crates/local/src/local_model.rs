@@ -31,7 +31,7 @@ use futures::StreamExt;
 use futures::channel::{mpsc, oneshot};
 use grammar::Grammar;
 use kernels::{KvArena, PAGE_LEN, Runtime};
-use model::{AdapterId, Adapters, PassCost, Workspace};
+use model::{AdapterId, Adapters, DecoderSpec, PassCost, Workspace};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -54,6 +54,7 @@ pub struct LocalModel {
     notes: Vec<String>,
     memory: MemoryPlan,
     config: EngineConfig,
+    runtime: Arc<Runtime>,
     pass_cost: PassCost,
     prepared: Prepared,
     load_time: Duration,
@@ -107,28 +108,18 @@ impl LocalModel {
         let refuse = |error| ChatError::Unloadable(format!("cannot load {}: {error}", source.name));
         let arena = KvArena::new(kv_shape).map_err(refuse)?;
         let prepared = prepared::arrange(&mut parts.model, source.prepared.as_deref(), &runtime).map_err(refuse)?;
-        let config = EngineConfig {
-            pages,
-            page_len: PAGE_LEN,
-            context,
-            vocabulary: parts.info.vocabulary,
-            // One row of logits each: every running sequence can have its token in every step.
-            max_sequences: STEP_LOGIT_ROWS,
-            max_waiting: options.max_waiting,
-            logit_rows: STEP_LOGIT_ROWS,
-            long_rope_after: parts.model.spec().long_rope_after(),
-            speculate: options.speculate,
-        };
+        let config = engine_config(&parts.info, parts.model.spec(), options, pages);
         let pass_cost = parts.model.pass_cost(options.kv_element);
         let adaptations = Arc::new(Adaptations::new(parts.model.spec().clone()));
         let model = Arc::new(parts.model);
-        let alive = Arc::new(());
         let tokenizer = Arc::new(tokenizer);
+        let alive = Arc::new(());
         let taken = Arc::downgrade(&alive);
         let (workspace, adapters) = (Workspace::default(), Adapters::default());
-        let decoder = ModelDecoder { model, runtime, arena, workspace, adapters, alive };
+        let engine = Engine::new(config.clone(), Arc::clone(&runtime));
+        let decoder = ModelDecoder { model, runtime: Arc::clone(&runtime), arena, workspace, adapters, alive };
         let activity = SharedActivity::default();
-        let commands = start(Engine::new(config.clone()), Box::new(decoder), Arc::clone(&activity))?;
+        let commands = start(engine, Box::new(decoder), Arc::clone(&activity))?;
         Ok(LocalModel {
             info: parts.info,
             grammars: Arc::new(Grammars::new(Arc::clone(&tokenizer))),
@@ -141,6 +132,7 @@ impl LocalModel {
             notes: parts.notes,
             memory,
             config,
+            runtime,
             pass_cost,
             prepared,
             load_time: began.elapsed(),
@@ -157,7 +149,9 @@ impl LocalModel {
     /// The same with something else that computes.
     #[cfg(test)]
     pub(crate) fn computed_by(mut self, decoder: Box<dyn Decoder>) -> LocalModel {
-        self.commands = start(Engine::new(self.config.clone()), decoder, Arc::clone(&self.activity)).unwrap();
+        self.commands =
+            start(Engine::new(self.config.clone(), Arc::clone(&self.runtime)), decoder, Arc::clone(&self.activity))
+                .unwrap();
         self
     }
 
@@ -175,6 +169,7 @@ impl LocalModel {
             notes: self.notes.clone(),
             memory: self.memory,
             config: self.config.clone(),
+            runtime: Arc::clone(&self.runtime),
             pass_cost: self.pass_cost.clone(),
             prepared: self.prepared,
             load_time: self.load_time,
@@ -216,6 +211,11 @@ impl LocalModel {
     /// What its engine is made for.
     pub(crate) fn engine_config(&self) -> &EngineConfig {
         &self.config
+    }
+
+    /// An engine beside its own, for the one who borrows its memory.
+    pub(crate) fn engine_beside(&self) -> Engine {
+        Engine::new(self.config.clone(), Arc::clone(&self.runtime))
     }
 
     /// What passes through it cost.
@@ -510,6 +510,22 @@ impl LocalModel {
         self.submit(sequence, Box::new(Scoring::new(begin(ids.len()), reply))).await?;
         let logprobs = outcome.await.map_err(|_| thread_gone())??;
         Ok(ScoreResponse { tokens: self.scored_tokens(&ids, &logprobs) })
+    }
+}
+
+/// What the engine of a model is made for, with so many pages of KV memory.
+fn engine_config(info: &ModelInfo, spec: &DecoderSpec, options: &LoadOptions, pages: usize) -> EngineConfig {
+    EngineConfig {
+        pages,
+        page_len: PAGE_LEN,
+        context: info.context,
+        vocabulary: info.vocabulary,
+        // One row of logits each: every running sequence can have its token in every step.
+        max_sequences: STEP_LOGIT_ROWS,
+        max_waiting: options.max_waiting,
+        logit_rows: STEP_LOGIT_ROWS,
+        long_rope_after: spec.long_rope_after(),
+        speculate: options.speculate,
     }
 }
 

@@ -127,7 +127,7 @@ impl LocalModel {
     /// As scoring; [`ChatError::Unavailable`] comes as the first piece while the model answers somebody.
     pub fn score_pieces(&self, input: Prompt) -> Result<ScoredPieces, ChatError> {
         let ids = self.prompt_ids(input)?;
-        let mut engine = Engine::new(self.engine_config().clone());
+        let mut engine = self.engine_beside();
         let mut request = Self::score_request(ids.clone(), PromptScores::Distributions);
         request.adapter = self.adapter_id();
         engine.submit(request).map_err(|refused| self.refusal(refused))?;

@@ -390,6 +390,10 @@ mod tests {
     /// A pass that reads this token fails.
     const POISON: u32 = 7;
 
+    fn one_thread() -> Arc<Runtime> {
+        Arc::new(Runtime::new(kernels::Isa::Scalar, 1).unwrap())
+    }
+
     /// Says the token after the last one, and fails where it reads poison, or rows of an adapter that it was to forget.
     #[derive(Default)]
     struct Scripted {
@@ -488,7 +492,8 @@ mod tests {
         }
         drop(commands);
         let activity = SharedActivity::default();
-        Worker::new(Engine::new(config), Box::new(Scripted::default()), received, Arc::clone(&activity)).run();
+        Worker::new(Engine::new(config, one_thread()), Box::new(Scripted::default()), received, Arc::clone(&activity))
+            .run();
         let Activity { running, waiting, pages, free_pages, cached_pages, .. } = *activity.lock().unwrap();
         assert_eq!((running, waiting, free_pages + cached_pages), (0, 0, pages), "all have ended");
         all.into_iter().map(|heard| heard.lock().unwrap().clone()).collect()
@@ -532,7 +537,7 @@ mod tests {
         drop(commands);
         let decoder = Scripted::default();
         let forgotten = Arc::clone(&decoder.forgotten);
-        Worker::new(Engine::new(config), Box::new(decoder), received, SharedActivity::default()).run();
+        Worker::new(Engine::new(config, one_thread()), Box::new(decoder), received, SharedActivity::default()).run();
         for heard in heard {
             assert_eq!(*heard.lock().unwrap(), (vec![1, 2, 3, 4], vec![Ok(FinishReason::Length)]));
         }

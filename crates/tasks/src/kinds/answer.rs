@@ -38,6 +38,9 @@ const LONGEST_DOCUMENT: u64 = 16 << 20;
 const MAX_TOKENS: usize = 512;
 /// Characters of a quote: it shows where the answer stands, it does not repeat the text.
 const LONGEST_QUOTE: usize = 400;
+/// Characters of an answer about a text: a few words are asked for, and a small model that repeats itself ends here
+/// and not with its tokens, where the row would be lost.
+const LONGEST_ANSWER: usize = 400;
 
 /// The settings of a task that answers.
 ///
@@ -93,7 +96,7 @@ impl Answer {
             "type": "object",
             "properties": {
                 "quote": { "type": ["string", "null"], "maxLength": LONGEST_QUOTE },
-                "answer": { "type": ["string", "null"] },
+                "answer": { "type": ["string", "null"], "maxLength": LONGEST_ANSWER },
             },
             "required": ["quote", "answer"],
             "additionalProperties": false,
@@ -298,6 +301,11 @@ impl Answering {
             outcome
                 .warnings
                 .push("the quote has no word of the answer: it may not be what the answer is from".to_owned());
+        }
+        if best.as_ref().is_some_and(|best| best.answer.chars().count() >= LONGEST_ANSWER) {
+            outcome
+                .warnings
+                .push(format!("the answer may be incomplete: it has the {LONGEST_ANSWER} characters that it may have"));
         }
         let (answer, quote, span, confidence) = match &best {
             Some(found) => (json!(found.answer), json!(found.quote), found.span.clone(), json!(found.confidence)),

@@ -40,6 +40,19 @@ fn without_a_quote_that_the_text_has_nothing_was_found() {
 }
 
 #[test]
+fn an_answer_that_fills_its_bound_is_told_to_be_incomplete() {
+    let outcome = |answer: String| {
+        let written = json!({"quote": "closes at six", "answer": answer}).to_string();
+        let input = json!({"text": TEXT, "question": "When does it close?"});
+        ask(Answer::from_field("text"), Scripted::new(move |_| written.clone()), input).unwrap()
+    };
+    let repeated = "at six ".repeat(60);
+    assert_eq!(outcome(repeated.chars().take(399).collect()).warnings, Vec::<String>::new());
+    let warning = "the answer may be incomplete: it has the 400 characters that it may have";
+    assert_eq!(outcome(repeated.chars().take(400).collect()).warnings, [warning]);
+}
+
+#[test]
 fn a_long_text_is_asked_in_parts_and_the_surest_answer_is_taken() {
     let filler = "Nothing of interest stands here. ".repeat(100);
     let text = format!("{filler}The code is not 7 7 7. {filler}The code is 42. {filler}");

@@ -39,6 +39,8 @@ pub(super) static ROW: KindRow = KindRow {
 const LONGEST_SCHEMA: u64 = 1 << 20;
 /// Tokens of an answer where the task says nothing: a small model that goes round in circles ends there, with an error.
 const MAX_TOKENS: usize = 1024;
+/// A confidence under which a value that the text does not have is told in the warnings.
+const DOUBTFUL: f64 = 0.1;
 
 /// The settings of a task that extracts.
 ///
@@ -316,6 +318,15 @@ impl Extracting {
     }
 }
 
+/// What is to be said of a value that the text does not have and that the model would hardly write again.
+fn doubt(pointer: &str, value: &Value, field: &Value) -> Option<String> {
+    let confidence = field["confidence"].as_f64().filter(|confidence| *confidence < DOUBTFUL)?;
+    let is_said = value.is_string() || value.is_number();
+    (is_said && field["span"].is_null()).then(|| {
+        format!("{pointer:?} may be made up: the text does not have {value}, and its confidence is {confidence:.3}")
+    })
+}
+
 impl Asking for Extracting {
     fn ask<'a>(&'a self, input: &'a Input) -> BoxFuture<'a, Result<Outcome, TaskError>> {
         Box::pin(async move {
@@ -324,15 +335,17 @@ impl Asking for Extracting {
             let options = GenerationOptions { top_logprobs: Some(0), ..self.asker.options(MAX_TOKENS) };
             let written = self.asker.write(&self.frame, &text, Some(&self.format), options).await?;
             let value = self.read_answer(&written)?;
-            let mut fields = Map::new();
-            for (pointer, place) in leaves::leaves(&written.text) {
-                if let Some(leaf) = value.pointer(&pointer) {
-                    fields.insert(pointer, Self::field(&written, leaf, &place, &mut sources));
-                }
-            }
             let mut outcome = Outcome::default();
             written.count(&mut outcome);
             outcome.warnings = fields::at_the_bound(&self.schema, &value);
+            let mut fields = Map::new();
+            for (pointer, place) in leaves::leaves(&written.text) {
+                if let Some(leaf) = value.pointer(&pointer) {
+                    let field = Self::field(&written, leaf, &place, &mut sources);
+                    outcome.warnings.extend(doubt(&pointer, leaf, &field));
+                    fields.insert(pointer, field);
+                }
+            }
             outcome.fields.insert("value".to_owned(), value);
             outcome.fields.insert("fields".to_owned(), Value::Object(fields));
             Ok(outcome)

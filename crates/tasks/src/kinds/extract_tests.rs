@@ -145,6 +145,16 @@ fn a_model_without_a_template_goes_on_from_the_heading_and_its_tokens_are_found_
 }
 
 #[test]
+fn a_value_that_the_text_does_not_have_and_the_model_doubts_is_told() {
+    // One half for each of the shop's words, of which the fifth brings it under the bound.
+    let answer = r#"{"shop": "Blue Door on the Quay", "total": 7, "day": null}"#;
+    let warning = "\"/shop\" may be made up: the text does not have \"Blue Door on the Quay\", and its confidence is \
+                   0.031";
+    assert_eq!(asked(receipt(), answer, "A receipt").unwrap().warnings, [warning]);
+    assert_eq!(asked(receipt(), answer, "Blue Door on the Quay").unwrap().warnings, Vec::<String>::new());
+}
+
+#[test]
 fn a_text_that_fills_its_bound_is_told_to_be_incomplete() {
     let outcome = |shop: String| {
         let answer = json!({"shop": shop}).to_string();

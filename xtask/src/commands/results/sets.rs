@@ -66,21 +66,21 @@ pub(super) const SETS: &[Set] = &[
     Set {
         name: "SROIE",
         folder: "sroie",
-        about: "four fields of scanned receipts, of those that have all four (ICDAR 2019), in at most 300 tokens",
+        about: "four fields of scanned receipts, of those that have all four (ICDAR 2019)",
         kind: "extract",
         metric: "field_f1",
         threshold: 0.8,
-        limit: 50,
+        limit: 100,
         prepare: sroie,
     },
     Set {
         name: "SQuAD 2.0",
         folder: "squad2",
-        about: "questions about a paragraph, half of them without an answer in it (arXiv 1806.03822), in at most 120 tokens",
+        about: "questions about a paragraph, half of them without an answer in it (arXiv 1806.03822)",
         kind: "answer",
         metric: "token_f1",
         threshold: 0.7,
-        limit: 80,
+        limit: 200,
         prepare: squad,
     },
     Set {
@@ -90,7 +90,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "complete",
         metric: "exact_match",
         threshold: 0.5,
-        limit: 80,
+        limit: 200,
         prepare: infilling,
     },
     Set {
@@ -100,7 +100,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "summarize",
         metric: "rouge_l",
         threshold: 0.35,
-        limit: 40,
+        limit: 100,
         prepare: dialogs,
     },
 ];
@@ -198,7 +198,7 @@ fn sroie(data: &Path, folder: &Path) -> anyhow::Result<String> {
     let fields = receipts::DESCRIBED.split(',').filter_map(|field| field.split_once('='));
     let fields: String = fields.map(|(name, about)| format!("{name} = {{ description = {about:?} }}\n")).collect();
     Ok(format!(
-        "\n[data]\ntrain = \"train.jsonl\"\ntest = \"test.jsonl\"\nexpected = \"fields\"\n\n[options]\nmax_tokens = 300\n\n\
+        "\n[data]\ntrain = \"train.jsonl\"\ntest = \"test.jsonl\"\nexpected = \"fields\"\n\n\
          [extract.fields]\n{fields}"
     ))
 }
@@ -224,9 +224,7 @@ fn squad(data: &Path, folder: &Path) -> anyhow::Result<String> {
         }
     }
     write(folder, "test.jsonl", &rows)?;
-    Ok("\n[data]\ntest = \"test.jsonl\"\nexpected = \"answers\"\n\n[options]\nmax_tokens = 120\n\n[answer]\ntext = \
-        \"context\"\n"
-        .to_owned())
+    Ok("\n[data]\ntest = \"test.jsonl\"\nexpected = \"answers\"\n\n[answer]\ntext = \"context\"\n".to_owned())
 }
 
 fn infilling(data: &Path, folder: &Path) -> anyhow::Result<String> {

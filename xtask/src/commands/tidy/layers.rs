@@ -20,7 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("grammar", &["tokenizer"]),
     ("hub", &["formats"]),
     ("model", &["kernels", "formats"]),
-    ("engine", &["model"]),
+    ("engine", &["model", "kernels"]),
     ("train", &["model", "tokenizer", "formats", "kernels"]),
     ("local", &["chat", "hub", "engine", "model", "kernels", "tokenizer", "grammar", "formats"]),
     ("router", &["chat", "ledger"]),
