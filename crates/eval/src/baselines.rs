@@ -1,15 +1,18 @@
-//! What needs no language model: each learns from the examples of the train table and answers as a task with a model does.
+//! What needs no language model: each answers as a task with a model does, most having learned from the examples of the train
+//! table.
 //!
 //! A candidate that does not beat them is not worth its cost. Their outcomes have the fields of the task's kind, so whoever
-//! judges does not know what it judges. One file and one line of the table each. Kinds that write text of their own
-//! (summarize, answer, complete, generate) have none: nothing simple answers there.
+//! judges does not know what it judges. One file and one line of the table each. Code and free text (complete, generate) have
+//! none: nothing simple answers there.
 //!
 //! Learning draws no random numbers but those of fixed seeds, and what is learned does not depend on the number of threads.
 
 mod embeddings;
+mod lead;
 mod linear;
 mod majority;
 mod nearest;
+mod silent;
 
 mod classes;
 mod folds;
@@ -27,7 +30,8 @@ use tasks::{Example, Task, TaskError, Work};
 pub const VERSION: u32 = 1;
 
 /// Every baseline, the simplest first.
-pub static BASELINES: [&BaselineRow; 4] = [&majority::ROW, &linear::ROW, &embeddings::ROW, &nearest::ROW];
+pub static BASELINES: [&BaselineRow; 6] =
+    [&majority::ROW, &linear::ROW, &embeddings::ROW, &nearest::ROW, &lead::ROW, &silent::ROW];
 
 /// A baseline, as candidates name it.
 #[derive(Debug)]
@@ -44,6 +48,8 @@ pub struct BaselineRow {
 /// How a baseline learns.
 #[derive(Debug)]
 enum Learn {
+    /// From nothing: it follows a rule. None where the task is one that the rule does not fit.
+    Nothing(fn(&Task) -> Option<Box<dyn Work>>),
     /// From the examples alone.
     Alone(fn(&Lesson<'_>) -> Result<Box<dyn Work>, BaselineError>),
     /// From their texts as vectors of a model.
@@ -106,20 +112,36 @@ impl BaselineRow {
         matches!(self.learn, Learn::Embedded(_))
     }
 
+    /// Whether it answers such a task; whether there is something to learn from is another question.
+    pub fn fits(&self, task: &Task) -> bool {
+        self.kinds.contains(&task.kind())
+            && match self.learn {
+                Learn::Nothing(make) => make(task).is_some(),
+                Learn::Alone(_) | Learn::Embedded(_) => true,
+            }
+    }
+
+    /// Whether it learns from a train table.
+    pub fn needs_train(&self) -> bool {
+        !matches!(self.learn, Learn::Nothing(_))
+    }
+
     /// Learns. It computes where it is polled, for seconds on a large table.
     ///
     /// # Errors
     /// The task is of another kind, there are no examples or no model that it needs, a row cannot be read.
     pub async fn learn(&self, lesson: &Lesson<'_>) -> Result<Box<dyn Work>, BaselineError> {
         let (name, kind) = (self.name, lesson.task.kind());
+        let unfit = || BaselineError::Kind { name, kinds: self.kinds.join(", "), kind };
         if !self.kinds.contains(&kind) {
-            return Err(BaselineError::Kind { name, kinds: self.kinds.join(", "), kind });
+            return Err(unfit());
         }
-        if lesson.examples.is_empty() {
+        if self.needs_train() && lesson.examples.is_empty() {
             let is_named = lesson.task.data.train.is_some();
             return Err(if is_named { BaselineError::NoRows(name) } else { BaselineError::NoTrain(name) });
         }
         match self.learn {
+            Learn::Nothing(make) => make(lesson.task).ok_or_else(unfit),
             Learn::Alone(learn) => learn(lesson),
             Learn::Embedded(learn) => {
                 let embedder = lesson.embedder.clone().filter(|model| model.info().capabilities.embed);

@@ -15,6 +15,8 @@ use std::fmt::Write;
 const MOST_LABELS: usize = 100;
 /// One row of so many goes into the test.
 const TEST_SHARE: usize = 5;
+/// With fewer rows in the test a share of right answers of 0.9 is known to a tenth at best.
+const FEW_TEST_ROWS: usize = 50;
 
 /// What a task begins with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,6 +182,11 @@ pub fn init(
     let (train_rows, test_rows) = split(rows, &guess, seed, &mut notes);
     if test_rows.is_empty() {
         notes.push("there are too few different texts for a test: all rows are to learn from".to_owned());
+    } else if test_rows.len() < FEW_TEST_ROWS {
+        notes.push(format!(
+            "there are {} rows to judge by: so few seldom tell whether a model is good enough, {FEW_TEST_ROWS} or more do",
+            test_rows.len()
+        ));
     }
     let has_test = !test_rows.is_empty();
     let file = task_file(row, &sample, &guess, train, has_test.then_some(test));

@@ -55,5 +55,6 @@ pub use labels::{Labelled, Labels, OpenRow, UNLABELLED};
 pub use likelihood::Likelihood;
 pub use outcome::{Outcome, Work};
 pub use ready::Ready;
+pub use split::sentences;
 pub use task::{DataFiles, Example, Task};
 pub use template::Template;

@@ -95,6 +95,14 @@ pub fn parts(text: &str, longest: usize, overlap: usize) -> Vec<Range<usize>> {
     parts
 }
 
+/// The sentences of a text, without the blanks around them.
+pub fn sentences(text: &str) -> Vec<&str> {
+    let mut start = 0;
+    let ends = sentence_ends(text).into_iter();
+    let sentences = ends.map(|end| text[std::mem::replace(&mut start, end)..end].trim());
+    sentences.filter(|sentence| !sentence.is_empty()).collect()
+}
+
 /// Where sentences end, blanks after them included; the last is the end of the text.
 fn sentence_ends(text: &str) -> Vec<usize> {
     let (mut ends, mut closed) = (Vec::new(), false);
@@ -140,6 +148,15 @@ mod tests {
         check("äöüäöü", 5, 0, &["äö", "üä", "öü"]);
         check("A b. C d. E f. G h.", 10, 5, &["A b. C d. ", "C d. E f. ", "E f. G h."]);
         check("", 10, 0, &[]);
+    }
+
+    #[test]
+    fn sentences_come_without_their_blanks() {
+        assert_eq!(
+            sentences(" It is 3.5 now.  And (so?)\n\nthen\u{3002}on "),
+            ["It is 3.5 now.", "And (so?)", "then\u{3002}", "on"]
+        );
+        assert_eq!(sentences(" \n"), Vec::<&str>::new());
     }
 
     #[test]

@@ -121,16 +121,32 @@ pub struct Args {
     load: LoadArgs,
 }
 
+/// What stands at `/evals/` and is no run.
+const PAGE_OF_TWO: &str = "compare";
+
+impl Args {
+    /// What no run can be begun with.
+    fn check(&self) -> Result<(), UsedWrongly> {
+        if self.limit == Some(0) {
+            return Err(UsedWrongly("--limit: expected 1 or more, got 0".to_owned()));
+        }
+        match self.name.as_deref() {
+            Some(name) if name.trim().is_empty() => {
+                Err(UsedWrongly("--name: expected a name, got a blank one".to_owned()))
+            }
+            Some(PAGE_OF_TWO) => Err(UsedWrongly(format!(
+                "--name: expected another name than {PAGE_OF_TWO}, at which `bantam serve` shows two runs"
+            ))),
+            _ => Ok(()),
+        }
+    }
+}
+
 pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     if let Some(action) = args.action {
         return runs::execute(action, session);
     }
-    if args.limit == Some(0) {
-        return Err(UsedWrongly("--limit: expected 1 or more, got 0".to_owned()).into());
-    }
-    if args.name.as_ref().is_some_and(|name| name.trim().is_empty()) {
-        return Err(UsedWrongly("--name: expected a name, got a blank one".to_owned()).into());
-    }
+    args.check()?;
     if let Some(report) = &args.report {
         shown::check_report(report)?;
     }
@@ -140,7 +156,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
         session.terminal.warn(warning);
     }
     let host = session.host(load_options(&args.load)?)?;
-    let candidates = line_up::candidates(&task, &args.models, !args.no_baselines, &host);
+    // A standard benchmark is asked by its own protocol, which no baseline follows.
+    let baselines = !args.no_baselines && test.suite.is_none();
+    let candidates = line_up::candidates(&task, &args.models, baselines, &host);
     let remotes = remote::Remotes::new(args.max_cost)?;
     let (load, suite) = (&args.load, test.suite);
     let line_up = line_up::LineUp { host: &host, load, remotes: &remotes, repeat: args.repeat, suite, session };

@@ -166,6 +166,8 @@ fn runs_are_named_compared_and_forgotten() {
     desk.done(&["eval", "triage.toml", "--name", "after", "--no-baselines"]);
     let error = desk.fails(1, &["eval", "triage.toml", "--name", "before", "--no-baselines"]);
     assert!(error.contains("there is a run \"before\" already\nhint: give this one another name"), "{error}");
+    let error = desk.fails(2, &["eval", "triage.toml", "--name", "compare"]);
+    assert!(error.contains("--name: expected another name than compare, at which `bantam serve` shows"), "{error}");
     let text = desk.done(&["eval", "compare", "before", "after"]);
     assert!(
         text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p < 0.001)\n"),

@@ -30,7 +30,7 @@ fn without_examples_nothing_is_learned() {
 fn a_task_of_another_kind_is_refused_with_what_would_do() {
     let examples = [example("text", json!("a"))];
     let expected = "the baseline `linear` is for classify, the task is of the kind summarize\n\
-                    hint: leave it out; there is none for it";
+                    hint: leave it out, or take lead";
     assert_eq!(refused(row("linear"), &Task::new("test", Summarize::default()), &examples), expected);
 }
 

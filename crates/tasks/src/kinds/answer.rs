@@ -77,6 +77,11 @@ impl Answer {
         Answer { source: Source::Document(text.into()) }
     }
 
+    /// Whether there is a text to answer from.
+    pub fn has_text(&self) -> bool {
+        self.source != Source::Nothing
+    }
+
     fn head(&self, instructions: Option<&str>) -> String {
         let mut head = instructions.map(|text| format!("{text}\n\n")).unwrap_or_default();
         head.push_str(match self.source {

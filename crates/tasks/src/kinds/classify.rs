@@ -428,6 +428,11 @@ impl Kind for Classify {
             let head = self.head(task.instructions.as_deref());
             let mut frame = Frame::new(head, "Text", if self.several { "Answer" } else { "Label" });
             let mut warnings: Vec<String> = of_no_effect(&task.options, asker.can_choose()).into_iter().collect();
+            if let ([only], false, None) = (&self.labels[..], self.several, &self.none_of_these) {
+                let name = &only.name;
+                warnings
+                    .push(format!("there is one label: every text is {name:?}, unless none_of_these lets it be none"));
+            }
             if self.shots > 0 {
                 let none = self.none_of_these.as_deref().unwrap_or(Classify::NONE_OF_THESE);
                 let shots = self.choose_shots(examples, &task.input)?;

@@ -117,6 +117,21 @@ fn shots_are_of_every_label_in_turn_and_always_the_same() {
 }
 
 #[test]
+fn one_label_alone_is_told_to_say_nothing() {
+    let warnings = |kind: Classify| {
+        let model = Arc::new(Scripted::choosing(|_, _| vec![1.0]));
+        block_on(Task::new("triage", kind).ready(model, &[])).unwrap().warnings().to_vec()
+    };
+    let one = || Classify::new(labels(&["billing"])).unwrap();
+    let told = "there is one label: every text is \"billing\", unless none_of_these lets it be none";
+    assert_eq!(warnings(one()), [told]);
+    let or_none = Classify { none_of_these: Some("other".to_owned()), ..one() };
+    assert_eq!(warnings(or_none), Vec::<String>::new());
+    assert_eq!(warnings(Classify { several: true, ..one() }), Vec::<String>::new());
+    assert_eq!(warnings(triage()), Vec::<String>::new());
+}
+
+#[test]
 fn a_text_longer_than_the_context_is_refused_with_both_numbers() {
     let model = Arc::new(Scripted::saying("billing").with_context(20));
     let error = asked(&Task::new("triage", triage()), &model, &"word ".repeat(50)).unwrap_err();

@@ -80,7 +80,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "answer",
         metric: "token_f1",
         threshold: 0.7,
-        limit: 200,
+        limit: 160,
         prepare: squad,
     },
     Set {
@@ -90,7 +90,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "complete",
         metric: "exact_match",
         threshold: 0.5,
-        limit: 200,
+        limit: 160,
         prepare: infilling,
     },
     Set {
@@ -100,7 +100,7 @@ pub(super) const SETS: &[Set] = &[
         kind: "summarize",
         metric: "rouge_l",
         threshold: 0.35,
-        limit: 100,
+        limit: 80,
         prepare: dialogs,
     },
 ];

@@ -20,7 +20,7 @@ use tasks::{Answerer, Candidate, Classify, Example, Likelihood, Task, Work};
 const EMBEDDER: &str = "all-minilm";
 
 /// Those that are judged: what the command line names, else the task file's candidates, else its own model. Baselines
-/// that need no model of any kind cost next to nothing and are judged beside them, where there is something to learn from.
+/// that need no model of any kind cost next to nothing and are judged beside them, where there is what they learn from.
 pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalHost) -> Vec<Candidate> {
     let of_model = |model: &String| {
         let mut task = task.clone();
@@ -39,8 +39,9 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
         (models, _) => models.iter().map(of_model).collect(),
     };
     let can_learn = task.data.train.is_some() && task.data.expected.is_some();
-    if baselines && can_learn {
-        let fits = |row: &&&BaselineRow| row.kinds.contains(&task.kind()) && !row.needs_embedder();
+    if baselines {
+        let is_ready = |row: &BaselineRow| !row.needs_embedder() && (can_learn || !row.needs_train());
+        let fits = |row: &&&BaselineRow| row.fits(task) && is_ready(row);
         for row in BASELINES.iter().filter(fits) {
             let answerer = Answerer::Baseline(row.name.to_owned());
             if !candidates.iter().any(|candidate| candidate.answerer == answerer || candidate.name == row.name) {
