@@ -156,10 +156,8 @@ impl Choice<'_> {
         }
         let (logprob, top) = match sequence.top_logprobs {
             Some(count) => {
+                // A number: a token was chosen from them.
                 let normaliser = log_sum_exp(self.runtime, logits, self.vocabulary)[0];
-                if normaliser.is_nan() {
-                    return Err(broken);
-                }
                 let logprob = (f64::from(logits[token as usize]) - normaliser) as f32;
                 (Some(logprob), self.sampler.top_logprobs(logits, normaliser, count))
             }

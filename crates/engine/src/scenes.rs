@@ -369,3 +369,27 @@ fn a_conversation_goes_on_at_the_very_token_where_it_ended() {
     assert_eq!(scene.counts(second).cached_tokens, 9 + 4);
     assert_eq!(scene.said(second), alone(request(&next, 1)));
 }
+
+#[test]
+fn a_row_of_a_prompt_that_is_no_number_ends_its_sequence_and_is_named() {
+    let mut scene = Scene::of(config());
+    let mut scored = request(&prompt(1, 6), 2);
+    scored.prompt_scores = PromptScores::Tokens { from: 1, top: 2 };
+    let id = scene.engine.submit(scored).unwrap();
+    let other = scene.engine.submit(request(&prompt(2, 6), 1)).unwrap();
+    let batch = scene.engine.begin(Budget::of(64)).unwrap();
+    let mut logits = scene.model.forward(&batch);
+    logits[2 * VOCABULARY + 3] = f32::NAN;
+    scene.engine.finish(&logits, &mut scene.events);
+    scene.run();
+    let end = |of: SequenceId| {
+        scene.events.iter().find_map(|event| match event {
+            EngineEvent::Finished { id, reason, .. } if *id == of => Some(reason.clone()),
+            _ => None,
+        })
+    };
+    assert_eq!(end(id), Some(FinishReason::BrokenLogits { position: 0 }));
+    assert_eq!(end(other), Some(FinishReason::Length));
+    let told = |event: &EngineEvent| matches!(event, EngineEvent::PromptLogprobs { .. });
+    assert!(!scene.events.iter().any(told));
+}

@@ -23,6 +23,7 @@ mod threads;
 
 use chat::ChatModel;
 use futures::future::BoxFuture;
+use serde_json::Value;
 use std::sync::Arc;
 use tasks::{Example, Task, TaskError, Work};
 
@@ -48,12 +49,21 @@ pub struct BaselineRow {
 /// How a baseline learns.
 #[derive(Debug)]
 enum Learn {
-    /// From nothing: it follows a rule. None where the task is one that the rule does not fit.
-    Nothing(fn(&Task) -> Option<Box<dyn Work>>),
+    /// From nothing.
+    Nothing(Rule),
     /// From the examples alone.
     Alone(fn(&Lesson<'_>) -> Result<Box<dyn Work>, BaselineError>),
     /// From their texts as vectors of a model.
     Embedded(for<'l> fn(&'l Lesson<'l>, Arc<dyn ChatModel>) -> Learned<'l>),
+}
+
+/// What a baseline follows that learns nothing.
+#[derive(Debug, Clone, Copy)]
+struct Rule {
+    /// None where the task is one that it cannot answer.
+    make: fn(&Task) -> Option<Box<dyn Work>>,
+    /// Whether it tells something where this is right.
+    tells: fn(&Value) -> bool,
 }
 
 type Learned<'l> = BoxFuture<'l, Result<Box<dyn Work>, BaselineError>>;
@@ -75,10 +85,7 @@ pub struct Lesson<'l> {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BaselineError {
     /// It cannot answer what the task asks.
-    #[error(
-        "the baseline `{name}` is for {kinds}, the task is of the kind {kind}\nhint: leave it out{}",
-        instead(kind)
-    )]
+    #[error("the baseline `{name}` is for {kinds}, the task is of the kind {kind}\nhint: leave it out{instead}")]
     Kind {
         /// The baseline.
         name: &'static str,
@@ -86,6 +93,16 @@ pub enum BaselineError {
         kinds: String,
         /// The task's.
         kind: &'static str,
+        /// Those that would do, in words.
+        instead: String,
+    },
+    /// The task is of its kind, and is not what it can answer.
+    #[error("the baseline `{name}` {about}, which does not fit this task\nhint: leave it out")]
+    Unfit {
+        /// The baseline.
+        name: &'static str,
+        /// What it does.
+        about: &'static str,
     },
     /// There is nothing to learn from.
     #[error("the baseline `{0}` learns from train, and the task names none\nhint: add `train = \"…\"` to [data]")]
@@ -101,8 +118,8 @@ pub enum BaselineError {
     Task(#[from] TaskError),
 }
 
-fn instead(kind: &str) -> String {
-    let others: Vec<_> = BASELINES.iter().filter(|row| row.kinds.contains(&kind)).map(|row| row.name).collect();
+fn instead(task: &Task) -> String {
+    let others: Vec<_> = BASELINES.iter().filter(|row| row.fits(task)).map(|row| row.name).collect();
     if others.is_empty() { "; there is none for it".to_owned() } else { format!(", or take {}", others.join(", ")) }
 }
 
@@ -116,7 +133,17 @@ impl BaselineRow {
     pub fn fits(&self, task: &Task) -> bool {
         self.kinds.contains(&task.kind())
             && match self.learn {
-                Learn::Nothing(make) => make(task).is_some(),
+                Learn::Nothing(rule) => (rule.make)(task).is_some(),
+                Learn::Alone(_) | Learn::Embedded(_) => true,
+            }
+    }
+
+    /// Whether it is worth judging where nobody asked for it, on rows of which this is right: one that cannot be right of any
+    /// of them only makes all intervals wider.
+    pub fn tells(&self, task: &Task, expected: &[&Value]) -> bool {
+        self.fits(task)
+            && match self.learn {
+                Learn::Nothing(rule) => expected.iter().any(|expected| (rule.tells)(expected)),
                 Learn::Alone(_) | Learn::Embedded(_) => true,
             }
     }
@@ -132,16 +159,20 @@ impl BaselineRow {
     /// The task is of another kind, there are no examples or no model that it needs, a row cannot be read.
     pub async fn learn(&self, lesson: &Lesson<'_>) -> Result<Box<dyn Work>, BaselineError> {
         let (name, kind) = (self.name, lesson.task.kind());
-        let unfit = || BaselineError::Kind { name, kinds: self.kinds.join(", "), kind };
         if !self.kinds.contains(&kind) {
-            return Err(unfit());
+            return Err(BaselineError::Kind {
+                name,
+                kinds: self.kinds.join(", "),
+                kind,
+                instead: instead(lesson.task),
+            });
         }
         if self.needs_train() && lesson.examples.is_empty() {
             let is_named = lesson.task.data.train.is_some();
             return Err(if is_named { BaselineError::NoRows(name) } else { BaselineError::NoTrain(name) });
         }
         match self.learn {
-            Learn::Nothing(make) => make(lesson.task).ok_or_else(unfit),
+            Learn::Nothing(rule) => (rule.make)(lesson.task).ok_or(BaselineError::Unfit { name, about: self.about }),
             Learn::Alone(learn) => learn(lesson),
             Learn::Embedded(learn) => {
                 let embedder = lesson.embedder.clone().filter(|model| model.info().capabilities.embed);

@@ -1,5 +1,6 @@
 //! Whether a candidate is good enough, said of nothing but the interval that is shown.
 
+use crate::baselines::BASELINES;
 use crate::report::{Candidate, Figure, Goal, Place};
 use serde::{Deserialize, Serialize};
 
@@ -149,7 +150,11 @@ pub fn overall(goal: &Goal, candidates: &[Candidate], more_rows: Option<u64>) ->
     let wanted = wanted(goal);
     if let Some(best) = best {
         let text = match best.place {
-            Place::Baseline => format!("No language model is needed: {} is good enough for {wanted}.", best.name),
+            Place::Baseline => {
+                let row = BASELINES.iter().find(|row| row.name == best.answerer);
+                let about = row.map(|row| format!(" ({})", row.about)).unwrap_or_default();
+                format!("No language model is needed: {}{about} is good enough for {wanted}.", best.name)
+            }
             Place::Local | Place::Remote => {
                 format!("Take {}: the cheapest that is good enough for {wanted}.", best.name)
             }

@@ -53,9 +53,20 @@ impl Written {
     /// As [`Written::confidence_of`], of the value at these bytes. The quotation mark that opens a text is no part of
     /// what the model is sure of: one that would have written a bare number had no choice.
     pub fn confidence_at(&self, place: &Range<usize>) -> Option<f64> {
+        (!self.tokens.is_empty()).then(|| self.probability(&self.value_without_mark(place)))
+    }
+
+    fn value_without_mark(&self, place: &Range<usize>) -> Range<usize> {
         let is_text = self.text.get(place.clone()).is_some_and(|value| value.starts_with('"'));
-        let value = place.start + usize::from(is_text)..place.end;
-        (!self.tokens.is_empty()).then(|| self.probability(&value))
+        place.start + usize::from(is_text)..place.end
+    }
+
+    /// The mean probability of a token, by its logarithm, among those that made the value at these bytes: a measure of doubt
+    /// that does not grow with the value's length. None where the model tells none or all of it was forced.
+    pub fn mean_probability(&self, place: &Range<usize>) -> Option<f64> {
+        let value = self.value_without_mark(place);
+        let logprobs: Vec<f64> = self.logprobs_of(&value).collect();
+        (!logprobs.is_empty()).then(|| (logprobs.iter().sum::<f64>() / logprobs.len() as f64).exp())
     }
 
     /// What is to be said of an answer that ended because it was long.
@@ -68,13 +79,12 @@ impl Written {
 
     /// The product of the probabilities of the tokens that made a part of the text; 1 where all of it was forced.
     pub fn probability(&self, part: &Range<usize>) -> f64 {
+        self.logprobs_of(part).sum::<f64>().exp()
+    }
+
+    fn logprobs_of(&self, part: &Range<usize>) -> impl Iterator<Item = f64> {
         let overlaps = |token: &Range<usize>| token.start < part.end && part.start < token.end;
-        self.tokens
-            .iter()
-            .filter(|(token, _)| overlaps(token))
-            .map(|(_, logprob)| f64::from(*logprob))
-            .sum::<f64>()
-            .exp()
+        self.tokens.iter().filter(move |(token, _)| overlaps(token)).map(|(_, logprob)| f64::from(*logprob))
     }
 }
 

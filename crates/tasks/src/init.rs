@@ -184,7 +184,7 @@ pub fn init(
         notes.push("there are too few different texts for a test: all rows are to learn from".to_owned());
     } else if test_rows.len() < FEW_TEST_ROWS {
         notes.push(format!(
-            "there are {} rows to judge by: so few seldom tell whether a model is good enough, {FEW_TEST_ROWS} or more do",
+            "rows to judge by: {}; with fewer than {FEW_TEST_ROWS} only a clear case is decided",
             test_rows.len()
         ));
     }

@@ -51,7 +51,7 @@ fn the_same_text_is_never_on_both_sides() {
     assert!(!draft.test.is_empty() && draft.test.iter().map(key).all(|text| !train.contains(&text)));
     assert_eq!(draft.notes[0], "35 rows have a text that an earlier row has; they stay on its side of the split");
     assert_eq!(draft.notes[1], "rows 2 and 3 have the same text, and are labelled \"a\" and \"b\"");
-    let few = format!("there are {} rows to judge by: so few seldom tell ", draft.test.len());
+    let few = format!("rows to judge by: {}; with fewer than 50 ", draft.test.len());
     assert!(draft.notes.iter().any(|note| note.starts_with(&few)), "{:?}", draft.notes);
 }
 

@@ -95,12 +95,16 @@ pub fn parts(text: &str, longest: usize, overlap: usize) -> Vec<Range<usize>> {
     parts
 }
 
-/// The sentences of a text, without the blanks around them.
-pub fn sentences(text: &str) -> Vec<&str> {
+/// Where the sentences of a text stand, in bytes, without the blanks around them.
+pub fn sentences(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
-    let ends = sentence_ends(text).into_iter();
-    let sentences = ends.map(|end| text[std::mem::replace(&mut start, end)..end].trim());
-    sentences.filter(|sentence| !sentence.is_empty()).collect()
+    let sentence = |end: usize| {
+        let whole = &text[start..end];
+        let first = start + whole.len() - whole.trim_start().len();
+        start = end;
+        first..first + whole.trim().len()
+    };
+    sentence_ends(text).into_iter().map(sentence).filter(|sentence| !sentence.is_empty()).collect()
 }
 
 /// Where sentences end, blanks after them included; the last is the end of the text.
@@ -152,11 +156,12 @@ mod tests {
 
     #[test]
     fn sentences_come_without_their_blanks() {
-        assert_eq!(
-            sentences(" It is 3.5 now.  And (so?)\n\nthen\u{3002}on "),
-            ["It is 3.5 now.", "And (so?)", "then\u{3002}", "on"]
-        );
-        assert_eq!(sentences(" \n"), Vec::<&str>::new());
+        let check = |text: &str, expected: &[&str]| {
+            let sentences: Vec<_> = sentences(text).into_iter().map(|range| &text[range]).collect();
+            assert_eq!(sentences, expected);
+        };
+        check(" It is 3.5 now.  And (so?)\n\nthen\u{3002}on ", &["It is 3.5 now.", "And (so?)", "then\u{3002}", "on"]);
+        check(" \n", &[]);
     }
 
     #[test]

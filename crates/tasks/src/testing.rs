@@ -26,6 +26,8 @@ pub struct Scripted {
     answer: Answering,
     choose: Option<Choosing>,
     format_warnings: Vec<String>,
+    /// Of each token that it says.
+    probability: f32,
     asked: Mutex<Vec<Asked>>,
     /// Tokens that a reader took before it left.
     pub read_tokens: Arc<Mutex<usize>>,
@@ -51,6 +53,7 @@ impl Scripted {
             answer: Box::new(answer),
             choose: None,
             format_warnings: Vec::new(),
+            probability: 0.5,
             asked: Mutex::default(),
             read_tokens: Arc::default(),
         }
@@ -88,6 +91,11 @@ impl Scripted {
         self
     }
 
+    pub fn with_probability(mut self, probability: f32) -> Scripted {
+        self.probability = probability;
+        self
+    }
+
     pub fn asked(&self) -> Vec<Asked> {
         self.asked.lock().unwrap().clone()
     }
@@ -105,11 +113,11 @@ impl Scripted {
         let reason = if pieces.len() > limit { FinishReason::Length } else { FinishReason::Stop };
         pieces.truncate(limit);
         let usage = Usage { prompt_tokens, completion_tokens: pieces.len(), ..Usage::default() };
-        let read = Arc::clone(&self.read_tokens);
+        let (read, logprob) = (Arc::clone(&self.read_tokens), self.probability.ln());
         let texts = pieces.into_iter().map(move |text| {
             *read.lock().unwrap() += 1;
             let bytes = text.as_bytes().to_vec();
-            let token = TokenLogprob { id: 0, text: text.clone(), bytes, logprob: 0.5f32.ln(), top: Vec::new() };
+            let token = TokenLogprob { id: 0, text: text.clone(), bytes, logprob, top: Vec::new() };
             ChatEvent::Text { text, tokens: 1, logprobs: if logprobs { vec![token] } else { Vec::new() } }
         });
         let started = std::iter::once(ChatEvent::Started { prompt_tokens });

@@ -121,8 +121,8 @@ pub struct Args {
     load: LoadArgs,
 }
 
-/// What stands at `/evals/` and is no run.
-const PAGE_OF_TWO: &str = "compare";
+/// What stands at `/evals/` of `bantam serve` and is no run.
+const NAMES_OF_PAGES: [&str; 2] = ["compare", "label"];
 
 impl Args {
     /// What no run can be begun with.
@@ -134,8 +134,8 @@ impl Args {
             Some(name) if name.trim().is_empty() => {
                 Err(UsedWrongly("--name: expected a name, got a blank one".to_owned()))
             }
-            Some(PAGE_OF_TWO) => Err(UsedWrongly(format!(
-                "--name: expected another name than {PAGE_OF_TWO}, at which `bantam serve` shows two runs"
+            Some(name) if NAMES_OF_PAGES.contains(&name) => Err(UsedWrongly(format!(
+                "--name: expected another name than {name}, where `bantam serve` has a page of its own"
             ))),
             _ => Ok(()),
         }
@@ -157,8 +157,9 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     }
     let host = session.host(load_options(&args.load)?)?;
     // A standard benchmark is asked by its own protocol, which no baseline follows.
-    let baselines = !args.no_baselines && test.suite.is_none();
-    let candidates = line_up::candidates(&task, &args.models, baselines, &host);
+    let judged_by = (!args.no_baselines && test.suite.is_none()).then_some(test.rows.as_slice());
+    let default_model = || host.hub().catalog().default_model().name.clone();
+    let candidates = line_up::candidates(&task, &args.models, judged_by, &default_model);
     let remotes = remote::Remotes::new(args.max_cost)?;
     let (load, suite) = (&args.load, test.suite);
     let line_up = line_up::LineUp { host: &host, load, remotes: &remotes, repeat: args.repeat, suite, session };

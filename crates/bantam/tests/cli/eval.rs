@@ -40,7 +40,8 @@ fn a_verdict_is_words_json_an_exit_code_and_files() {
     let desk = desk("threshold = 0.9", BASELINES);
     let text = desk.done(&["eval", "triage.toml", "--report", "report.html"]);
     assert!(
-        text.starts_with("Good enough. No language model is needed: linear is good enough for accuracy of 0.9.\n\n"),
+        text.starts_with("Good enough. No language model is needed: linear (TF-IDF of words and pieces of words, with a linear support \
+             vector machine for each label) is good enough for accuracy of 0.9.\n\n"),
         "{text}"
     );
     assert!(text.contains("majority:\n  accuracy is 0.500, between 0."), "{text}");
@@ -167,7 +168,7 @@ fn runs_are_named_compared_and_forgotten() {
     let error = desk.fails(1, &["eval", "triage.toml", "--name", "before", "--no-baselines"]);
     assert!(error.contains("there is a run \"before\" already\nhint: give this one another name"), "{error}");
     let error = desk.fails(2, &["eval", "triage.toml", "--name", "compare"]);
-    assert!(error.contains("--name: expected another name than compare, at which `bantam serve` shows"), "{error}");
+    assert!(error.contains("--name: expected another name than compare, where `bantam serve` has a page"), "{error}");
     let text = desk.done(&["eval", "compare", "before", "after"]);
     assert!(
         text.starts_with("it: 0.500 to 1.000 over 80 rows; 40 better, 0 worse, 0 changed without effect (p < 0.001)\n"),

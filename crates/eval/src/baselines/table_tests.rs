@@ -4,7 +4,7 @@ use super::testing::{classify, example};
 use super::*;
 use futures::executor::block_on;
 use serde_json::json;
-use tasks::{DataFiles, Summarize};
+use tasks::{Answer, DataFiles, Summarize};
 
 fn refused(row: &BaselineRow, task: &Task, examples: &[Example]) -> String {
     let lesson = Lesson { task, examples, embedder: None, threads: 1 };
@@ -32,6 +32,16 @@ fn a_task_of_another_kind_is_refused_with_what_would_do() {
     let expected = "the baseline `linear` is for classify, the task is of the kind summarize\n\
                     hint: leave it out, or take lead";
     assert_eq!(refused(row("linear"), &Task::new("test", Summarize::default()), &examples), expected);
+}
+
+#[test]
+fn a_task_of_its_kind_that_a_rule_cannot_answer_is_refused_with_what_the_rule_does() {
+    let expected = "the baseline `silent` says of every question that the text does not hold the answer, which does not fit \
+                    this task\nhint: leave it out";
+    assert_eq!(refused(row("silent"), &Task::new("quiz", Answer::freely()), &[]), expected);
+    let examples = [example("text", json!("a"))];
+    let error = refused(row("linear"), &Task::new("quiz", Answer::freely()), &examples);
+    assert!(error.ends_with("\nhint: leave it out; there is none for it"), "{error}");
 }
 
 #[test]

@@ -166,8 +166,8 @@ impl Kind for Answer {
     fn settings(&self) -> Value {
         match &self.source {
             Source::Nothing => Value::Null,
-            Source::Field(field) => json!({ "field": field }),
-            Source::Document(text) => json!({ "document": text }),
+            Source::Field(field) => json!({ "field": field, "longest_answer": LONGEST_ANSWER }),
+            Source::Document(text) => json!({ "document": text, "longest_answer": LONGEST_ANSWER }),
         }
     }
 

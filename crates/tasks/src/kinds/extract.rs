@@ -39,8 +39,11 @@ pub(super) static ROW: KindRow = KindRow {
 const LONGEST_SCHEMA: u64 = 1 << 20;
 /// Tokens of an answer where the task says nothing: a small model that goes round in circles ends there, with an error.
 const MAX_TOKENS: usize = 1024;
-/// A confidence under which a value that the text does not have is told in the warnings.
-const DOUBTFUL: f64 = 0.1;
+/// A mean probability of a value's tokens under which a value that the text does not have is told in the warnings (LOG.md has
+/// how often that is right).
+const DOUBTFUL: f64 = 0.8;
+/// Characters of a value that a warning shows.
+const SHOWN: usize = 60;
 
 /// The settings of a task that extracts.
 ///
@@ -318,12 +321,15 @@ impl Extracting {
     }
 }
 
-/// What is to be said of a value that the text does not have and that the model would hardly write again.
-fn doubt(pointer: &str, value: &Value, field: &Value) -> Option<String> {
-    let confidence = field["confidence"].as_f64().filter(|confidence| *confidence < DOUBTFUL)?;
+/// What is to be said of a value that the text does not have, if the model would rather have written something else.
+fn doubt(pointer: &str, value: &Value, mean_probability: Option<f64>) -> Option<String> {
+    mean_probability.filter(|mean| *mean < DOUBTFUL)?;
     let is_said = value.is_string() || value.is_number();
-    (is_said && field["span"].is_null()).then(|| {
-        format!("{pointer:?} may be made up: the text does not have {value}, and its confidence is {confidence:.3}")
+    let value = value.to_string();
+    let shown: String = value.chars().take(SHOWN).collect();
+    let goes_on = if shown.len() < value.len() { "…" } else { "" };
+    is_said.then(|| {
+        format!("{pointer:?} may be made up: the text does not have {shown}{goes_on}, and the model is not sure of it")
     })
 }
 
@@ -342,7 +348,9 @@ impl Asking for Extracting {
             for (pointer, place) in leaves::leaves(&written.text) {
                 if let Some(leaf) = value.pointer(&pointer) {
                     let field = Self::field(&written, leaf, &place, &mut sources);
-                    outcome.warnings.extend(doubt(&pointer, leaf, &field));
+                    if field["span"].is_null() && !fields::is_of_a_list(&self.schema, &pointer) {
+                        outcome.warnings.extend(doubt(&pointer, leaf, written.mean_probability(&place)));
+                    }
                     fields.insert(pointer, field);
                 }
             }

@@ -146,12 +146,20 @@ fn a_model_without_a_template_goes_on_from_the_heading_and_its_tokens_are_found_
 
 #[test]
 fn a_value_that_the_text_does_not_have_and_the_model_doubts_is_told() {
-    // One half for each of the shop's words, of which the fifth brings it under the bound.
-    let answer = r#"{"shop": "Blue Door on the Quay", "total": 7, "day": null}"#;
-    let warning = "\"/shop\" may be made up: the text does not have \"Blue Door on the Quay\", and its confidence is \
-                   0.031";
-    assert_eq!(asked(receipt(), answer, "A receipt").unwrap().warnings, [warning]);
-    assert_eq!(asked(receipt(), answer, "Blue Door on the Quay").unwrap().warnings, Vec::<String>::new());
+    let answer = r#"{"shop": "Blue Door", "total": 7, "day": null}"#;
+    let warnings = |probability: f32, text: &str, kind: Extract| {
+        let model = Arc::new(Scripted::saying(answer).with_probability(probability));
+        let outcome =
+            block_on(async { Task::new("receipts", kind).ready(model, &[]).await?.ask(&Input::text(text)).await });
+        outcome.unwrap().warnings
+    };
+    let told = "\"/shop\" may be made up: the text does not have \"Blue Door\", and the model is not sure of it";
+    assert_eq!(warnings(0.3, "A receipt of 7 euros", receipt()), [told]);
+    assert_eq!(warnings(0.9, "A receipt of 7 euros", receipt()), Vec::<String>::new());
+    assert_eq!(warnings(0.3, "Blue Door: 7", receipt()), Vec::<String>::new());
+    let listed = json!({"type": "object", "properties": {
+        "shop": {"enum": ["Blue Door", "Red Door"]}, "total": {"const": 7}, "day": {"type": "null"}}});
+    assert_eq!(warnings(0.3, "A receipt", Extract::new(listed).unwrap()), Vec::<String>::new());
 }
 
 #[test]
@@ -159,7 +167,8 @@ fn a_text_that_fills_its_bound_is_told_to_be_incomplete() {
     let outcome = |shop: String| {
         let answer = json!({"shop": shop}).to_string();
         let task = Task::new("receipts", Extract::fields(&[Field::text("shop")]).unwrap());
-        let ready = async { task.ready(Arc::new(Scripted::new(move |_| answer.clone())), &[]).await };
+        let ready =
+            async { task.ready(Arc::new(Scripted::new(move |_| answer.clone()).with_probability(0.9)), &[]).await };
         block_on(block_on(ready).unwrap().ask(&Input::text("A"))).unwrap()
     };
     assert_eq!(outcome("é".repeat(499)).warnings, Vec::<String>::new());

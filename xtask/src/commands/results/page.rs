@@ -114,7 +114,7 @@ fn apart(report: &Report, one: &str, other: &str) -> String {
     };
     report.comparisons.iter().find(is_of).map_or(String::new(), |comparison| match comparison.p {
         p if p < 0.001 => ", p < 0.001".to_owned(),
-        p => format!(", p = {p:.2}{}", if p < 0.05 { "" } else { ", which may be chance" }),
+        p => format!(", p = {p:.3}{}", if p < 0.05 { "" } else { ", which may be chance" }),
     })
 }
 

@@ -100,7 +100,7 @@ mod tests {
             found,
             [
                 "crates/formats/Cargo.toml:4: formats must not depend on hub; it may on: ",
-                "crates/engine/Cargo.toml:2: engine must not depend on hub; it may on: model",
+                "crates/engine/Cargo.toml:2: engine must not depend on hub; it may on: model, kernels",
             ]
         );
     }

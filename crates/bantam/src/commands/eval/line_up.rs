@@ -7,21 +7,29 @@ use crate::work::{identity, loaded_with, usual_concurrency};
 use ::eval::baselines::{self, BASELINES, BaselineRow, Lesson};
 use ::eval::report::Place;
 use ::eval::suites::{self, SuiteRow};
-use ::eval::{Contender, Entrant, Preview, Price, scored_column};
+use ::eval::{Contender, Entrant, Preview, Price, TestRow, scored_column};
 use chat::ChatModel;
 use futures::executor::block_on;
 use local::LocalHost;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use tasks::batch::fingerprint;
-use tasks::{Answerer, Candidate, Classify, Example, Likelihood, Task, Work};
+use tasks::{Answerer, Candidate, Classify, Example, Likelihood, Task, TaskError, Work};
 
 /// The model that texts become vectors by where a baseline needs one.
 const EMBEDDER: &str = "all-minilm";
 
 /// Those that are judged: what the command line names, else the task file's candidates, else its own model. Baselines
-/// that need no model of any kind cost next to nothing and are judged beside them, where there is what they learn from.
-pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalHost) -> Vec<Candidate> {
+/// that need no model of any kind cost next to nothing and are judged beside them on these rows, where there is what they
+/// learn from.
+///
+/// A baseline that follows a rule is left to who names it where every answer is graded by somebody who may cost.
+pub fn candidates(
+    task: &Task,
+    models: &[String],
+    judged_by: Option<&[TestRow]>,
+    default_model: &dyn Fn() -> String,
+) -> Vec<Candidate> {
     let of_model = |model: &String| {
         let mut task = task.clone();
         task.model = Some(model.clone());
@@ -32,16 +40,17 @@ pub fn candidates(task: &Task, models: &[String], baselines: bool, host: &LocalH
     let models: Vec<String> = models.iter().filter(|model| seen.insert(*model)).cloned().collect();
     let mut candidates: Vec<Candidate> = match (models.as_slice(), task.candidates.as_slice()) {
         ([], []) => {
-            let model = task.model.clone().unwrap_or_else(|| host.hub().catalog().default_model().name.clone());
+            let model = task.model.clone().unwrap_or_else(default_model);
             vec![of_model(&model)]
         }
         ([], named) => named.to_vec(),
         (models, _) => models.iter().map(of_model).collect(),
     };
     let can_learn = task.data.train.is_some() && task.data.expected.is_some();
-    if baselines {
-        let is_ready = |row: &BaselineRow| !row.needs_embedder() && (can_learn || !row.needs_train());
-        let fits = |row: &&&BaselineRow| row.fits(task) && is_ready(row);
+    if let Some(rows) = judged_by {
+        let expected: Vec<_> = rows.iter().map(|row| &row.example.expected).collect();
+        let is_free = |row: &BaselineRow| if row.needs_train() { can_learn } else { task.goal.grading.is_none() };
+        let fits = |row: &&&BaselineRow| !row.needs_embedder() && is_free(row) && row.tells(task, &expected);
         for row in BASELINES.iter().filter(fits) {
             let answerer = Answerer::Baseline(row.name.to_owned());
             if !candidates.iter().any(|candidate| candidate.answerer == answerer || candidate.name == row.name) {
@@ -61,6 +70,14 @@ fn asked_elsewhere(candidate: &Candidate) -> Task {
         task.set_settings(classify);
     }
     task
+}
+
+/// What a baseline learns from.
+fn lesson(row: &BaselineRow, task: &Task) -> Result<Vec<Example>, TaskError> {
+    match task.data.train.as_ref().filter(|_| row.needs_train()) {
+        Some(train) => task.examples_of(train),
+        None => Ok(Vec::new()),
+    }
 }
 
 /// The digest of examples, with what is right of each.
@@ -88,9 +105,9 @@ impl LineUp<'_> {
     /// What is known of a candidate before it is ready. A model is fetched for it: its weights are a part of who it is.
     pub fn entrant(&self, candidate: &Candidate) -> anyhow::Result<Entrant> {
         let Candidate { name, answerer, task, .. } = candidate;
-        let examples = match (answerer, &task.data.train) {
-            (Answerer::Baseline(_), Some(train)) => digest(&task.examples_of(train)?),
-            _ => digest(&task.shown_examples()?),
+        let examples = match answerer {
+            Answerer::Baseline(baseline) => digest(&lesson(self.baseline(baseline, task)?, task)?),
+            Answerer::Model(_) => digest(&task.shown_examples()?),
         };
         let (place, answerer, who) = match answerer {
             Answerer::Model(model) if remote::is_remote(candidate) => {
@@ -105,7 +122,7 @@ impl LineUp<'_> {
                 (Place::Local, model, format!("{}\n{how}", identity(self.host, model)?))
             }
             Answerer::Baseline(baseline) => {
-                let row = self.baseline(baseline, task.kind())?;
+                let row = self.baseline(baseline, task)?;
                 let embedder = if row.needs_embedder() { identity(self.host, EMBEDDER)? } else { String::new() };
                 (Place::Baseline, baseline, format!("baseline {baseline} {}\n{embedder}", baselines::VERSION))
             }
@@ -117,8 +134,9 @@ impl LineUp<'_> {
         Ok(Entrant { name: name.clone(), answerer: answerer.clone(), place, fingerprint, task: task.clone() })
     }
 
-    fn baseline(&self, name: &str, kind: &str) -> anyhow::Result<&'static BaselineRow> {
-        let fits = |row: &&&BaselineRow| row.kinds.contains(&kind);
+    fn baseline(&self, name: &str, task: &Task) -> anyhow::Result<&'static BaselineRow> {
+        let fits = |row: &&&BaselineRow| row.fits(task);
+        let kind = task.kind();
         let Some(row) = BASELINES.iter().filter(fits).find(|row| row.name == name) else {
             let names: Vec<_> = BASELINES.iter().filter(fits).map(|row| row.name).collect();
             let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
@@ -149,7 +167,7 @@ impl LineUp<'_> {
                 let parameters = Some(model.info().parameters).filter(|count| *count > 0);
                 self.ready(candidate, model, Price::Machine(candidate.task.machine), parameters)
             }
-            Answerer::Baseline(name) => self.learned(candidate, self.baseline(name, candidate.task.kind())?),
+            Answerer::Baseline(name) => self.learned(candidate, self.baseline(name, &candidate.task)?),
         }
     }
 
@@ -197,10 +215,7 @@ impl LineUp<'_> {
 
     fn learned(&self, candidate: &Candidate, row: &'static BaselineRow) -> anyhow::Result<Contender> {
         let task = &candidate.task;
-        let examples = match &task.data.train {
-            Some(train) => task.examples_of(train)?,
-            None => Vec::new(),
-        };
+        let examples = lesson(row, task)?;
         let embedder: Option<Arc<dyn ChatModel>> = if row.needs_embedder() {
             let source = self.host.source(EMBEDDER, &self.session.download_progress())?;
             let runtime = Arc::clone(self.host.runtime());
@@ -216,5 +231,38 @@ impl LineUp<'_> {
         let template = task.input.clone();
         let preview: Preview = Box::new(move |input| template.fill(input).ok());
         Ok(Contender { tries: vec![work], preview, price, parameters: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use std::path::PathBuf;
+    use tasks::{Answer, Grading, GradingCommand, Input, Summarize};
+
+    fn names(task: &Task, expected: &[Value]) -> Vec<String> {
+        let row = |(expected, number): (&Value, u64)| TestRow {
+            number,
+            example: Example { input: Input::text("text"), expected: expected.clone() },
+            digest: number.to_string(),
+            group: number as usize,
+        };
+        let rows: Vec<TestRow> = expected.iter().zip(1..).map(row).collect();
+        let candidates = candidates(task, &["m".to_owned()], Some(&rows), &|| unreachable!("a model is named"));
+        candidates.into_iter().map(|candidate| candidate.name).collect()
+    }
+
+    #[test]
+    fn baselines_that_follow_a_rule_are_judged_where_they_can_be_right_and_cost_nothing() {
+        let mut summaries = Task::new("minutes", Summarize::default());
+        assert_eq!(names(&summaries, &[json!("They met.")]), ["m", "lead"]);
+        summaries.goal.grading =
+            Some(Grading::Command(GradingCommand { run: vec!["grade".to_owned()], folder: PathBuf::new() }));
+        assert_eq!(names(&summaries, &[json!("They met.")]), ["m"]);
+        let answers = Task::new("handbook", Answer::from_field("text"));
+        assert_eq!(names(&answers, &[json!("at six"), json!("42")]), ["m"]);
+        assert_eq!(names(&answers, &[json!("at six"), json!(null)]), ["m", "silent"]);
+        assert_eq!(names(&Task::new("quiz", Answer::freely()), &[json!(null)]), ["m"]);
     }
 }

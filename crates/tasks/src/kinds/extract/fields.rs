@@ -96,6 +96,20 @@ pub fn schema_of(fields: &[Field]) -> Result<Value, String> {
     Ok(json!({ "type": "object", "properties": properties, "required": names, "additionalProperties": false }))
 }
 
+/// Whether the schema lists what the value at a pointer may be, so that it need not stand in a text.
+pub fn is_of_a_list(schema: &Value, pointer: &str) -> bool {
+    let lists = |schema: &Value| schema.get("enum").is_some() || schema.get("const").is_some();
+    let mut at = Some(schema);
+    for key in pointer.split('/').skip(1) {
+        let key = key.replace("~1", "/").replace("~0", "~");
+        at = at.and_then(|schema| match key.parse::<usize>() {
+            Ok(_) if schema.get("items").is_some() => schema.get("items"),
+            _ => schema.get("properties").and_then(|properties| properties.get(&key)),
+        });
+    }
+    at.is_some_and(lists)
+}
+
 /// What is to be said of texts that are as long as their schema lets them be: they may go on in the source.
 pub fn at_the_bound(schema: &Value, value: &Value) -> Vec<String> {
     let properties = schema.get("properties").and_then(Value::as_object);
