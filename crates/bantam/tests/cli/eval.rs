@@ -220,7 +220,7 @@ fn a_candidate_that_cannot_answer_is_named_and_the_others_are_judged() {
     let (code, out, err) = there.run(&["eval", "triage.toml"]);
     assert_eq!(code, 0, "{out} {err}");
     assert!(err.contains("warning: ./broken.gguf: ") && out.contains("it could not be judged: "), "{out} {err}");
-    assert!(out.contains("linear is good enough for accuracy of 0.9."), "{out}");
+    assert!(out.contains(" label) is good enough for accuracy of 0.9."), "{out}");
 }
 
 #[test]
