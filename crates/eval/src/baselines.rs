@@ -84,6 +84,14 @@ pub struct Lesson<'l> {
 /// Why a baseline did not learn.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum BaselineError {
+    /// There is none of this name.
+    #[error("there is no baseline `{name}`\nhint: leave it out{instead}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// Those that would do, in words.
+        instead: String,
+    },
     /// It cannot answer what the task asks.
     #[error("the baseline `{name}` is for {kinds}, the task is of the kind {kind}\nhint: leave it out{instead}")]
     Kind {
@@ -118,6 +126,17 @@ pub enum BaselineError {
     Task(#[from] TaskError),
 }
 
+/// The baseline of a name for a task.
+///
+/// # Errors
+/// There is none of this name, or it does not answer such a task.
+pub fn find(name: &str, task: &Task) -> Result<&'static BaselineRow, BaselineError> {
+    let Some(row) = BASELINES.iter().find(|row| row.name == name) else {
+        return Err(BaselineError::Unknown { name: name.to_owned(), instead: instead(task) });
+    };
+    row.check(task).map(|()| *row)
+}
+
 fn instead(task: &Task) -> String {
     let others: Vec<_> = BASELINES.iter().filter(|row| row.fits(task)).map(|row| row.name).collect();
     if others.is_empty() { "; there is none for it".to_owned() } else { format!(", or take {}", others.join(", ")) }
@@ -129,13 +148,24 @@ impl BaselineRow {
         matches!(self.learn, Learn::Embedded(_))
     }
 
-    /// Whether it answers such a task; whether there is something to learn from is another question.
-    pub fn fits(&self, task: &Task) -> bool {
-        self.kinds.contains(&task.kind())
-            && match self.learn {
-                Learn::Nothing(rule) => (rule.make)(task).is_some(),
-                Learn::Alone(_) | Learn::Embedded(_) => true,
+    /// Looks whether it answers such a task; whether there is something to learn from is another question.
+    fn check(&self, task: &Task) -> Result<(), BaselineError> {
+        let (name, kind) = (self.name, task.kind());
+        if !self.kinds.contains(&kind) {
+            return Err(BaselineError::Kind { name, kinds: self.kinds.join(", "), kind, instead: instead(task) });
+        }
+        match self.learn {
+            Learn::Nothing(rule) if (rule.make)(task).is_none() => {
+                Err(BaselineError::Unfit { name, about: self.about })
             }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it answers such a task.
+    fn fits(&self, task: &Task) -> bool {
+        let is_its_kind = self.kinds.contains(&task.kind());
+        is_its_kind && !matches!(self.learn, Learn::Nothing(rule) if (rule.make)(task).is_none())
     }
 
     /// Whether it is worth judging where nobody asked for it, on rows of which this is right: one that cannot be right of any
@@ -158,15 +188,8 @@ impl BaselineRow {
     /// # Errors
     /// The task is of another kind, there are no examples or no model that it needs, a row cannot be read.
     pub async fn learn(&self, lesson: &Lesson<'_>) -> Result<Box<dyn Work>, BaselineError> {
-        let (name, kind) = (self.name, lesson.task.kind());
-        if !self.kinds.contains(&kind) {
-            return Err(BaselineError::Kind {
-                name,
-                kinds: self.kinds.join(", "),
-                kind,
-                instead: instead(lesson.task),
-            });
-        }
+        let name = self.name;
+        self.check(lesson.task)?;
         if self.needs_train() && lesson.examples.is_empty() {
             let is_named = lesson.task.data.train.is_some();
             return Err(if is_named { BaselineError::NoRows(name) } else { BaselineError::NoTrain(name) });

@@ -157,6 +157,8 @@ pub static METRICS: [&MetricRow; 24] = [
     &graded::COMMAND,
 ];
 
+pub(crate) use texts::has_no_answer;
+
 /// Why a metric cannot be had.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum MetricError {

@@ -3,12 +3,12 @@
 
 use crate::EvalError;
 use crate::evidence::short;
-use crate::metrics::{BYTE_PERPLEXITY, MetricRow, metrics_of};
+use crate::metrics::{BYTE_PERPLEXITY, MetricRow, has_no_answer, metrics_of};
 use crate::suites::{SuiteRow, prompt};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use tasks::batch::fingerprint;
-use tasks::{Classify, Example, Input, Labelled, Task};
+use tasks::{Classify, Example, Input, Labelled, Task, UNLABELLED};
 
 /// So many rows are named where several are wrong in one way.
 const MOST_NAMED: usize = 5;
@@ -103,6 +103,7 @@ impl TestSet {
         test.warnings.splice(0..0, told);
         test.warnings.extend(leaked);
         test.warnings.extend(missing_labels(task, &test.rows));
+        test.warnings.extend(without_answers(task, &test.rows));
         test.groups = task.goal.group.as_ref().map(|_| {
             let groups: BTreeSet<usize> = test.rows.iter().map(|row| row.group).collect();
             groups.len() as u64
@@ -206,6 +207,18 @@ fn numbers(rows: &[u64]) -> String {
     let named: Vec<String> = rows.iter().take(MOST_NAMED).map(u64::to_string).collect();
     let rest = rows.len().saturating_sub(MOST_NAMED);
     if rest > 0 { format!("{} and {rest} more", named.join(", ")) } else { named.join(", ") }
+}
+
+/// Empty answers count, as those of questions that the text does not answer, which whoever answered half of a table must know.
+fn without_answers(task: &Task, rows: &[TestRow]) -> Option<String> {
+    let empty = rows.iter().filter(|row| has_no_answer(&row.example.expected)).count();
+    (task.kind() == "answer" && empty > 0).then(|| {
+        let all = rows.len();
+        format!(
+            "{empty} of {all} right answers are empty: that the text does not say; {UNLABELLED:?} stands for one that nobody \
+             knows yet"
+        )
+    })
 }
 
 /// Rows that nobody has answered yet, and where to answer them.
@@ -335,6 +348,19 @@ mod tests {
         assert!(error.ends_with("row 1: column \"label\": \"c\" is not one of the labels: a, b"), "{error}");
         let error = read("text,label\n", TRAIN, "", Leaks::Refused).unwrap_err().to_string();
         assert!(error.ends_with("test.csv: expected rows below the names of the columns, got none"), "{error}");
+    }
+
+    #[test]
+    fn empty_answers_of_questions_count_and_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("test.csv"), "question,text,answer\nq,x,\nr,y,b\ns,z,?\n").unwrap();
+        let file = "kind = \"answer\"\n[data]\ntest = \"test.csv\"\nexpected = \"answer\"\n";
+        let task = Task::parse(file, &folder.path().join("t.toml")).unwrap();
+        let set = TestSet::read(&task, None, Leaks::Refused).unwrap();
+        assert_eq!(set.rows.len(), 2);
+        let told =
+            "1 of 2 right answers are empty: that the text does not say; \"?\" stands for one that nobody knows yet";
+        assert_eq!(set.warnings[1..], [told.to_owned()]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use crate::generation::LoadArgs;
 use crate::session::{Session, load_options};
-use ::eval::{EvalError, Leaks, TestSet, check_goal};
+use ::eval::{Leaks, TestSet, baselines, check_goal};
 use chat::{AnswerFormat, Capabilities, ChatFuture, ChatModel, ChatRequest, ChatStream, ModelInfo};
 use futures::executor::block_on;
 use hub::Hub;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tasks::table::Table;
-use tasks::{Goal, Input, Task};
+use tasks::{Answerer, Goal, Input, Task};
 
 /// Look whether a task file, its data and its model go together, and show a prompt
 #[derive(Debug, clap::Args)]
@@ -136,12 +136,17 @@ fn described(file: &Path, task: &Task, model: &str, [train, test]: [Option<u64>;
 }
 
 /// Whether the task can be judged, where it says that it will be.
-fn judged(task: &Task) -> Result<(), EvalError> {
+fn judged(task: &Task) -> anyhow::Result<()> {
     if task.goal == Goal::default() && task.candidates.is_empty() {
         return Ok(());
     }
+    for candidate in &task.candidates {
+        if let Answerer::Baseline(name) = &candidate.answerer {
+            baselines::find(name, &candidate.task)?;
+        }
+    }
     let test = TestSet::read(task, None, Leaks::Refused)?;
-    check_goal(task, &test)
+    Ok(check_goal(task, &test)?)
 }
 
 /// Reads a whole table of the task's data; what is wrong with it goes to the findings.

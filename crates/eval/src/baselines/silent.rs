@@ -3,8 +3,9 @@
 //! Where many questions have none, as in SQuAD 2.0, a model that answers them all the same does worse than this.
 
 use super::{BaselineRow, Learn, Rule};
+use crate::metrics::has_no_answer;
 use futures::future::BoxFuture;
-use serde_json::{Value, json};
+use serde_json::json;
 use tasks::{Answer, Input, Outcome, Task, TaskError, Work};
 
 /// Its line of the table.
@@ -20,16 +21,6 @@ struct Silent;
 fn make(task: &Task) -> Option<Box<dyn Work>> {
     let has_text = task.settings::<Answer>().is_some_and(Answer::has_text);
     has_text.then(|| Box::new(Silent) as Box<dyn Work>)
-}
-
-/// Whether the text of such a row does not hold the answer.
-fn has_no_answer(expected: &Value) -> bool {
-    match expected {
-        Value::Null => true,
-        Value::String(text) => text.trim().is_empty(),
-        Value::Array(answers) => answers.is_empty(),
-        _ => false,
-    }
 }
 
 impl Work for Silent {

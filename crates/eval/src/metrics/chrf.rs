@@ -28,6 +28,7 @@ type Tallies = [Tally; LONGEST];
 
 fn make(task: &Task, examples: &[Example]) -> Result<Box<dyn Metric>, MetricError> {
     texts::check(ROW.name, task, examples)?;
+    texts::check_answered(ROW.name, task, examples)?;
     Ok(Box::new(Chrf))
 }
 

@@ -45,6 +45,7 @@ pub(crate) const OF_SEQUENCE: Score = of_sequence;
 
 fn make(name: &str, score: Score, task: &Task, examples: &[Example]) -> Result<Box<dyn Metric>, MetricError> {
     texts::check(name, task, examples)?;
+    texts::check_answered(name, task, examples)?;
     let has_words = |example: &Example| texts::right(&example.expected).iter().any(|text| !words(text).is_empty());
     if !examples.is_empty() && !examples.iter().any(has_words) {
         return Err(MetricError::Data(format!(
@@ -126,7 +127,7 @@ mod tests {
         assert_eq!(make(&[json!("概要"), json!("A summary")]), None);
         assert_eq!(make(&[]), None);
         assert_eq!(
-            make(&[json!("概要"), json!(["краткое"]), json!(null)]).unwrap(),
+            make(&[json!("概要"), json!(["краткое"])]).unwrap(),
             "metric `rouge_l` knows words of the letters a to z and of digits, and no right text of notes has one\n\
              hint: `chrf` compares texts of every language"
         );

@@ -57,6 +57,26 @@ pub fn check(name: &str, task: &Task, examples: &[Example]) -> Result<(), Metric
     Ok(())
 }
 
+/// Whether what is right is that there is no answer.
+pub fn has_no_answer(expected: &Value) -> bool {
+    right(expected).iter().all(|text| text.trim().is_empty())
+}
+
+/// Looks whether there is a text to compare with in every row: where there is none, nothing can be in common, and what was
+/// rightly left unanswered would be wrong, or would not count.
+pub fn check_answered(name: &str, task: &Task, examples: &[Example]) -> Result<(), MetricError> {
+    let unanswered = examples.iter().filter(|example| has_no_answer(&example.expected)).count();
+    if unanswered == 0 {
+        return Ok(());
+    }
+    Err(MetricError::Data(format!(
+        "metric `{name}` counts what two texts have in common, and {unanswered} of {} right answers of {} are empty\n\
+         hint: `token_f1` and `exact_match` count a question that is rightly left unanswered",
+        examples.len(),
+        task.name
+    )))
+}
+
 fn as_text(value: &Value) -> Cow<'_, str> {
     match value {
         Value::String(text) => Cow::Borrowed(text),
@@ -70,6 +90,28 @@ mod tests {
     use super::*;
     use serde_json::json;
     use tasks::{Input, Summarize};
+
+    #[test]
+    fn what_compares_texts_is_refused_where_a_right_answer_is_none() {
+        let example = |expected: Value| Example { input: Input::text(""), expected };
+        let task = Task::new("handbook", tasks::Answer::from_field("text"));
+        let mut examples = vec![example(json!("at six")), example(json!(["42", ""]))];
+        for name in ["chrf", "rouge_1", "rouge_2", "rouge_l"] {
+            assert!(crate::metrics::metric(name, &task, &examples).is_ok(), "{name}");
+        }
+        examples.extend([json!(null), json!(" "), json!([])].map(example));
+        for name in ["chrf", "rouge_1", "rouge_2", "rouge_l"] {
+            let error = crate::metrics::metric(name, &task, &examples).err().unwrap().to_string();
+            let expected = format!(
+                "metric `{name}` counts what two texts have in common, and 3 of 5 right answers of handbook are empty\n\
+                 hint: `token_f1` and `exact_match` count a question that is rightly left unanswered"
+            );
+            assert_eq!(error, expected);
+        }
+        for name in ["token_f1", "exact_match", "contains"] {
+            assert!(crate::metrics::metric(name, &task, &examples).is_ok(), "{name}");
+        }
+    }
 
     #[test]
     fn what_is_right_and_what_came_are_texts() {

@@ -41,7 +41,7 @@ const LONGEST_SCHEMA: u64 = 1 << 20;
 const MAX_TOKENS: usize = 1024;
 /// A mean probability of a value's tokens under which a value that the text does not have is told in the warnings (LOG.md has
 /// how often that is right).
-const DOUBTFUL: f64 = 0.8;
+const DOUBTFUL: f64 = 0.9;
 /// Characters of a value that a warning shows.
 const SHOWN: usize = 60;
 

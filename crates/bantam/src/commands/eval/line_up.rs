@@ -135,13 +135,7 @@ impl LineUp<'_> {
     }
 
     fn baseline(&self, name: &str, task: &Task) -> anyhow::Result<&'static BaselineRow> {
-        let fits = |row: &&&BaselineRow| row.fits(task);
-        let kind = task.kind();
-        let Some(row) = BASELINES.iter().filter(fits).find(|row| row.name == name) else {
-            let names: Vec<_> = BASELINES.iter().filter(fits).map(|row| row.name).collect();
-            let there = if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-            anyhow::bail!("there is no baseline {name:?} for a task of kind {kind}\nhint: there are: {there}");
-        };
+        let row = baselines::find(name, task)?;
         if row.needs_embedder() {
             self.host.source(EMBEDDER, &self.session.download_progress())?;
         }
