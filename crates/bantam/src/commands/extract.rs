@@ -58,21 +58,9 @@ impl Args {
             let hint = "hint: --fields one,other or --schema FILE, or a task file: bantam extract TASK.toml";
             return Err(UsedWrongly(format!("nothing is said of what to extract\n{hint}")).into());
         }
-        let fields: Vec<Field> = self.fields.iter().map(|text| field(text)).collect();
+        let fields: Vec<Field> = self.fields.iter().map(|text| Field::parse(text)).collect();
         Ok(Extract::fields(&fields).map_err(|error| UsedWrongly(format!("--fields: {error}")))?)
     }
-}
-
-fn field(text: &str) -> Field {
-    let (text, description) = match text.split_once('=') {
-        Some((text, description)) => (text, Some(description.trim().to_owned())),
-        None => (text, None),
-    };
-    let field = match text.split_once(':') {
-        Some((name, kind)) => Field { kind: kind.trim().to_owned(), ..Field::text(name.trim()) },
-        None => Field::text(text.trim()),
-    };
-    Field { description: description.filter(|text| !text.is_empty()), ..field }
 }
 
 fn show(_: &Task, outcome: &Outcome) -> Shown {
@@ -96,19 +84,6 @@ fn show(_: &Task, outcome: &Outcome) -> Shown {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn a_field_has_a_name_and_perhaps_a_type_and_a_description() {
-        let text = |text: &str| {
-            let Field { name, description, kind } = field(text);
-            (name, kind, description.unwrap_or_default())
-        };
-        let expected = |name: &str, kind: &str, description: &str| (name.into(), kind.into(), description.into());
-        assert_eq!(text("company"), expected("company", "text", ""));
-        assert_eq!(text("total:number"), expected("total", "number", ""));
-        assert_eq!(text("total:number=with tax: all"), expected("total", "number", "with tax: all"));
-        assert_eq!(text("when=the day"), expected("when", "text", "the day"));
-    }
 
     #[test]
     fn a_value_that_the_text_does_not_have_is_told() {

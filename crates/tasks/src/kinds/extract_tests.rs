@@ -67,6 +67,19 @@ fn an_answer_that_is_not_what_was_asked_for_is_an_error() {
 }
 
 #[test]
+fn a_field_has_a_name_and_perhaps_a_type_and_a_description() {
+    let text = |text: &str| {
+        let Field { name, description, kind } = Field::parse(text);
+        (name, kind, description.unwrap_or_default())
+    };
+    let expected = |name: &str, kind: &str, description: &str| (name.into(), kind.into(), description.into());
+    assert_eq!(text("company"), expected("company", "text", ""));
+    assert_eq!(text("total:number"), expected("total", "number", ""));
+    assert_eq!(text("total:number=with tax: all"), expected("total", "number", "with tax: all"));
+    assert_eq!(text("when=the day"), expected("when", "text", "the day"));
+}
+
+#[test]
 fn a_file_says_what_to_extract_by_names_types_or_schema() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("receipts.toml");
@@ -74,6 +87,10 @@ fn a_file_says_what_to_extract_by_names_types_or_schema() {
     let named = schema("fields = [\"shop\", \"day\"]").unwrap();
     assert_eq!(named["properties"]["shop"], json!({"type": ["string", "null"], "maxLength": 500}));
     assert_eq!(named["required"], json!(["shop", "day"]));
+    let typed = schema("fields = [\"shop\", \"day:date\", \"total:number=with tax: all\"]").unwrap();
+    assert_eq!(typed["properties"]["day"], json!({"type": ["string", "null"], "format": "date"}));
+    let total = json!({"type": ["number", "null"], "description": "with tax: all"});
+    assert_eq!(typed["properties"]["total"], total);
     let described = schema(
         "fields = { zone = \"integer\", amount = \"what was paid\", b = { type = \"date\", description = \"x\" } }",
     );
@@ -100,6 +117,7 @@ fn what_is_wrong_with_a_schema_is_told_with_its_place() {
         ("schema = \"a\"\nfields = []", "4:10: `fields`: expected `schema` or `fields`, got both"),
         ("fields = []", "3:10: `fields`: there are no fields"),
         ("fields = [\"a\", \"a\"]", "3:10: `fields`: the field \"a\" stands twice"),
+        ("fields = [\"a:txt\"]", "3:10: `fields`: there is no type \"txt\"\nhint: did you mean \"text\"?"),
         (
             "fields = { a = { type = \"txt\" } }",
             "3:10: `fields`: there is no type \"txt\"\nhint: did you mean \"text\"?",

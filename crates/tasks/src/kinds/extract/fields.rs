@@ -35,6 +35,19 @@ impl Field {
         Field { name: name.into(), description: None, kind: "text".to_owned() }
     }
 
+    /// A field as lists name it: `name`, `name:type`, `name=description` or `name:type=description`.
+    pub fn parse(text: &str) -> Field {
+        let (text, description) = match text.split_once('=') {
+            Some((text, description)) => (text, Some(description.trim().to_owned())),
+            None => (text, None),
+        };
+        let field = match text.split_once(':') {
+            Some((name, kind)) => Field { kind: kind.trim().to_owned(), ..Field::text(name.trim()) },
+            None => Field::text(text.trim()),
+        };
+        Field { description: description.filter(|text| !text.is_empty()), ..field }
+    }
+
     fn is_type(kind: &str) -> bool {
         TYPES.iter().any(|(name, ..)| *name == kind)
     }
@@ -123,13 +136,13 @@ pub fn at_the_bound(schema: &Value, value: &Value) -> Vec<String> {
     cut.collect()
 }
 
-/// Reads `fields`: a list of names, or a table of names with a type, a description or both.
+/// Reads `fields`: a list of names, each with a type and a description where it has them, or a table of names with a type, a description or both.
 pub fn read(entry: Entry<'_>) -> Result<Value, TaskError> {
     let whole = entry.wrong("");
     let mut fields = Vec::new();
     if entry.is_list() {
         for item in entry.items()? {
-            fields.push(Field::text(item.text()?));
+            fields.push(Field::parse(&item.text()?));
         }
     } else {
         for entry in entry.free_section()?.entries() {
