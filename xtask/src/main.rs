@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    // Built together with what speaks TLS, the client of `loadtest` can too, and wants to know whose. Nothing was installed before.
+    // A client wants to know whose TLS it has, also one that never speaks it. Nothing was installed before.
     let _ = rustls::crypto::ring::default_provider().install_default();
     match commands::Command::parse().run() {
         Ok(code) => code,

@@ -1,6 +1,7 @@
 //! The first sentences of a text as its summary, as many as come nearest to the length that the task wants.
 //!
-//! Articles say first what matters most, so this is what summaries of them are usually held against.
+//! News says first what matters most, so this is what summaries of it are held against (the first three sentences in See, Liu
+//! and Manning, Get To The Point, 2017).
 
 use super::{BaselineRow, Learn, Rule};
 use futures::future::BoxFuture;

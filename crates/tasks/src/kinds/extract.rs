@@ -321,7 +321,7 @@ impl Extracting {
     }
 }
 
-/// What is to be said of a value that the text does not have, if the model would rather have written something else.
+/// What is to be said of a value that the text does not have, if the model was not sure of it.
 fn doubt(pointer: &str, value: &Value, mean_probability: Option<f64>) -> Option<String> {
     mean_probability.filter(|mean| *mean < DOUBTFUL)?;
     let is_said = value.is_string() || value.is_number();

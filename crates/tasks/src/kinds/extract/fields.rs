@@ -136,7 +136,7 @@ pub fn at_the_bound(schema: &Value, value: &Value) -> Vec<String> {
     cut.collect()
 }
 
-/// Reads `fields`: a list of names, each with a type and a description where it has them, or a table of names with a type, a description or both.
+/// Reads `fields`: a list as [`Field::parse`] reads it, or a table of names with a type, a description or both.
 pub fn read(entry: Entry<'_>) -> Result<Value, TaskError> {
     let whole = entry.wrong("");
     let mut fields = Vec::new();
