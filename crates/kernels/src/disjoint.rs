@@ -42,6 +42,28 @@ impl<T> Columns<'_, T> {
     }
 }
 
+/// Some columns of some rows of a matrix [rows, row_len], to be written by one piece of work.
+pub(crate) struct Scattered<'a, T> {
+    base: *mut T,
+    rows: &'a [usize],
+    row_len: usize,
+    columns: Range<usize>,
+    buffer: PhantomData<&'a mut [T]>,
+}
+
+impl<T> Scattered<'_, T> {
+    /// These columns of the `index`th of the rows.
+    #[inline(always)]
+    pub(crate) fn row(&mut self, index: usize) -> &mut [T] {
+        let row = self.rows[index];
+        // SAFETY: the row and the columns lie inside the buffer (asserted in `for_each_part`), and no other piece of work has
+        // these columns of this row.
+        unsafe {
+            std::slice::from_raw_parts_mut(self.base.add(row * self.row_len + self.columns.start), self.columns.len())
+        }
+    }
+}
+
 impl Runtime {
     /// Calls `task(index, chunk)` for each chunk of `len` elements of `buffer`, the last possibly shorter, on all threads.
     pub(crate) fn for_each_chunk<T: Send>(&self, buffer: &mut [T], len: usize, task: impl Fn(usize, &mut [T]) + Sync) {
@@ -93,6 +115,39 @@ impl Runtime {
         };
         self.run_if_worth(work, count, &tile);
     }
+
+    /// Cuts a matrix, given as (buffer, row_len), into parts of `part_columns` columns of the rows that a piece names, and
+    /// calls `task(piece, columns, part)` for each, on all threads if `work` multiply-adds are worth it. `rows` names each
+    /// row at most once; `pieces` are ranges of it that do not overlap, in ascending order.
+    pub(crate) fn for_each_part<T: Send>(
+        &self,
+        (buffer, row_len): (&mut [T], usize),
+        part_columns: usize,
+        (rows, pieces): (&[usize], &[Range<usize>]),
+        work: usize,
+        task: impl Fn(usize, Range<usize>, Scattered<'_, T>) + Sync,
+    ) {
+        let mut is_named = vec![false; buffer.len() / row_len];
+        for &row in rows {
+            assert!(!std::mem::replace(&mut is_named[row], true), "row {row} is named twice");
+        }
+        assert!(pieces.windows(2).all(|pair| pair[0].end <= pair[1].start), "pieces overlap");
+        let base = Base(buffer.as_mut_ptr());
+        self.run_if_worth(work, pieces.len() * row_len.div_ceil(part_columns), &|index| {
+            let (piece, column) = (index % pieces.len(), index / pieces.len() * part_columns);
+            let columns = column..row_len.min(column + part_columns);
+            // The rows are inside the buffer, as indexing `is_named` has shown. Pieces share no row, parts of one piece no
+            // column, and each index is run once.
+            let part = Scattered {
+                base: base.pointer(),
+                rows: &rows[pieces[piece].clone()],
+                row_len,
+                columns: columns.clone(),
+                buffer: PhantomData,
+            };
+            task(piece, columns, part);
+        });
+    }
 }
 
 /// A matrix that is cut into tiles.
@@ -126,6 +181,31 @@ mod tests {
             assert!(a.iter().enumerate().all(|(i, &x)| x as usize == i / 5 * 100 + i % 5 + 1));
             assert!(b.iter().enumerate().all(|(i, &x)| x as usize == 1000 + i / 11 * 100 + i % 11 + 1));
         }
+    }
+
+    #[test]
+    fn parts_cover_the_named_rows_once() {
+        for threads in [1, 3] {
+            let runtime = Runtime::new(Isa::Scalar, threads).unwrap();
+            let mut matrix = vec![0u32; 6 * 5];
+            let (rows, pieces) = ([4, 0, 5, 2], [0..1, 1..4]);
+            runtime.for_each_part((&mut matrix, 5), 2, (&rows, &pieces), usize::MAX, |piece, columns, mut part| {
+                for (index, &row) in rows[pieces[piece].clone()].iter().enumerate() {
+                    for (element, column) in part.row(index).iter_mut().zip(columns.clone()) {
+                        *element += (row * 100 + column + 1) as u32;
+                    }
+                }
+            });
+            let expected = |i: usize| if rows.contains(&(i / 5)) { i / 5 * 100 + i % 5 + 1 } else { 0 };
+            assert!(matrix.iter().enumerate().all(|(i, &x)| x as usize == expected(i)));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "row 1 is named twice")]
+    fn a_row_has_one_writer() {
+        let runtime = Runtime::new(Isa::Scalar, 1).unwrap();
+        runtime.for_each_part((&mut [0; 4], 2), 2, (&[1, 1], &[0..1, 1..2]), 0, |_, _, _| ());
     }
 
     #[test]

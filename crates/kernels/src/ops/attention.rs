@@ -14,9 +14,10 @@
 //!
 //! With a soft-cap s[j] = cap tanh(scale s[j] / cap) comes before the maximum, and e = log2 e.
 //!
-//! Where a page is seen in part, a tile has queries of one row: nothing that a query does not see touches it, were it
-//! infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value;
-//! what is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
+//! Where a page is seen in part, a tile has queries that see the same of it: nothing that a query does not see touches it,
+//! were it infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value, also
+//! rows of different sequences where these have a page in common: a system prompt is gone through once for all who share it.
+//! What is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
 //! of 11 bits has its place in an f32), so both ways give the same bits. Against the oracle, over the numbers that are stored,
 //! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
 
@@ -24,7 +25,7 @@ use std::cell::RefCell;
 use std::ops::Range;
 
 use crate::Runtime;
-use crate::disjoint::Columns;
+use crate::disjoint::Scattered;
 use crate::isa::{Kernel, MOST_LANES, Simd};
 use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, SCALED, Strip};
 use crate::math::exp2_nonpositive;
@@ -75,59 +76,94 @@ pub fn attention(
     assert!(shape.scale > 0.0, "attention: a scale above zero, or the largest score would not be the largest weight");
     assert!(q.len() == out.len(), "attention: q and out are [T, H, Dh]");
     let (group, row_len) = (heads / kv_heads, heads * head_dim);
-    let mut outs = Vec::with_capacity(spans.len());
-    let (mut rest, mut row, mut work) = (out, 0, 0);
-    for span in spans {
-        let (_, after) = rest.split_at_mut((span.row - row) * row_len);
-        let (own, after) = after.split_at_mut(span.len * row_len);
-        outs.push((own, row_len));
-        (rest, row) = (after, span.row + span.len);
-        work += 2 * span.len * row_len * window.map_or(span.position + span.len, |w| w.min(span.position + span.len));
+    let (mut rows, mut work) = (Vec::new(), 0);
+    let mut sharing: Vec<&KvSpan<'_>> = spans.iter().collect();
+    // Who shares pages shares the first ones, and stands side by side.
+    sharing.sort_by_key(|span| (span.pages, span.position));
+    for span in sharing {
+        let row = |index| Row { index: span.row + index, position: span.position + index, pages: span.pages };
+        rows.extend((0..span.len).map(row));
+        let seen = span.position + span.len;
+        work += 2 * span.len * row_len * window.map_or(seen, |window| window.min(seen));
     }
-    let tile = (rows_per_task(q.len() / row_len, group, kv_heads, runtime.threads()), group * head_dim);
-    runtime.for_each_tile(&mut outs, tile, work, |index, rows, columns, out| {
-        let span = spans[index];
-        let queries = Queries {
-            shape,
-            q: &q[(span.row + rows.start) * row_len..(span.row + rows.end) * row_len],
-            group,
-            first_position: span.position + rows.start,
-            rows: rows.len(),
-            kv_head: columns.start / (group * head_dim),
-        };
+    let pieces = pieces(&rows, rows_per_piece(rows.len(), group, kv_heads, runtime.threads()));
+    let indices: Vec<usize> = rows.iter().map(|row| row.index).collect();
+    runtime.for_each_part((out, row_len), group * head_dim, (&indices, &pieces), work, |piece, columns, out| {
+        let kv_head = columns.start / (group * head_dim);
+        let queries = Queries { shape, q, group, kv_head, rows: &rows[pieces[piece].clone()] };
         SCRATCH.with_borrow_mut(|scratch| {
-            runtime.vectorize(Attend { queries, arena, layer, pages: span.pages, out, scratch });
+            runtime.vectorize(Attend { queries, arena, layer, out, scratch });
         });
     });
 }
 
+/// A row of queries and where it stands in its sequence.
+#[derive(Debug, Clone, Copy)]
+struct Row<'a> {
+    /// Its place in `q` and `out`.
+    index: usize,
+    position: usize,
+    /// The pages of its sequence.
+    pages: &'a [u32],
+}
+
+impl Row<'_> {
+    /// Whether the first page of both is the same.
+    fn shares_pages_with(&self, other: &Row<'_>) -> bool {
+        self.pages.first() == other.pages.first()
+    }
+
+    fn is_of_the_sequence_of(&self, other: &Row<'_>) -> bool {
+        std::ptr::eq(self.pages, other.pages)
+    }
+}
+
+/// Cuts rows into pieces of work of at most `most` rows each, all of which share pages.
+fn pieces(rows: &[Row<'_>], most: usize) -> Vec<Range<usize>> {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    for (index, row) in rows.iter().enumerate() {
+        match pieces.last_mut() {
+            Some(piece) if piece.len() < most && row.shares_pages_with(&rows[piece.start]) => piece.end += 1,
+            _ => pieces.push(index..index + 1),
+        }
+    }
+    pieces
+}
+
 /// Rows of queries that make a piece of work: enough queries to share what is widened, few enough to keep all threads busy
 /// to the end, and whole tiles of all of them.
-fn rows_per_task(rows: usize, group: usize, kv_heads: usize, threads: usize) -> usize {
+fn rows_per_piece(rows: usize, group: usize, kv_heads: usize, threads: usize) -> usize {
     const FEWEST_QUERIES: usize = 32;
     const MOST_QUERIES: usize = 96;
     /// What every tile's number of columns divides.
     const TILE: usize = 6;
     let even = rows * kv_heads / (4 * threads);
-    let fewest = FEWEST_QUERIES.div_ceil(group);
+    // A thread with nothing to do is worse than a load that is not shared.
+    let busy = (rows * kv_heads / threads).max(1);
+    let fewest = FEWEST_QUERIES.div_ceil(group).min(busy);
     let rows = (MOST_QUERIES / group).min(even).max(fewest);
     (fewest..=rows).rev().find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
 }
 
-/// Consecutive rows of one sequence times the query heads of one group: query `row * group + member`.
+/// Rows times the query heads of one group: query `row * group + member`. The rows of one sequence are adjacent, in ascending order of positions.
 struct Queries<'a> {
     shape: &'a AttentionShape,
-    /// `[rows, H, Dh]`
+    /// `[T, H, Dh]`
     q: &'a [f32],
     group: usize,
-    first_position: usize,
-    rows: usize,
     kv_head: usize,
+    rows: &'a [Row<'a>],
+}
+
+/// Rows of a piece of work that see something of one page.
+struct Sharers {
+    page: u32,
+    rows: Range<usize>,
 }
 
 impl Queries<'_> {
     fn count(&self) -> usize {
-        self.rows * self.group
+        self.rows.len() * self.group
     }
 
     /// `[Dh]`
@@ -135,22 +171,61 @@ impl Queries<'_> {
     fn query(&self, query: usize) -> &[f32] {
         let AttentionShape { heads, head_dim, .. } = *self.shape;
         let head = self.kv_head * self.group + query % self.group;
-        &self.q[(query / self.group * heads + head) * head_dim..][..head_dim]
+        &self.q[(self.rows[query / self.group].index * heads + head) * head_dim..][..head_dim]
     }
 
     /// The positions that a row sees.
     fn visible(&self, row: usize) -> Range<usize> {
-        let end = self.first_position + row + 1;
+        let end = self.rows[row].position + 1;
         self.shape.window.map_or(0, |window| end.saturating_sub(window))..end
     }
 
-    /// The part of a span of positions that the rows of some queries see together, as offsets in the span.
+    /// All positions that some row sees.
+    fn visible_to_any(&self) -> Range<usize> {
+        let (mut start, mut end) = (usize::MAX, 0);
+        for row in 0..self.rows.len() {
+            let visible = self.visible(row);
+            (start, end) = (start.min(visible.start), end.max(visible.end));
+        }
+        start..end
+    }
+
+    /// The part of a span of positions that a row sees, as offsets in the span.
     #[inline(always)]
-    fn visible_in(&self, queries: Range<usize>, span: Range<usize>) -> Range<usize> {
-        let first = self.visible(queries.start / self.group);
-        let last = self.visible((queries.end - 1) / self.group);
+    fn visible_in(&self, row: usize, span: Range<usize>) -> Range<usize> {
+        let visible = self.visible(row);
         let clamp = |position: usize| position.clamp(span.start, span.end) - span.start;
-        clamp(first.start)..clamp(last.end)
+        clamp(visible.start)..clamp(visible.end)
+    }
+
+    /// [`Queries::visible_in`] the `index`th page of its sequence.
+    #[inline(always)]
+    fn visible_in_page(&self, row: usize, index: usize) -> Range<usize> {
+        self.visible_in(row, index * PAGE_LEN..(index + 1) * PAGE_LEN)
+    }
+
+    /// The next rows, from row `from` on, that see something of one page, which is the `index`th of their sequences.
+    fn sharers(&self, index: usize, from: usize) -> Option<Sharers> {
+        let sees = |row: usize| !self.visible_in_page(row, index).is_empty();
+        let start = (from..self.rows.len()).find(|&row| sees(row))?;
+        let (page, last) = (self.rows[start].pages[index], self.rows.len() - 1);
+        // Within a sequence, who stands between two that see something sees something.
+        if self.rows[start].is_of_the_sequence_of(&self.rows[last]) && sees(last) {
+            return Some(Sharers { page, rows: start..last + 1 });
+        }
+        let shares = |row: usize| sees(row) && self.rows[row].pages[index] == page;
+        let end = (start + 1..=last).find(|&row| !shares(row)).unwrap_or(last + 1);
+        Some(Sharers { page, rows: start..end })
+    }
+
+    /// Up to where the rows see the same of a page as the first of them.
+    fn end_of_alike(&self, index: usize, rows: Range<usize>) -> usize {
+        let (seen, last) = (self.visible_in_page(rows.start, index), rows.end - 1);
+        let is_alike = |row: usize| self.visible_in_page(row, index) == seen;
+        if self.rows[rows.start].is_of_the_sequence_of(&self.rows[last]) && is_alike(last) {
+            return rows.end;
+        }
+        (rows.start + 1..rows.end).find(|&row| !is_alike(row)).unwrap_or(rows.end)
     }
 }
 
@@ -158,8 +233,7 @@ struct Attend<'a> {
     queries: Queries<'a>,
     arena: &'a KvArena,
     layer: usize,
-    pages: &'a [u32],
-    out: Columns<'a, f32>,
+    out: Scattered<'a, f32>,
     scratch: &'a mut Vec<f32>,
 }
 
@@ -194,21 +268,22 @@ impl Kernel for Attend<'_> {
         sums.fill(0.0);
         let mut state = State { max, total, weights, sums };
 
-        let (first, end) = (self.queries.visible(0).start, self.queries.visible(self.queries.rows - 1).end);
+        let Range { start: first, end } = self.queries.visible_to_any();
         let pages_of_block = BLOCK_LEN / PAGE_LEN;
         let end_page = end.div_ceil(PAGE_LEN);
         for page in first / PAGE_LEN..end_page.min((first / BLOCK_LEN + 1) * pages_of_block) {
             self.prefetch(simd, KvPart::Keys, page);
         }
         for block in first / BLOCK_LEN..end.div_ceil(BLOCK_LEN) {
-            let pages = first.max(block * BLOCK_LEN) / PAGE_LEN..end.min((block + 1) * BLOCK_LEN).div_ceil(PAGE_LEN);
+            let positions = block * BLOCK_LEN..(block + 1) * BLOCK_LEN;
+            let pages = first.max(positions.start) / PAGE_LEN..end.min(positions.end).div_ceil(PAGE_LEN);
             // Pages lie anywhere: what is needed in a block's time is asked for now.
             for page in pages.clone() {
                 self.prefetch(simd, KvPart::Values, page);
-                self.over_page::<S>(simd, KvPart::Keys, block, page, wide, &mut state);
+                self.over_page::<S>(simd, KvPart::Keys, page, wide, &mut state);
             }
             for query in 0..count {
-                let visible = self.queries.visible_in(query..query + 1, block * BLOCK_LEN..(block + 1) * BLOCK_LEN);
+                let visible = self.queries.visible_in(query / self.queries.group, positions.clone());
                 softmax(simd, self.queries.shape, visible, query, &mut state);
             }
             for page in pages.clone() {
@@ -217,7 +292,7 @@ impl Kernel for Attend<'_> {
                 for next in next..end_page.min(page + pages_of_block + 1) {
                     self.prefetch(simd, KvPart::Keys, next);
                 }
-                self.over_page::<S>(simd, KvPart::Values, block, page, wide, &mut state);
+                self.over_page::<S>(simd, KvPart::Values, page, wide, &mut state);
             }
         }
         for query in 0..count {
@@ -233,139 +308,133 @@ impl Kernel for Attend<'_> {
 }
 
 impl Attend<'_> {
-    /// Asks for the keys or values of a page.
+    /// Asks for the keys or values of the `index`th page of all sequences.
     #[inline(always)]
-    fn prefetch<S: Simd>(&self, simd: S, part: KvPart, page: usize) {
-        let (start, bytes) = match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
-            Strip::F32(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
-            Strip::F16(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
-            // The scales lie behind the bytes.
-            Strip::Q8_0(bytes, halves) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes) + size_of_val(halves)),
-        };
-        for at in (0..bytes).step_by(64) {
-            simd.prefetch(start.wrapping_add(at));
+    fn prefetch<S: Simd>(&self, simd: S, part: KvPart, index: usize) {
+        let mut from = 0;
+        while let Some(Sharers { page, rows }) = self.queries.sharers(index, from) {
+            let (start, bytes) = match self.arena.strip(self.layer, page, part, self.queries.kv_head) {
+                Strip::F32(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
+                Strip::F16(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
+                // The scales lie behind the bytes.
+                Strip::Q8_0(bytes, halves) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes) + size_of_val(halves)),
+            };
+            for at in (0..bytes).step_by(64) {
+                simd.prefetch(start.wrapping_add(at));
+            }
+            from = rows.end;
         }
     }
 
-    /// Scores all queries against the keys of a page, or adds its values to the sums of all.
+    /// Scores all queries against the keys of the `index`th page of their sequences, or adds its values to the sums of all.
     #[inline(always)]
-    fn over_page<S: Simd>(
-        &self,
-        simd: S,
-        part: KvPart,
-        block: usize,
-        page: usize,
-        wide: &mut [f32],
-        state: &mut State<'_>,
-    ) {
-        let place = Place { part, page, offset: (page - block * (BLOCK_LEN / PAGE_LEN)) * PAGE_LEN };
-        let (head_dim, is_few) = (self.queries.shape.head_dim, self.queries.count() <= S::PAIR_COLUMNS);
+    fn over_page<S: Simd>(&self, simd: S, part: KvPart, index: usize, wide: &mut [f32], state: &mut State<'_>) {
+        let head_dim = self.queries.shape.head_dim;
         let (wide, scales) = wide.split_at_mut(PAGE_LEN * head_dim);
-        match self.arena.strip(self.layer, self.pages[page], part, self.queries.kv_head) {
-            Strip::F32(elements) => self.tiles(simd, Plain { elements }, place, state),
-            Strip::F16(elements) if is_few => self.tiles(simd, Plain { elements }, place, state),
-            Strip::F16(elements) => {
-                widen(simd, elements, wide);
-                self.tiles(simd, Plain { elements: &*wide }, place, state);
-            }
-            Strip::Q8_0(bytes, halves) => {
-                widen(simd, halves, scales);
-                let scaled = Scaled { bytes, scales, head_dim };
-                if is_few {
-                    return self.tiles(simd, scaled, place, state);
+        let mut from = 0;
+        while let Some(Sharers { page, rows }) = self.queries.sharers(index, from) {
+            from = rows.end;
+            let is_few = rows.len() * self.queries.group <= S::PAIR_COLUMNS;
+            let place = Place { part, index, rows };
+            match self.arena.strip(self.layer, page, part, self.queries.kv_head) {
+                Strip::F32(elements) => self.tiles(simd, Plain { elements }, &place, state),
+                Strip::F16(elements) if is_few => self.tiles(simd, Plain { elements }, &place, state),
+                Strip::F16(elements) => {
+                    widen(simd, elements, wide);
+                    self.tiles(simd, Plain { elements: &*wide }, &place, state);
                 }
-                match part {
-                    KvPart::Keys => scaled.widen_keys(simd, wide),
-                    KvPart::Values => scaled.widen_values(simd, wide),
+                Strip::Q8_0(bytes, halves) => {
+                    widen(simd, halves, scales);
+                    let scaled = Scaled { bytes, scales, head_dim };
+                    if is_few {
+                        self.tiles(simd, scaled, &place, state);
+                        continue;
+                    }
+                    match part {
+                        KvPart::Keys => scaled.widen_keys(simd, wide),
+                        KvPart::Values => scaled.widen_values(simd, wide),
+                    }
+                    self.tiles(simd, Plain { elements: &*wide }, &place, state);
                 }
-                self.tiles(simd, Plain { elements: &*wide }, place, state);
             }
         }
     }
 
     #[inline(always)]
-    fn tiles<S: Simd, R: Read>(&self, simd: S, strip: R, place: Place, state: &mut State<'_>) {
-        let count = self.queries.count();
-        // Values are added only for queries that see the same of the page: a weight of zero would not undo an infinite value.
-        let is_shared = place.part == KvPart::Keys || self.see_the_same(place.page, 0, count - 1);
-        let mut start = 0;
-        while start < count {
-            // As even as possible: a tile of one or two queries takes nearly as long as a full one.
-            let left = count - start;
-            let mut len = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS));
-            if !is_shared && !self.see_the_same(place.page, start, start + len - 1) {
-                len = len.min(self.queries.group - start % self.queries.group);
+    fn tiles<S: Simd, R: Read>(&self, simd: S, strip: R, place: &Place, state: &mut State<'_>) {
+        let (group, Range { start: mut row, end }) = (self.queries.group, place.rows.clone());
+        while row < end {
+            // Values are added only for queries that see the same of the page: a weight of zero would not undo an infinite
+            // value. Of scores those that nobody sees are not looked at.
+            let alike = match place.part {
+                KvPart::Keys => end,
+                KvPart::Values => self.queries.end_of_alike(place.index, row..end),
+            };
+            let visible = self.queries.visible_in_page(row, place.index);
+            let mut start = row * group;
+            while start < alike * group {
+                // As even as possible: a tile of one or two queries takes nearly as long as a full one.
+                let left = alike * group - start;
+                let len = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS));
+                // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
+                let len = len.min(S::PAIR_COLUMNS);
+                match len {
+                    1 => self.tile::<S, R, 1>(simd, strip, place, (start, &visible), state),
+                    2 => self.tile::<S, R, 2>(simd, strip, place, (start, &visible), state),
+                    3 => self.tile::<S, R, 3>(simd, strip, place, (start, &visible), state),
+                    4 => self.tile::<S, R, 4>(simd, strip, place, (start, &visible), state),
+                    5 => self.tile::<S, R, 5>(simd, strip, place, (start, &visible), state),
+                    _ => self.tile::<S, R, 6>(simd, strip, place, (start, &visible), state),
+                }
+                start += len;
             }
-            // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
-            let len = len.min(S::PAIR_COLUMNS);
-            match len {
-                1 => self.tile::<S, R, 1>(simd, strip, place, start, state),
-                2 => self.tile::<S, R, 2>(simd, strip, place, start, state),
-                3 => self.tile::<S, R, 3>(simd, strip, place, start, state),
-                4 => self.tile::<S, R, 4>(simd, strip, place, start, state),
-                5 => self.tile::<S, R, 5>(simd, strip, place, start, state),
-                _ => self.tile::<S, R, 6>(simd, strip, place, start, state),
-            }
-            start += len;
+            row = alike;
         }
     }
 
-    /// Whether two queries, and so all between them, see the same positions of a page.
-    fn see_the_same(&self, page: usize, first: usize, last: usize) -> bool {
-        let positions = page * PAGE_LEN..(page + 1) * PAGE_LEN;
-        let seen = |query: usize| self.queries.visible_in(query..query + 1, positions.clone());
-        seen(first) == seen(last)
-    }
-
-    /// `C` queries from `start` on.
+    /// `C` queries from `start` on, who see the positions `visible` of the page where its values are added.
     #[inline(always)]
     fn tile<S: Simd, R: Read, const C: usize>(
         &self,
         simd: S,
         strip: R,
-        place: Place,
-        start: usize,
+        place: &Place,
+        (start, visible): (usize, &Range<usize>),
         state: &mut State<'_>,
     ) {
         let queries = &self.queries;
         let head_dim = queries.shape.head_dim;
-        let positions = place.page * PAGE_LEN..(place.page + 1) * PAGE_LEN;
-        let visible = queries.visible_in(start..start + C, positions);
-        if visible.is_empty() {
-            return;
-        }
+        let offset = place.index % (BLOCK_LEN / PAGE_LEN) * PAGE_LEN;
         let weights = &mut state.weights[start * BLOCK_LEN..(start + C) * BLOCK_LEN];
         if place.part == KvPart::Keys {
             let mut q: [&[f32]; C] = [&[]; C];
             for (c, q) in q.iter_mut().enumerate() {
                 *q = queries.query(start + c);
             }
-            return score::<S, R, C>(simd, q, strip, &mut weights[place.offset..]);
+            return score::<S, R, C>(simd, q, strip, &mut weights[offset..]);
         }
         let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
-        let (weights, mut d) = (&weights[place.offset..], 0);
+        let (weights, mut d) = (&weights[offset..], 0);
         while d + 2 * S::LANES <= head_dim {
-            add_values::<S, R, C, 2>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_values::<S, R, C, 2>(simd, weights, visible, strip, head_dim, sums, d);
             d += 2 * S::LANES;
         }
         while d + S::LANES <= head_dim {
-            add_values::<S, R, C, 1>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_values::<S, R, C, 1>(simd, weights, visible, strip, head_dim, sums, d);
             d += S::LANES;
         }
         if d < head_dim {
-            add_last_values::<S, R, C>(simd, weights, &visible, strip, head_dim, sums, d);
+            add_last_values::<S, R, C>(simd, weights, visible, strip, head_dim, sums, d);
         }
     }
 }
 
-/// Which strip is being gone over.
-#[derive(Clone, Copy)]
+/// Which strip is being gone over, and for whom.
 struct Place {
     part: KvPart,
-    /// The number of its page in the sequence.
-    page: usize,
-    /// Where its positions begin in the block.
-    offset: usize,
+    /// The number of its page in each sequence.
+    index: usize,
+    rows: Range<usize>,
 }
 
 /// A strip that is read as f32, exactly.

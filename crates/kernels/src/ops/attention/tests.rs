@@ -219,3 +219,73 @@ fn sequences_of_one_batch_do_not_touch_each_other() {
         assert!(out[40 * q_row..43 * q_row].iter().chain(&out[83 * q_row..]).all(|&x| x == 7.0));
     });
 }
+
+/// Sequences over one arena: positions `start..end` of each are queried. The first pages of some are the same.
+fn sharing_sequences() -> Vec<(Range<usize>, Vec<u32>)> {
+    let prefix: Vec<u32> = (0..9).map(|page| page * 5 % 9).collect();
+    let with_tail = |tail: &[u32]| [&prefix[..], tail].concat();
+    let shared = prefix.len() * PAGE_LEN;
+    vec![
+        (shared + 9..shared + 10, with_tail(&[9, 10])),
+        (70..71, vec![19, 18, 20]),
+        (shared + 32..shared + 33, with_tail(&[11, 12])),
+        (shared - 1..shared, prefix.clone()),
+        (shared..shared + 40, with_tail(&[13, 14])),
+        (40..42, prefix[..2].to_vec()),
+        (shared + 3..shared + 4, with_tail(&[15])),
+    ]
+}
+
+#[test]
+fn sequences_that_share_pages_equal_each_alone_bit_for_bit() {
+    for isa in Isa::available() {
+        let runtimes = [1, 2, 5].map(|threads| Runtime::new(isa, threads).unwrap());
+        let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
+        let windows = [None, Some(20), Some(65), Some(BLOCK_LEN + 5)];
+        for (element, window) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
+            for (heads, kv_heads) in [(9, 3), (14, 2), (2, 2)] {
+                let shape = AttentionShape { window, ..shape(heads, kv_heads, 20) };
+                let arena_shape =
+                    KvShape { layers: 2, pages: PAGES as usize, page_len: PAGE_LEN, kv_heads, head_dim: 20, element };
+                let mut arena = KvArena::new(arena_shape).unwrap();
+                let pages: Vec<u32> = (0..PAGES).collect();
+                let all = KvSpan { row: 0, len: pages.len() * PAGE_LEN, position: 0, pages: &pages };
+                let [k, v] = [2, 3].map(|seed| values(all.len * kv_heads * 20, seed, 2.0));
+                kv_store(&runtimes[0], &mut arena, 1, &k, &v, &[all]);
+                let sequences = sharing_sequences();
+                let mut row = 0;
+                let mut spans = Vec::new();
+                for (positions, pages) in &sequences {
+                    spans.push(KvSpan { row, len: positions.len(), position: positions.start, pages });
+                    row += positions.len();
+                }
+                let row_len = heads * 20;
+                let q = values(row * row_len, 1, 2.0);
+                let mut alone = vec![f32::NAN; q.len()];
+                for span in &spans {
+                    let rows = span.row * row_len..(span.row + span.len) * row_len;
+                    let span = [KvSpan { row: 0, ..*span }];
+                    attention(&runtimes[0], &shape, &arena, 1, &q[rows.clone()], &span, &mut alone[rows]);
+                }
+                assert!(alone.iter().all(|x| x.is_finite()));
+                for runtime in &runtimes {
+                    let mut together = vec![f32::NAN; q.len()];
+                    attention(runtime, &shape, &arena, 1, &q, &spans, &mut together);
+                    assert!(together == alone, "{element:?} {window:?} {heads} heads, {} threads", runtime.threads());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_share_pages_make_pieces_of_work_together() {
+    let pages: [&[u32]; 3] = [&[4, 1], &[4, 2], &[5]];
+    let row = |index: usize, sequence: usize| Row { index, position: 40, pages: pages[sequence] };
+    let rows = [row(0, 0), row(1, 0), row(2, 1), row(3, 1), row(4, 2), row(5, 2)];
+    assert_eq!(pieces(&rows, 3), [0..3, 3..4, 4..6]);
+    assert_eq!(pieces(&rows, 9), [0..4, 4..6]);
+    // 32 sequences of 14 heads over two: whole tiles for two threads, as many pieces as threads for many.
+    assert_eq!(rows_per_piece(32, 7, 2, 2), 6);
+    assert_eq!(rows_per_piece(4, 7, 2, 8), 1);
+}
