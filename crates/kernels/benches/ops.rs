@@ -1,5 +1,5 @@
 //! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format, in floats and,
-//! where the format has them, in integers, at one row (decode), 4 and 32 rows (several sequences) and 512 rows (prefill),
+//! where the format has them, in integers, at one row (decode), 4 to 32 rows (several sequences) and 512 rows (prefill),
 //! and attention. Each result is checked against the oracle before it is timed.
 //!
 //! Run with `cargo bench -p kernels`; a throughput of 1 Gelem/s is 1 Gflop/s. `BANTAM_ISA` chooses the instruction set.
@@ -77,7 +77,7 @@ fn products(criterion: &mut Criterion) {
 fn time_product(criterion: &mut Criterion, runtime: &Runtime, path: &str, weights: Matrix<'_>, decoded: &[f32]) {
     let (isa, threads) = (runtime.isa().name(), runtime.threads());
     let mut group = criterion.benchmark_group(format!("matmul/{path}/{isa}/{threads} threads"));
-    for tokens in [1, 4, 32, 512] {
+    for tokens in [1, 4, 8, 24, 32, 512] {
         let x = whole_values(tokens * COLS);
         let mut out = vec![0.0; tokens * ROWS];
         matmul(runtime, &x, &mut [MatMul { weights, out: &mut out }]);

@@ -40,6 +40,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     // Eight sums, four weights and an activation leave registers to spare; three columns would spill.
     const TILE_COLUMNS: usize = 2;
     const PAIR_COLUMNS: usize = 3;
+    const DIRECT_COLUMNS: usize = 4;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -41,6 +41,7 @@ impl Simd for Avx512 {
     const TILE_COLUMNS: usize = 6;
     // Twelve sums, twelve floats, two weights and six activations: 32 registers with one to spare per column.
     const PAIR_COLUMNS: usize = 6;
+    const DIRECT_COLUMNS: usize = 8;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -26,6 +26,7 @@ impl Simd for Scalar {
     const LANES: usize = LANES;
     const TILE_COLUMNS: usize = 2;
     const PAIR_COLUMNS: usize = 2;
+    const DIRECT_COLUMNS: usize = 4;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

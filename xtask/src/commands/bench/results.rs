@@ -257,11 +257,22 @@ pub(in super::super) fn rounded(value: f64, parts: f64) -> f64 {
 
 /// What the system calls the processor.
 pub(in super::super) fn cpu_name() -> String {
-    let told = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let name = told.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':').map(|(_, name)| name));
-    match name.map(str::trim) {
-        Some(name) if !name.is_empty() => name.to_owned(),
-        _ => format!("unknown {}", std::env::consts::ARCH),
+    cpu_of(&std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default())
+}
+
+/// The name that `/proc/cpuinfo` tells of the first processor, with the numbers that tell generations apart: on virtual machines
+/// several have one name.
+fn cpu_of(told: &str) -> String {
+    let value = |key: &str| {
+        let of_key = |line: &str| {
+            line.split_once(':').filter(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+        };
+        told.lines().find_map(of_key).filter(|value| !value.is_empty())
+    };
+    let name = value("model name").unwrap_or_else(|| format!("unknown {}", std::env::consts::ARCH));
+    match (value("cpu family"), value("model")) {
+        (Some(family), Some(model)) => format!("{name} (family {family}, model {model})"),
+        _ => name,
     }
 }
 
@@ -321,6 +332,16 @@ mod tests {
     fn row(model: &str, ours: &[f64]) -> Row {
         let theirs = side("peer", &[100.0, 120.0, 110.0], None);
         Row::of(&work(model), Test::Prompt, "2026-01-02", side("bantam", ours, Some(0.634)), theirs)
+    }
+
+    #[test]
+    fn processors_of_one_name_are_told_apart() {
+        let told =
+            "processor\t: 0\nvendor_id\t: AuthenticAMD\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\n";
+        assert_eq!(cpu_of(told), "AMD EPYC (family 25, model 17)");
+        assert_eq!(slug(&cpu_of(told)), "amd-epyc-family-25-model-17");
+        assert_eq!(cpu_of("model name : Neoverse\n"), "Neoverse");
+        assert!(cpu_of("").starts_with("unknown "));
     }
 
     #[test]

@@ -14,11 +14,12 @@
 //! ```
 //!
 //! Lanes are rows of weights, so nothing is ever added across a vector. Dot products take one side unsigned: the stored
-//! numbers, so that a sum starts at `-zero * Σ activation`. For a few activations numbers go straight from the row blocks
-//! into the dot products. For many, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
-//! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
-//! registers. Where all activations stay in the second cache, a panel's rows are gone through to their end, as they lie in
-//! memory; of more, a chunk of all activations meets all panels of a piece of work before the next chunk does.
+//! numbers, so that a sum starts at `-zero * Σ activation`. For up to 24 activations (12 where vectors are narrower) numbers
+//! go straight from the row blocks into the dot products, for eight (four) activations at a time. For more, the numbers of
+//! 32 rows and one chunk are unpacked once into a panel of 8 KiB that stays in the nearest cache and meets every row of
+//! activations, six at a time, two vectors by six columns of sums in registers. Where all activations stay in the second
+//! cache, a panel's rows are gone through to their end, as they lie in memory; of more, a chunk of all activations meets all
+//! panels of a piece of work before the next chunk does.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
@@ -47,8 +48,9 @@ const LINE: usize = 64;
 /// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
 /// ahead by themselves, but not beyond a page of 4 KiB.
 const AHEAD: usize = 4096;
-/// Up to so many rows of activations numbers are not unpacked into a panel first.
-const DIRECT_TOKENS: usize = 4;
+/// Up to so many passes of [`Simd::DIRECT_COLUMNS`] rows of activations, numbers are not unpacked into a panel first: to unpack
+/// them anew for each pass takes units that dot products leave idle.
+const DIRECT_PASSES: usize = 3;
 
 /// Multiplies the activations with each job's weights into its output.
 pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
@@ -164,7 +166,7 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
         let Multiply { product, sums, panel, .. } = self;
         let rows = &product.rows;
         let width = rows.len().next_multiple_of(PANEL_ROWS);
-        if product.activations.tokens() <= DIRECT_TOKENS {
+        if product.activations.tokens() <= DIRECT_PASSES * S::DIRECT_COLUMNS {
             for first in rows.clone().step_by(PANEL_ROWS) {
                 let mut sums = Sums { values: sums, width, column: first - rows.start };
                 direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
@@ -296,18 +298,31 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
     }
 }
 
-/// Products of two groups of rows with a few activations, numbers straight from the row blocks.
+/// Products of two groups of rows with a few activations, numbers straight from the row blocks: all activations meet the rows
+/// of one vector, which the nearer caches hold from the second pass on, before the next.
 #[inline(always)]
 fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
+    let tokens = product.activations.tokens();
     for half in 0..PANEL_ROWS / ROW_GROUP {
         let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { break };
         for lane in (0..ROW_GROUP).step_by(S::LANES) {
             let at = half * ROW_GROUP + lane;
-            match product.activations.tokens() {
-                1 => direct_tile::<S, F, 1>(simd, product.activations, blocks, lane, at, sums),
-                2 => direct_tile::<S, F, 2>(simd, product.activations, blocks, lane, at, sums),
-                3 => direct_tile::<S, F, 3>(simd, product.activations, blocks, lane, at, sums),
-                _ => direct_tile::<S, F, 4>(simd, product.activations, blocks, lane, at, sums),
+            let passes = tokens.div_ceil(S::DIRECT_COLUMNS);
+            let mut token = 0;
+            for pass in 0..passes {
+                // As even as possible, and known to the compiler to be no more than there are registers for.
+                let count = (tokens - token).div_ceil(passes - pass).min(S::DIRECT_COLUMNS);
+                match count {
+                    1 => direct_tile::<S, F, 1>(simd, product.activations, blocks, lane, (token, at), sums),
+                    2 => direct_tile::<S, F, 2>(simd, product.activations, blocks, lane, (token, at), sums),
+                    3 => direct_tile::<S, F, 3>(simd, product.activations, blocks, lane, (token, at), sums),
+                    4 => direct_tile::<S, F, 4>(simd, product.activations, blocks, lane, (token, at), sums),
+                    5 => direct_tile::<S, F, 5>(simd, product.activations, blocks, lane, (token, at), sums),
+                    6 => direct_tile::<S, F, 6>(simd, product.activations, blocks, lane, (token, at), sums),
+                    7 => direct_tile::<S, F, 7>(simd, product.activations, blocks, lane, (token, at), sums),
+                    _ => direct_tile::<S, F, 8>(simd, product.activations, blocks, lane, (token, at), sums),
+                }
+                token += count;
             }
         }
     }
@@ -319,18 +334,21 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     activations: &Activations,
     blocks: RowBlocks<'_, F>,
     lane: usize,
-    row: usize,
+    (token, row): (usize, usize),
     out: &mut Sums<'_>,
 ) {
     let mut totals = [simd.splat(0.0); C];
     for chunk in 0..activations.depth().div_ceil(CHUNK) {
-        let x: &[Chunk; C] = activations.chunk(chunk).first_chunk().expect("C rows of activations; this is a bug");
+        let x: &[Chunk; C] =
+            activations.chunk(chunk)[token..].first_chunk().expect("C rows of activations; this is a bug");
         let mut sums = [simd.splat(0.0); C];
         let runs = runs_of(activations, chunk);
         for run in 0..runs {
             let (index, run_in_block) = place::<F>(chunk, run);
             let block = blocks.block(index, lane);
-            blocks.prefetch(simd, index, run_in_block, F::LEN / 32);
+            if token == 0 {
+                blocks.prefetch(simd, index, run_in_block, F::LEN / 32);
+            }
             let header = F::header(simd, block);
             for part in 0..32 / F::GROUP {
                 let group = run * (32 / F::GROUP) + part;
@@ -366,7 +384,7 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
         }
     }
     for (c, total) in totals.into_iter().enumerate() {
-        simd.store_slice(total, &mut out.of(c)[row..][..S::LANES]);
+        simd.store_slice(total, &mut out.of(token + c)[row..][..S::LANES]);
     }
 }
 

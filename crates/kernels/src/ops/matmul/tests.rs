@@ -59,7 +59,7 @@ fn check(runtime: &Runtime, format: Format, tokens: usize, rows: usize, cols: us
 fn integer_products_of_every_format_are_within_the_bound() {
     on_every_isa(2, |runtime, _| {
         for row in FORMATS.iter().filter(|row| row.format.can_interleave()) {
-            for (tokens, rows, blocks) in [(1, 5, 1), (3, 16, 2), (7, 33, 1), (13, 40, 3)] {
+            for (tokens, rows, blocks) in [(1, 5, 1), (3, 16, 2), (7, 33, 1), (13, 40, 3), (29, 33, 2)] {
                 check(runtime, row.format, tokens, rows, blocks * row.block_len);
             }
         }
@@ -72,6 +72,7 @@ fn integer_products_of_whole_and_broken_chunks_are_within_the_bound() {
         for blocks in 1..=19 {
             check(runtime, Format::Q4_1, 2, 16, blocks * 32);
             check(runtime, Format::Q8_0, 9, 16, blocks * 32);
+            check(runtime, Format::Q5_0, 26, 16, blocks * 32);
         }
     });
 }
@@ -116,9 +117,9 @@ fn an_integer_batch_equals_its_rows_bit_for_bit_on_any_number_of_threads() {
             let plain = Matrix::new(row.format, 85, cols, &bytes).unwrap();
             let (weights, place) = interleave(&runtimes[0], plain);
             let weights = weights.matrix(&place);
-            let x = values(17 * cols, 3, 1.0);
+            let x = values(28 * cols, 3, 1.0);
             let alone: Vec<f32> = x.chunks(cols).flat_map(|x| product(&runtimes[0], x, weights)).collect();
-            for (tokens, runtime) in (2..=17).zip(runtimes.iter().cycle()) {
+            for (tokens, runtime) in (2..=28).zip(runtimes.iter().cycle()) {
                 let together = product(runtime, &x[..tokens * cols], weights);
                 let threads = runtime.threads();
                 assert!(together == alone[..tokens * 85], "{} on {isa:?}, {tokens} rows, {threads} threads", row.name);
