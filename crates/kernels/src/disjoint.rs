@@ -131,7 +131,12 @@ impl Runtime {
         for &row in rows {
             assert!(!std::mem::replace(&mut is_named[row], true), "row {row} is named twice");
         }
-        assert!(pieces.windows(2).all(|pair| pair[0].end <= pair[1].start), "pieces overlap");
+        let mut end = 0;
+        for piece in pieces {
+            assert!(end <= piece.start && piece.start <= piece.end, "pieces overlap");
+            end = piece.end;
+        }
+        assert!(end <= rows.len(), "a piece reaches behind the last row");
         let base = Base(buffer.as_mut_ptr());
         self.run_if_worth(work, pieces.len() * row_len.div_ceil(part_columns), &|index| {
             let (piece, column) = (index % pieces.len(), index / pieces.len() * part_columns);
@@ -206,6 +211,15 @@ mod tests {
     fn a_row_has_one_writer() {
         let runtime = Runtime::new(Isa::Scalar, 1).unwrap();
         runtime.for_each_part((&mut [0; 4], 2), 2, (&[1, 1], &[0..1, 1..2]), 0, |_, _, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "pieces overlap")]
+    fn a_piece_is_not_hidden_behind_one_that_ends_before_it_begins() {
+        let runtime = Runtime::new(Isa::Scalar, 1).unwrap();
+        #[expect(clippy::reversed_empty_ranges, reason = "what is refused")]
+        let pieces = [0..2, 3..0, 0..2];
+        runtime.for_each_part((&mut [0; 6], 2), 2, (&[0, 1, 2], &pieces), 0, |_, _, _| ());
     }
 
     #[test]

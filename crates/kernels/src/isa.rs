@@ -123,8 +123,10 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Columns of the widest tile of two vectors a column whose sums stay in registers; at most six.
     const PAIR_COLUMNS: usize;
     /// Columns of the widest integer tile of one vector of rows, whose numbers come straight from the weights: three sums a
-    /// column stay in registers.
+    /// column stay in registers; at most eight.
     const DIRECT_COLUMNS: usize;
+    /// Up to so many rows of activations are multiplied in such tiles, as measured.
+    const DIRECT_ROWS: usize;
 
     /// Runs a kernel with the features of this instruction set switched on.
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output;

@@ -41,6 +41,7 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     const TILE_COLUMNS: usize = 2;
     const PAIR_COLUMNS: usize = 3;
     const DIRECT_COLUMNS: usize = 4;
+    const DIRECT_ROWS: usize = 12;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

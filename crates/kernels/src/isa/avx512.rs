@@ -42,6 +42,7 @@ impl Simd for Avx512 {
     // Twelve sums, twelve floats, two weights and six activations: 32 registers with one to spare per column.
     const PAIR_COLUMNS: usize = 6;
     const DIRECT_COLUMNS: usize = 8;
+    const DIRECT_ROWS: usize = 16;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -56,8 +56,8 @@ thread_local! {
 }
 
 /// Attends from the queries `q` `[T, H, Dh]` of each span to the keys and values that its pages hold up to each query's
-/// own position; writes those rows of `out` `[T, H, Dh]`. Spans are in ascending order of rows; the keys and values of
-/// their own rows were stored before.
+/// own position; writes those rows of `out` `[T, H, Dh]`. Spans share no row; pages they may share. The keys and values of their
+/// own rows were stored before.
 ///
 /// # Panics
 /// When spans overlap or reach outside of `q`, shapes do not fit each other, or the scale is not above 0.
@@ -80,13 +80,14 @@ pub fn attention(
     let mut sharing: Vec<&KvSpan<'_>> = spans.iter().collect();
     // Who shares pages shares the first ones, and stands side by side.
     sharing.sort_by_key(|span| (span.pages, span.position));
-    for span in sharing {
-        let row = |index| Row { index: span.row + index, position: span.position + index, pages: span.pages };
+    for (number, span) in sharing.into_iter().enumerate() {
+        let row =
+            |index| Row { index: span.row + index, span: number, position: span.position + index, pages: span.pages };
         rows.extend((0..span.len).map(row));
         let seen = span.position + span.len;
         work += 2 * span.len * row_len * window.map_or(seen, |window| window.min(seen));
     }
-    let pieces = pieces(&rows, rows_per_piece(rows.len(), group, kv_heads, runtime.threads()));
+    let pieces = pieces(&rows, window, rows_per_piece(rows.len(), group, kv_heads, runtime.threads()));
     let indices: Vec<usize> = rows.iter().map(|row| row.index).collect();
     runtime.for_each_part((out, row_len), group * head_dim, (&indices, &pieces), work, |piece, columns, out| {
         let kv_head = columns.start / (group * head_dim);
@@ -102,28 +103,46 @@ pub fn attention(
 struct Row<'a> {
     /// Its place in `q` and `out`.
     index: usize,
+    /// The number of its span; the rows of a span follow each other.
+    span: usize,
     position: usize,
     /// The pages of its sequence.
     pages: &'a [u32],
 }
 
 impl Row<'_> {
-    /// Whether the first page of both is the same.
-    fn shares_pages_with(&self, other: &Row<'_>) -> bool {
-        self.pages.first() == other.pages.first()
+    /// The positions that it sees.
+    #[inline(always)]
+    fn visible(&self, window: Option<usize>) -> Range<usize> {
+        let end = self.position + 1;
+        window.map_or(0, |window| end.saturating_sub(window))..end
     }
 
-    fn is_of_the_sequence_of(&self, other: &Row<'_>) -> bool {
-        std::ptr::eq(self.pages, other.pages)
+    /// Whether at least half of what either row sees lies in pages that both begin with: else going through their pages
+    /// together saves little, and takes the nearer caches from both.
+    fn shares_most_with(&self, other: &Row<'_>, window: Option<usize>) -> bool {
+        if self.span == other.span {
+            return true;
+        }
+        let common = self.pages.iter().zip(other.pages).take_while(|(own, others)| own == others).count() * PAGE_LEN;
+        [self, other]
+            .map(|row| row.visible(window))
+            .iter()
+            .all(|seen| 2 * common.min(seen.end) >= seen.start + seen.end)
     }
 }
 
-/// Cuts rows into pieces of work of at most `most` rows each, all of which share pages.
-fn pieces(rows: &[Row<'_>], most: usize) -> Vec<Range<usize>> {
+/// Cuts rows into pieces of work of at most `most` rows each, all of which share most of their pages with the first.
+fn pieces(rows: &[Row<'_>], window: Option<usize>, most: usize) -> Vec<Range<usize>> {
     let mut pieces: Vec<Range<usize>> = Vec::new();
     for (index, row) in rows.iter().enumerate() {
+        let joins = |piece: &Range<usize>| {
+            // What the row before has been asked holds for all of a span.
+            let is_known = row.span == rows[index - 1].span && window.is_none();
+            piece.len() < most && (is_known || row.shares_most_with(&rows[piece.start], window))
+        };
         match pieces.last_mut() {
-            Some(piece) if piece.len() < most && row.shares_pages_with(&rows[piece.start]) => piece.end += 1,
+            Some(piece) if joins(piece) => piece.end += 1,
             _ => pieces.push(index..index + 1),
         }
     }
@@ -145,7 +164,7 @@ fn rows_per_piece(rows: usize, group: usize, kv_heads: usize, threads: usize) ->
     (fewest..=rows).rev().find(|rows| (rows * group).is_multiple_of(TILE)).unwrap_or(rows)
 }
 
-/// Rows times the query heads of one group: query `row * group + member`. The rows of one sequence are adjacent, in ascending order of positions.
+/// Rows times the query heads of one group: query `row * group + member`. The rows of a span follow each other.
 struct Queries<'a> {
     shape: &'a AttentionShape,
     /// `[T, H, Dh]`
@@ -175,9 +194,9 @@ impl Queries<'_> {
     }
 
     /// The positions that a row sees.
+    #[inline(always)]
     fn visible(&self, row: usize) -> Range<usize> {
-        let end = self.rows[row].position + 1;
-        self.shape.window.map_or(0, |window| end.saturating_sub(window))..end
+        self.rows[row].visible(self.shape.window)
     }
 
     /// All positions that some row sees.
@@ -209,8 +228,8 @@ impl Queries<'_> {
         let sees = |row: usize| !self.visible_in_page(row, index).is_empty();
         let start = (from..self.rows.len()).find(|&row| sees(row))?;
         let (page, last) = (self.rows[start].pages[index], self.rows.len() - 1);
-        // Within a sequence, who stands between two that see something sees something.
-        if self.rows[start].is_of_the_sequence_of(&self.rows[last]) && sees(last) {
+        // Within a span, who stands between two that see something sees something.
+        if self.rows[start].span == self.rows[last].span && sees(last) {
             return Some(Sharers { page, rows: start..last + 1 });
         }
         let shares = |row: usize| sees(row) && self.rows[row].pages[index] == page;
@@ -222,7 +241,7 @@ impl Queries<'_> {
     fn end_of_alike(&self, index: usize, rows: Range<usize>) -> usize {
         let (seen, last) = (self.visible_in_page(rows.start, index), rows.end - 1);
         let is_alike = |row: usize| self.visible_in_page(row, index) == seen;
-        if self.rows[rows.start].is_of_the_sequence_of(&self.rows[last]) && is_alike(last) {
+        if self.rows[rows.start].span == self.rows[last].span && is_alike(last) {
             return rows.end;
         }
         (rows.start + 1..rows.end).find(|&row| !is_alike(row)).unwrap_or(rows.end)

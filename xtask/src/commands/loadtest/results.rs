@@ -171,22 +171,26 @@ pub(in super::super) fn table(root: &Path) -> anyhow::Result<String> {
     let Ok(entries) = std::fs::read_dir(folder(root)) else { return Ok("not measured yet\n".to_owned()) };
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<_, _>>()?;
     paths.sort();
-    let mut text = String::new();
-    for path in paths {
-        let results: Results =
-            serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())?;
-        text.push_str(&format!(
+    let read = |path: PathBuf| -> anyhow::Result<Results> {
+        serde_json::from_slice(&std::fs::read(&path)?).with_context(|| path.display().to_string())
+    };
+    Ok(text(&paths.into_iter().map(read).collect::<anyhow::Result<Vec<_>>>()?))
+}
+
+fn text(results: &[Results]) -> String {
+    let tables = results.iter().map(|results| {
+        let mut text = format!(
             "**{}**\n\n| model | system text | tokens/s | first token p95 | refused | peer | tokens/s | first token p95 | refused | \
              speed | wait |\n|---|---|---:|---:|---:|---|---:|---:|---:|---:|---:|\n",
             results.cpu
-        ));
+        );
         results.rows.iter().for_each(|row| text.push_str(&row.cells()));
         text.push('\n');
         let mut notes: Vec<String> = results.rows.iter().map(Row::note).collect();
         notes.dedup();
-        text.push_str(&notes.concat());
-    }
-    Ok(text)
+        text + &notes.concat()
+    });
+    tables.collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -238,5 +242,8 @@ mod tests {
         assert_eq!(rows.len(), 2);
         assert_eq!(rows[1], "| `one` | new | 600.0 | 0.600 s | 0 | other | 50.0 | 30.000 s | 0 | 12.00x | 1/50.0 |");
         assert!(text.ends_with("Bantam 1 against other b2 (`-t 2`), 2026-01-02.\n"), "{text}");
+        keep(root.path(), "other cpu", row("one")).unwrap();
+        let text = table(root.path()).unwrap();
+        assert!(text.contains("2026-01-02.\n\n**other cpu**\n\n| model |"), "{text}");
     }
 }

@@ -279,13 +279,37 @@ fn sequences_that_share_pages_equal_each_alone_bit_for_bit() {
 }
 
 #[test]
-fn rows_that_share_pages_make_pieces_of_work_together() {
-    let pages: [&[u32]; 3] = [&[4, 1], &[4, 2], &[5]];
-    let row = |index: usize, sequence: usize| Row { index, position: 40, pages: pages[sequence] };
-    let rows = [row(0, 0), row(1, 0), row(2, 1), row(3, 1), row(4, 2), row(5, 2)];
-    assert_eq!(pieces(&rows, 3), [0..3, 3..4, 4..6]);
-    assert_eq!(pieces(&rows, 9), [0..4, 4..6]);
+fn rows_that_share_most_pages_make_pieces_of_work_together() {
+    let (long, longer) = ([4, 1, 7, 8, 9, 10], [4, 1, 7, 8, 3, 2]);
+    let pages: [&[u32]; 4] = [&[4, 1], &[4, 2], &long, &longer];
+    let row = |index: usize, span: usize, position: usize| Row { index, span, position, pages: pages[span] };
+    let rows = [row(0, 0, 40), row(1, 0, 41), row(2, 1, 40), row(3, 1, 63), row(4, 2, 180), row(5, 3, 170)];
+    // Half of what is seen is common, but for the last two, which share two thirds, and only with each other.
+    assert_eq!(pieces(&rows, None, 3), [0..3, 3..4, 4..6]);
+    assert_eq!(pieces(&rows, None, 9), [0..4, 4..6]);
+    // With a window, what is no longer seen does not count.
+    assert_eq!(pieces(&rows, Some(32), 9), [0..3, 3..4, 4..5, 5..6]);
     // 32 sequences of 14 heads over two: whole tiles for two threads, as many pieces as threads for many.
     assert_eq!(rows_per_piece(32, 7, 2, 2), 6);
     assert_eq!(rows_per_piece(4, 7, 2, 8), 1);
+}
+
+#[test]
+fn spans_of_one_sequence_may_overlap_in_its_positions() {
+    on_every_isa(1, |runtime, _| {
+        let shape = shape(4, 2, 16);
+        let case = Case::new(shape, KvElement::F32, 90);
+        let alone = case.run(runtime, [90].into_iter());
+        let mut arena = case.arena(runtime);
+        let all = KvSpan { row: 0, len: 90, position: 0, pages: &case.pages };
+        kv_store(runtime, &mut arena, 1, &case.k, &case.v, &[all]);
+        let rows = |positions: Range<usize>| &case.q[positions.start * 4 * 16..positions.end * 4 * 16];
+        let q = [rows(64..66), rows(64..65)].concat();
+        let first = KvSpan { row: 0, len: 2, position: 64, pages: &case.pages };
+        let spans = [first, KvSpan { row: 2, len: 1, ..first }];
+        let mut out = vec![f32::NAN; q.len()];
+        attention(runtime, &shape, &arena, 1, &q, &spans, &mut out);
+        assert_eq!(out[..2 * 4 * 16], alone[64 * 4 * 16..66 * 4 * 16]);
+        assert_eq!(out[2 * 4 * 16..], alone[64 * 4 * 16..65 * 4 * 16]);
+    });
 }

@@ -14,8 +14,9 @@
 //! ```
 //!
 //! Lanes are rows of weights, so nothing is ever added across a vector. Dot products take one side unsigned: the stored
-//! numbers, so that a sum starts at `-zero * Σ activation`. For up to 24 activations (12 where vectors are narrower) numbers
-//! go straight from the row blocks into the dot products, for eight (four) activations at a time. For more, the numbers of
+//! numbers, so that a sum starts at `-zero * Σ activation`. For up to 16 activations (12 where vectors are narrower) numbers
+//! go straight from the row blocks into the dot products, for eight (four) activations at a time: unpacking them anew for each
+//! pass takes units that dot products leave idle. For more, the numbers of
 //! 32 rows and one chunk are unpacked once into a panel of 8 KiB that stays in the nearest cache and meets every row of
 //! activations, six at a time, two vectors by six columns of sums in registers. Where all activations stay in the second
 //! cache, a panel's rows are gone through to their end, as they lie in memory; of more, a chunk of all activations meets all
@@ -48,10 +49,6 @@ const LINE: usize = 64;
 /// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
 /// ahead by themselves, but not beyond a page of 4 KiB.
 const AHEAD: usize = 4096;
-/// Up to so many passes of [`Simd::DIRECT_COLUMNS`] rows of activations, numbers are not unpacked into a panel first: to unpack
-/// them anew for each pass takes units that dot products leave idle.
-const DIRECT_PASSES: usize = 3;
-
 /// Multiplies the activations with each job's weights into its output.
 pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
     let tokens = activations.tokens();
@@ -166,7 +163,7 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
         let Multiply { product, sums, panel, .. } = self;
         let rows = &product.rows;
         let width = rows.len().next_multiple_of(PANEL_ROWS);
-        if product.activations.tokens() <= DIRECT_PASSES * S::DIRECT_COLUMNS {
+        if product.activations.tokens() <= S::DIRECT_ROWS {
             for first in rows.clone().step_by(PANEL_ROWS) {
                 let mut sums = Sums { values: sums, width, column: first - rows.start };
                 direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
@@ -302,6 +299,7 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
 /// of one vector, which the nearer caches hold from the second pass on, before the next.
 #[inline(always)]
 fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
+    const { assert!(S::DIRECT_COLUMNS <= 8, "there are tiles of up to eight columns") };
     let tokens = product.activations.tokens();
     for half in 0..PANEL_ROWS / ROW_GROUP {
         let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { break };
