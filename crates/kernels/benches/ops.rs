@@ -132,9 +132,64 @@ fn attend(criterion: &mut Criterion) {
     }
 }
 
+/// One query of each of 32 sequences of 560 positions, of which 512 lie in the same pages or in pages of their own.
+fn attend_many(criterion: &mut Criterion) {
+    const SEQUENCES: u32 = 32;
+    const OWN: u32 = 2;
+    const COMMON: u32 = 16;
+    const POSITIONS: usize = 560;
+    let shape = AttentionShape { heads: 14, kv_heads: 2, head_dim: 64, scale: 0.125, softcap: None, window: None };
+    let pages = SEQUENCES * (COMMON + OWN);
+    let kv = KvShape {
+        layers: 1,
+        pages: pages as usize,
+        page_len: PAGE_LEN,
+        kv_heads: 2,
+        head_dim: 64,
+        element: KvElement::F16,
+    };
+    for runtime in runtimes() {
+        let mut arena = KvArena::new(kv).expect("memory");
+        let every: Vec<u32> = (0..pages).collect();
+        let len = every.len() * PAGE_LEN;
+        let (k, v) = (values(len * 2 * 64, 3), values(len * 2 * 64, 4));
+        kv_store(&runtime, &mut arena, 0, &k, &v, &[KvSpan { row: 0, len, position: 0, pages: &every }]);
+        let q = values(SEQUENCES as usize * 14 * 64, 5);
+        let mut out = vec![0.0; q.len()];
+        let mut group =
+            criterion.benchmark_group(format!("attention/{}/{} threads", runtime.isa().name(), runtime.threads()));
+        group.throughput(Throughput::Elements((4 * POSITIONS * q.len()) as u64));
+        for (name, shares) in [("32 sequences apart", false), ("32 sequences share 512 positions", true)] {
+            let pages_of = |sequence: u32| -> Vec<u32> {
+                let first = if shares { 0 } else { sequence * COMMON };
+                let own = SEQUENCES * COMMON + sequence * OWN;
+                (first..first + COMMON).chain(own..own + OWN).collect()
+            };
+            let sequences: Vec<Vec<u32>> = (0..SEQUENCES).map(pages_of).collect();
+            let span = |(row, pages)| KvSpan { row, len: 1, position: POSITIONS - 1, pages };
+            let spans: Vec<KvSpan<'_>> = sequences.iter().map(Vec::as_slice).enumerate().map(span).collect();
+            attention(&runtime, &shape, &arena, 0, &q, &spans, &mut out);
+            let position_len = 2 * 64;
+            let own = |x: &[f32]| -> Vec<f32> {
+                let of_page = |&page: &u32| page as usize * PAGE_LEN * position_len;
+                let last = sequences.last().expect("a sequence");
+                let rows = last.iter().map(of_page).flat_map(|start| &x[start..start + PAGE_LEN * position_len]);
+                rows.take(POSITIONS * position_len).copied().collect()
+            };
+            let last = q.len() - 14 * 64;
+            let expected = reference::attention(&shape, &q[last..], &own(&k), &own(&v), POSITIONS - 1);
+            assert!(out[last..].iter().zip(&expected).all(|(got, expected)| (got - expected).abs() < 1e-3), "{name}");
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| attention(&runtime, &shape, &arena, 0, black_box(&q), &spans, &mut out));
+            });
+        }
+        group.finish();
+    }
+}
+
 criterion_group! {
     name = ops;
     config = Criterion::default();
-    targets = products, attend
+    targets = products, attend, attend_many
 }
 criterion_main!(ops);
