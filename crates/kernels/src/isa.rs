@@ -125,7 +125,7 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// Columns of the widest integer tile of one vector of rows, whose numbers come straight from the weights: three sums a
     /// column stay in registers; at most eight.
     const DIRECT_COLUMNS: usize;
-    /// Up to so many rows of activations are multiplied in such tiles, as measured.
+    /// Up to so many rows of activations are multiplied in such tiles, in several passes: LOG.md has what was measured of it.
     const DIRECT_ROWS: usize;
 
     /// Runs a kernel with the features of this instruction set switched on.

@@ -27,7 +27,7 @@ impl Simd for Scalar {
     const TILE_COLUMNS: usize = 2;
     const PAIR_COLUMNS: usize = 2;
     const DIRECT_COLUMNS: usize = 4;
-    const DIRECT_ROWS: usize = 12;
+    const DIRECT_ROWS: usize = 4;
 
     #[inline]
     fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {

@@ -14,13 +14,12 @@
 //! ```
 //!
 //! Lanes are rows of weights, so nothing is ever added across a vector. Dot products take one side unsigned: the stored
-//! numbers, so that a sum starts at `-zero * Σ activation`. For up to 16 activations (12 where vectors are narrower) numbers
-//! go straight from the row blocks into the dot products, for eight (four) activations at a time: unpacking them anew for each
-//! pass takes units that dot products leave idle. For more, the numbers of
-//! 32 rows and one chunk are unpacked once into a panel of 8 KiB that stays in the nearest cache and meets every row of
-//! activations, six at a time, two vectors by six columns of sums in registers. Where all activations stay in the second
-//! cache, a panel's rows are gone through to their end, as they lie in memory; of more, a chunk of all activations meets all
-//! panels of a piece of work before the next chunk does.
+//! numbers, so that a sum starts at `-zero * Σ activation`. For a few activations ([`Simd::DIRECT_ROWS`]) numbers go straight
+//! from the row blocks into the dot products, up to eight activations at a time: unpacking them anew for each pass takes units
+//! that dot products leave idle. For more, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
+//! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
+//! registers. Where all activations stay in the second cache, a panel's rows are gone through to their end, as they lie in
+//! memory; of more, a chunk of all activations meets all panels of a piece of work before the next chunk does.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
