@@ -1,6 +1,6 @@
 //! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format, in floats and,
 //! where the format has them, in integers, at one row (decode), 4 to 32 rows (several sequences) and 512 rows (prefill),
-//! and attention. Each result is checked against the oracle before it is timed.
+//! and attention; and what it costs to share out an op. Each result is checked against the oracle before it is timed.
 //!
 //! Run with `cargo bench -p kernels`; a throughput of 1 Gelem/s is 1 Gflop/s. `BANTAM_ISA` chooses the instruction set.
 
@@ -99,6 +99,27 @@ fn time_product(criterion: &mut Criterion, runtime: &Runtime, path: &str, weight
     group.finish();
 }
 
+/// A product so small that sharing it out is most of what it takes.
+fn hand_over(criterion: &mut Criterion) {
+    const SMALL: (usize, usize) = (128, 256);
+    let x = whole_values(SMALL.1);
+    let weights = values(SMALL.0 * SMALL.1, 7);
+    let bytes: Vec<u8> = weights.iter().flat_map(|weight| weight.to_le_bytes()).collect();
+    let matrix = Matrix::new(Format::F32, SMALL.0, SMALL.1, &bytes).expect("a whole matrix");
+    let (expected, magnitudes) = reference::matmul(&x, &weights, SMALL.1);
+    for runtime in runtimes() {
+        let mut out = vec![0.0; SMALL.0];
+        matmul(&runtime, &x, &mut [MatMul { weights: matrix, out: &mut out }]);
+        for (i, got) in out.iter().enumerate() {
+            assert!((got - expected[i]).abs() <= 2e-5 * magnitudes[i], "{got} at {i}");
+        }
+        let name = format!("hand-over/{}/{} threads", runtime.isa().name(), runtime.threads());
+        criterion.bench_function(&name, |bencher| {
+            bencher.iter(|| matmul(&runtime, black_box(&x), &mut [MatMul { weights: matrix, out: &mut out }]));
+        });
+    }
+}
+
 fn attend(criterion: &mut Criterion) {
     const CONTEXT: usize = 1024;
     let shape = AttentionShape { heads: 9, kv_heads: 3, head_dim: 64, scale: 0.125, softcap: None, window: None };
@@ -190,6 +211,6 @@ fn attend_many(criterion: &mut Criterion) {
 criterion_group! {
     name = ops;
     config = Criterion::default();
-    targets = products, attend, attend_many
+    targets = products, hand_over, attend, attend_many
 }
 criterion_main!(ops);

@@ -1,8 +1,18 @@
 //! The pool of threads: one caller and its persistent workers share out numbered pieces of work.
 //!
-//! Nobody waits for a thread that does nothing: a worker enters a call through its gate, the caller closes the gate when all
-//! pieces are taken, and waits for those who are inside. A worker that is not running, because other programs have its
-//! processor, comes too late for that call and costs nothing.
+//! ```text
+//! caller: job = task;  done = 0;  left = count       // in this order: pieces can be taken from here on, also by a worker
+//!         generation += 1                            //   that is late from the call before
+//! all:    while (n = left--) > 0: task(count - n)    // who has taken a piece may read the job
+//!         done += pieces that this thread did        // once, when it finds no other; of a piece that panics, also all
+//!                                                    //   that nobody has taken: they are dropped
+//! caller: wait until done = count                    // nobody reads the job any more
+//! ```
+//!
+//! Nobody waits for a thread that does nothing: a worker that is not running, because other programs have its processor,
+//! finds no piece left when it comes. (Only one that lost its processor while it falls asleep is waited for: it has the
+//! lock.) What many threads write or watch has cache lines of its own: with sixteen threads, lines that travel are much of
+//! what a small op costs.
 //!
 //! A worker that waits spins briefly, because the next op of a decoder follows within microseconds, then sleeps, because
 //! a spinning thread takes time from whoever shares the processor. A panic in a piece of work ends that call in its
@@ -10,15 +20,13 @@
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use crate::KernelError;
-
-/// The bit of the gate that keeps workers out.
-const CLOSED: usize = 1 << (usize::BITS - 1);
 
 /// How often a waiting thread looks before it sleeps: about twenty microseconds.
 const SPINS: usize = 500;
@@ -30,28 +38,56 @@ struct Job {
     count: usize,
 }
 
-struct Shared {
-    /// Written by the caller alone, while the gate is closed and no worker is inside.
-    job: UnsafeCell<Option<Job>>,
-    /// Grows by one with each job; workers wait for it to change.
+/// Alone on its cache lines; processors fetch them in pairs.
+#[derive(Default)]
+#[repr(align(128))]
+struct Alone<T>(T);
+
+impl<T> Deref for Alone<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+#[derive(Default)]
+struct News {
+    /// Grows by one with each job, and at the end; workers wait for it to change.
     generation: AtomicUsize,
-    /// The next index to take.
-    next: AtomicUsize,
-    /// Workers inside, and [`CLOSED`].
-    gate: AtomicUsize,
-    /// Workers asleep in `wake`.
-    sleeping: AtomicUsize,
     stopping: AtomicBool,
+}
+
+#[derive(Default)]
+struct Progress {
+    /// Pieces that are done, or dropped.
+    done: AtomicUsize,
+    /// Whether the caller sleeps in `finished`, or is about to.
+    caller_sleeps: AtomicBool,
+}
+
+struct Shared {
+    /// Written by the caller alone, while no piece is left and all are done; read by who has taken a piece.
+    job: Alone<UnsafeCell<Option<Job>>>,
+    /// What workers watch.
+    news: Alone<News>,
+    /// Pieces that nobody has taken, less those who came in vain.
+    left: Alone<AtomicIsize>,
+    progress: Alone<Progress>,
+    /// Workers that sleep in `wake`, or are about to.
+    sleeping: Alone<AtomicUsize>,
     /// The payload of the first panic of this generation.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     lock: Mutex<()>,
     wake: Condvar,
-    done: Condvar,
+    finished: Condvar,
 }
 
-// SAFETY: the only field that is not shareable by itself is `job`. The caller writes it when the gate is closed with nobody
-// inside (read with Acquire) and publishes it by opening the gate (Release); workers only read it inside, which they enter
-// with Acquire and leave with Release. What `task` points at is `Sync`, and outlives the time that anybody is inside.
+// SAFETY: the only field that is not shareable by itself is `job`. A caller writes it when every piece of the job before is in
+// `done`: read with Acquire, and added with Release by whoever took pieces or dropped them, after its last look at the job;
+// all such additions are read-modify-writes, so reading the last synchronizes with each. Callers follow each other through
+// `turn`. It is published by `left` (Release); others read it only after they took a piece from there (Acquire, of a chain of
+// read-modify-writes that begins with that store) and before they add the piece to `done`. What `task` points at is `Sync`, and
+// outlives the time until all pieces are done.
 unsafe impl Sync for Shared {}
 // SAFETY: as above; no field belongs to a thread.
 unsafe impl Send for Shared {}
@@ -67,16 +103,15 @@ impl Pool {
     /// A pool in which `threads` threads work: the caller and `threads - 1` workers.
     pub(crate) fn new(threads: usize) -> Result<Pool, KernelError> {
         let shared = Arc::new(Shared {
-            job: UnsafeCell::new(None),
-            generation: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            gate: AtomicUsize::new(CLOSED),
-            sleeping: AtomicUsize::new(0),
-            stopping: AtomicBool::new(false),
+            job: Alone::default(),
+            news: Alone::default(),
+            left: Alone::default(),
+            progress: Alone::default(),
+            sleeping: Alone::default(),
             panic: Mutex::new(None),
             lock: Mutex::new(()),
             wake: Condvar::new(),
-            done: Condvar::new(),
+            finished: Condvar::new(),
         });
         // The pool owns what it has started already, so an error on the way stops those.
         let mut pool = Pool { shared, workers: Vec::new(), turn: Mutex::new(()) };
@@ -96,33 +131,35 @@ impl Pool {
     /// Calls `task(index)` once for every index below `count`, on all threads, and returns when all are done.
     ///
     /// Which thread takes which index is not fixed, so nothing computed may depend on it. A task must not call back into
-    /// the pool. A panic in a task is raised here, after the others are done; the pool stays usable.
+    /// the pool. A panic in a task is raised here after those that had begun have ended, and no other is begun; the pool
+    /// stays usable.
     pub(crate) fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         if count <= 1 || self.workers.is_empty() {
             (0..count).for_each(task);
             return;
         }
-        let _turn = hold(&self.turn);
+        let pieces = isize::try_from(count).expect("pieces write elements, of which there are fewer; this is a bug");
+        let turn = hold(&self.turn);
         let shared = &*self.shared;
         let task: *const (dyn Fn(usize) + Sync + '_) = task;
-        // SAFETY: only the lifetime changes; workers use the pointer inside the gate, and this function always waits below
-        // until all have left: the caller's own share is run under `catch_unwind`.
+        // SAFETY: only the lifetime changes; the pointer is used for pieces that were taken and are not in `done`, and this
+        // function neither returns nor unwinds before all are: `take_pieces` does not unwind.
         let task = unsafe {
             std::mem::transmute::<*const (dyn Fn(usize) + Sync + '_), *const (dyn Fn(usize) + Sync + 'static)>(task)
         };
-        let job = Job { task, count };
-        // SAFETY: the gate is closed and nobody is inside since the previous call, so no worker reads `job` now, and `turn`
-        // keeps other callers away.
-        unsafe { *shared.job.get() = Some(job) };
-        shared.next.store(0, Ordering::Relaxed);
-        shared.gate.store(0, Ordering::Release);
-        shared.generation.fetch_add(1, Ordering::SeqCst);
+        // SAFETY: all pieces of the call before are done, so nobody has one for which to read `job`, and `turn` keeps other
+        // callers away.
+        unsafe { *shared.job.get() = Some(Job { task, count }) };
+        shared.progress.done.store(0, Ordering::Relaxed);
+        // Publishes both, and comes last: a worker may take a piece at once.
+        shared.left.store(pieces, Ordering::Release);
+        shared.news.generation.fetch_add(1, Ordering::SeqCst);
         shared.wake_sleepers();
-        shared.take_pieces(job);
-        shared.wait_for_workers();
+        shared.take_pieces();
+        shared.wait_until_done(count);
         let panic = hold(&shared.panic).take();
         if let Some(payload) = panic {
-            drop(_turn);
+            drop(turn);
             resume_unwind(payload);
         }
     }
@@ -130,8 +167,8 @@ impl Pool {
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        self.shared.stopping.store(true, Ordering::SeqCst);
-        self.shared.generation.fetch_add(1, Ordering::SeqCst);
+        self.shared.news.stopping.store(true, Ordering::SeqCst);
+        self.shared.news.generation.fetch_add(1, Ordering::SeqCst);
         self.shared.wake_sleepers();
         for worker in self.workers.drain(..) {
             // A worker catches every panic of its work, so there is nothing to learn here.
@@ -141,22 +178,37 @@ impl Drop for Pool {
 }
 
 impl Shared {
-    /// Runs pieces of the job until none is left. Never unwinds.
-    fn take_pieces(&self, job: Job) {
-        let result = catch_unwind(AssertUnwindSafe(|| {
-            loop {
-                let index = self.next.fetch_add(1, Ordering::Relaxed);
-                if index >= job.count {
-                    break;
-                }
-                // SAFETY: the caller of `Pool::run` keeps the task alive until every worker has left.
-                unsafe { (*job.task)(index) };
+    /// Does pieces until none is left. Never unwinds.
+    fn take_pieces(&self) {
+        // Who comes late looks first: to take in vain would keep the line from those who take.
+        if self.left.load(Ordering::Relaxed) <= 0 {
+            return;
+        }
+        let (mut mine, mut of) = (0, 0);
+        loop {
+            let before = self.left.fetch_sub(1, Ordering::AcqRel);
+            if before <= 0 {
+                break;
             }
-        }));
-        if let Err(payload) = result {
-            // The pieces that are left would be thrown away with the call.
-            self.next.store(job.count, Ordering::Relaxed);
-            hold(&self.panic).get_or_insert(payload);
+            // SAFETY: a piece is taken, with Acquire from what was published after the job, and not yet in `done`: until it
+            // is, nobody writes the job, and it is the one that the piece is of.
+            let job = unsafe { *self.job.get() };
+            let Job { task, count } = job.expect("pieces are of a job; this is a bug");
+            // SAFETY: `Pool::run` stays until all pieces are done, and so does the task that it was given.
+            let result = catch_unwind(AssertUnwindSafe(|| unsafe { (*task)(count - before.unsigned_abs()) }));
+            (mine, of) = (mine + 1, count);
+            if let Err(payload) = result {
+                mine += self.left.swap(0, Ordering::AcqRel).max(0).unsigned_abs();
+                let mut first = hold(&self.panic);
+                match *first {
+                    None => *first = Some(payload),
+                    // To drop it could panic again.
+                    Some(_) => std::mem::forget(payload),
+                }
+            }
+        }
+        if mine > 0 && self.progress.done.fetch_add(mine, Ordering::SeqCst) + mine == of {
+            self.tell_caller();
         }
     }
 
@@ -169,10 +221,18 @@ impl Shared {
         }
     }
 
+    /// Wakes the caller if it sleeps; as with [`Shared::wake_sleepers`], a caller says so before its last look.
+    fn tell_caller(&self) {
+        if self.progress.caller_sleeps.load(Ordering::SeqCst) {
+            drop(hold(&self.lock));
+            self.finished.notify_one();
+        }
+    }
+
     /// Waits until the generation is no longer `seen`; returns the new one.
     fn wait_for_job(&self, seen: usize) -> usize {
         for _ in 0..SPINS {
-            let generation = self.generation.load(Ordering::Acquire);
+            let generation = self.news.generation.load(Ordering::Acquire);
             if generation != seen {
                 return generation;
             }
@@ -181,7 +241,7 @@ impl Shared {
         let mut guard = hold(&self.lock);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
         let generation = loop {
-            let generation = self.generation.load(Ordering::SeqCst);
+            let generation = self.news.generation.load(Ordering::SeqCst);
             if generation != seen {
                 break generation;
             }
@@ -191,33 +251,20 @@ impl Shared {
         generation
     }
 
-    /// Closes the gate and waits until nobody is inside.
-    fn wait_for_workers(&self) {
-        self.gate.fetch_or(CLOSED, Ordering::AcqRel);
+    /// Waits until all pieces are done.
+    fn wait_until_done(&self, count: usize) {
         for _ in 0..SPINS {
-            if self.gate.load(Ordering::Acquire) == CLOSED {
+            if self.progress.done.load(Ordering::Acquire) == count {
                 return;
             }
             std::hint::spin_loop();
         }
         let mut guard = hold(&self.lock);
-        while self.gate.load(Ordering::Acquire) != CLOSED {
-            guard = self.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
+        self.progress.caller_sleeps.store(true, Ordering::SeqCst);
+        while self.progress.done.load(Ordering::SeqCst) != count {
+            guard = self.finished.wait(guard).unwrap_or_else(PoisonError::into_inner);
         }
-    }
-
-    /// Enters unless the gate is closed.
-    fn enter(&self) -> bool {
-        let enter = |gate: usize| (gate & CLOSED == 0).then_some(gate + 1);
-        self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, enter).is_ok()
-    }
-
-    /// Leaves; the last tells a caller that waits.
-    fn leave(&self) {
-        if self.gate.fetch_sub(1, Ordering::AcqRel) == CLOSED + 1 {
-            drop(hold(&self.lock));
-            self.done.notify_one();
-        }
+        self.progress.caller_sleeps.store(false, Ordering::SeqCst);
     }
 }
 
@@ -226,17 +273,10 @@ fn work(shared: &Shared) {
     let mut seen = 0;
     loop {
         seen = shared.wait_for_job(seen);
-        if shared.stopping.load(Ordering::SeqCst) {
+        if shared.news.stopping.load(Ordering::SeqCst) {
             return;
         }
-        if !shared.enter() {
-            continue;
-        }
-        // SAFETY: inside the gate, where the caller does not write the job.
-        if let Some(job) = unsafe { *shared.job.get() } {
-            shared.take_pieces(job);
-        }
-        shared.leave();
+        shared.take_pieces();
     }
 }
 
@@ -248,6 +288,8 @@ fn hold<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Barrier;
+    use std::time::{Duration, Instant};
 
     #[test]
     fn every_index_is_done_once() {
@@ -265,26 +307,52 @@ mod tests {
 
     #[test]
     fn many_small_jobs_are_done_whole() {
-        let pool = Pool::new(3).unwrap();
-        let total = AtomicUsize::new(0);
+        let pool = Pool::new(4).unwrap();
+        let done: [AtomicUsize; 5] = Default::default();
         for round in 1..=2_000 {
-            pool.run(5, &|_| {
-                total.fetch_add(1, Ordering::Relaxed);
+            pool.run(5, &|index| {
+                done[index].fetch_add(1, Ordering::Relaxed);
             });
-            assert_eq!(total.load(Ordering::Relaxed), 5 * round);
+            assert!(done.iter().all(|done| done.load(Ordering::Relaxed) == round), "{done:?} in round {round}");
         }
     }
 
     #[test]
-    fn sleeping_workers_are_woken() {
-        let pool = Pool::new(2).unwrap();
-        for _ in 0..3 {
-            std::thread::sleep(std::time::Duration::from_millis(5));
-            let total = AtomicUsize::new(0);
-            pool.run(64, &|index| {
-                total.fetch_add(index, Ordering::Relaxed);
+    fn every_thread_takes_part_also_after_a_sleep() {
+        let pool = Pool::new(3).unwrap();
+        for _ in 0..5 {
+            std::thread::sleep(Duration::from_millis(5));
+            let arrived = AtomicUsize::new(0);
+            let began = Instant::now();
+            pool.run(3, &|_| {
+                arrived.fetch_add(1, Ordering::Relaxed);
+                while arrived.load(Ordering::Relaxed) < 3 {
+                    assert!(began.elapsed() < Duration::from_secs(60), "a worker was not woken");
+                    std::thread::yield_now();
+                }
             });
-            assert_eq!(total.into_inner(), 64 * 63 / 2);
+        }
+    }
+
+    #[test]
+    fn a_caller_that_panics_waits_for_the_pieces_of_others() {
+        let pool = Pool::new(3).unwrap();
+        let caller = std::thread::current().id();
+        for _ in 0..3 {
+            let (meeting, ended) = (Barrier::new(3), AtomicUsize::new(0));
+            let result = catch_unwind(AssertUnwindSafe(|| {
+                pool.run(10, &|_| {
+                    meeting.wait();
+                    if std::thread::current().id() != caller {
+                        // Until the caller sleeps.
+                        std::thread::sleep(Duration::from_millis(20));
+                    }
+                    ended.fetch_add(1, Ordering::Relaxed);
+                    resume_unwind(Box::new("all panic"));
+                });
+            }));
+            assert!(result.is_err());
+            assert_eq!(ended.into_inner(), 3, "one piece each, and the others dropped");
         }
     }
 
@@ -310,9 +378,9 @@ mod tests {
                     for _ in 0..100 {
                         let total = AtomicUsize::new(0);
                         pool.run(9, &|index| {
-                            total.fetch_add(index, Ordering::Relaxed);
+                            total.fetch_add(index + 1, Ordering::Relaxed);
                         });
-                        assert_eq!(total.into_inner(), 36);
+                        assert_eq!(total.into_inner(), 45);
                     }
                 });
             }
