@@ -62,7 +62,11 @@ impl Isa {
         let plain = name.eq_ignore_ascii_case("avx2").then_some("avx2-plain");
         let find = |name: &str| available.iter().copied().find(|isa| isa.name().eq_ignore_ascii_case(name));
         find(name).or_else(|| plain.and_then(find)).ok_or_else(|| {
-            let names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            let mut names: Vec<_> = available.iter().map(|isa| isa.name()).collect();
+            // The name that people know, also where it means the same as the other.
+            if let Some(at) = names.iter().position(|name| *name == "avx2-plain").filter(|_| !names.contains(&"avx2")) {
+                names.insert(at + 1, "avx2");
+            }
             KernelError::UnavailableIsa { name: name.to_owned(), available: names.join(", ") }
         })
     }
@@ -252,6 +256,11 @@ mod tests {
         let error = Isa::from_name("mmx").unwrap_err().to_string();
         assert!(error.starts_with("instruction set: expected one of scalar"), "{error}");
         assert!(error.contains("got `mmx`\nhint: "), "{error}");
+        // Whatever is offered is taken.
+        let offered = error.strip_prefix("instruction set: expected one of ").and_then(|rest| rest.split_once(", got"));
+        let offered: Vec<&str> = offered.unwrap().0.split(", ").collect();
+        assert!(offered.iter().all(|name| Isa::from_name(name).is_ok()), "{offered:?}");
+        assert_eq!(offered.contains(&"avx2"), offered.contains(&"avx2-plain"), "{offered:?}");
     }
 
     struct SumEach(Vec<f32>);

@@ -131,14 +131,21 @@ impl<const ROWS: usize, const COLUMNS: usize, const GROUPS: usize> Kernel for Do
         for _ in 0..STEPS {
             // The compiler must not know that the operands stay the same, or it would multiply them once.
             let operands = black_box(self.operands).0.as_ptr();
-            // SAFETY: there are operands for all columns and rows of the widest vectors, asserted above.
-            let load = |index: usize| unsafe { simd.load_int(operands.add(index * width)) };
-            let columns: [S::Int; COLUMNS] = std::array::from_fn(load);
+            // Loops, not closures: those are not always inlined, and are then not compiled for the instruction set.
+            let mut columns = [simd.splat_i32(0); COLUMNS];
+            for (index, column) in columns.iter_mut().enumerate() {
+                // SAFETY: there are operands for all columns and rows of the widest vectors, asserted above.
+                *column = unsafe { simd.load_int(operands.add(index * width)) };
+            }
             for group in 0..GROUPS {
-                let rows: [S::Int; ROWS] = std::array::from_fn(|row| load(COLUMNS + group * ROWS + row));
-                for (sums, column) in sums.iter_mut().zip(columns) {
-                    for (sum, row) in sums.iter_mut().zip(rows) {
-                        *sum = simd.dot(*sum, row, column);
+                let mut rows = [simd.splat_i32(0); ROWS];
+                for (index, row) in rows.iter_mut().enumerate() {
+                    // SAFETY: as above.
+                    *row = unsafe { simd.load_int(operands.add((COLUMNS + group * ROWS + index) * width)) };
+                }
+                for column in 0..COLUMNS {
+                    for row in 0..ROWS {
+                        sums[column][row] = simd.dot(sums[column][row], rows[row], columns[column]);
                     }
                 }
             }
