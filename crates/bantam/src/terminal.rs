@@ -20,7 +20,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Looks at the three streams; colour needs a screen and no `NO_COLOR` (https://no-color.org).
+    /// Looks at the three streams; colour needs a screen and no `NO_COLOR` (<https://no-color.org>).
     pub fn detect() -> Terminal {
         let stderr = std::io::stderr().is_terminal();
         let stdout = std::io::stdout().is_terminal();

@@ -4,7 +4,7 @@
 //! is handed on as it stands: this crate knows no architecture, does no arithmetic on weights and interprets neither
 //! metadata keys nor configurations.
 //!
-//! Read next: [`gguf`], then `safetensors.rs`; `mapping.rs` is the only file here with `unsafe`.
+//! Read next: `gguf.rs`, then `safetensors.rs`; `mapping.rs` is the only file here with `unsafe`.
 
 mod mapping;
 

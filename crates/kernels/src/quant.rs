@@ -5,7 +5,7 @@
 //! Decoding is one stated order of f32 products and sums per weight, never contracted to fused operations, so every
 //! instruction set gives the same bits. Each format's decoder is written once, inlined into one function per
 //! instruction set, and vectorised there by the compiler.
-//! This file does not know how any format is laid out, nor who multiplies. Next: [`Block`], then `quant/q4_0.rs` as
+//! This file does not know how any format is laid out, nor who multiplies. Next: `Block`, then `quant/q4_0.rs` as
 //! the plainest format and `quant/q4_k.rs` as the commonest.
 
 // Plain floats.

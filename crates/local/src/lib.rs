@@ -1,9 +1,10 @@
 //! Models of this machine: a file in the store becomes something that answers.
 //!
 //! [`LocalModel`] is a [`chat::ChatModel`]: template, tokenizer and generation defaults around an engine that runs on a
-//! thread of its own. So is [`EncoderModel`], around an encoder, which makes vectors of texts. [`LocalHost`] is a [`chat::ModelHost`] over the store of `hub`. Around them stand what only this
-//! machine can tell: whether a model fits into memory and how fast it should be ([`Forecast`]), how fast it is
-//! ([`BenchRequest`]), and how to make a smaller one of it ([`quantize`]).
+//! thread of its own. So is [`EncoderModel`], around an encoder, which makes vectors of texts. [`LocalHost`] is a
+//! [`chat::ModelHost`] over the store of `hub`. Around them stands what only this machine can tell: whether a model fits
+//! into memory and how fast it should be ([`Forecast`]), how fast it is ([`BenchRequest`]), and how to make a smaller one of
+//! it ([`quantize()`]).
 //!
 //! This crate knows no command line, no HTTP and no wire format; it prints nothing.
 //!

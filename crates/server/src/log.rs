@@ -1,7 +1,7 @@
 //! What is logged of requests: one line each, when the last of its answer has gone, with what it took.
 //!
 //! A streamed answer has its status long before its end; the line waits for the end, so that counts and reason stand in
-//! it. What people said is never in it unless `log_prompts` asks for it. Read next: `admit`, which opens a [`Record`];
+//! it. What people said is never in it unless `log_prompts` asks for it. Read next: `admit`, which opens a `Record`;
 //! `metrics::Meter`, which tells it what happens.
 
 use chat::{ChatRequest, CompletionRequest, FinishReason, Prompt, PullProgress, Usage};

@@ -12,7 +12,7 @@
 //! out = acc / l
 //! ```
 //!
-//! With a soft-cap s[j] = cap tanh(scale s[j] / cap) comes before the maximum, and e = log2 e.
+//! With a soft-cap `s[j] = cap tanh(scale s[j] / cap)` comes before the maximum, and e = log2 e.
 //!
 //! Where a page is seen in part, a tile has queries that see the same of it: nothing that a query does not see touches it,
 //! were it infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value, also

@@ -1,4 +1,4 @@
-//! IQ4_NL: 32 weights, d (half), 16 bytes of nibbles that point into a table. Weight = d * table[nibble].
+//! IQ4_NL: 32 weights, d (half), 16 bytes of nibbles that point into a table. Weight = `d * table[nibble]`.
 //! It is only read here. Next: `quant/codebook.rs`.
 
 use super::Block;

@@ -1,5 +1,6 @@
 //! IQ4_XS: 256 weights, d (half), a 16-bit word with the high two bits of eight scales, 4 bytes with their low nibbles,
-//! 128 bytes of nibbles that point into a table, 16 bytes per 32 weights. Weight = d * (scale - 32) * table[nibble].
+//! 128 bytes of nibbles that point into a table, 16 bytes per 32 weights. Weight =
+//! `d * (scale - 32) * table[nibble]`.
 //! It is only read here. Next: `quant/codebook.rs`.
 
 use super::Block;
