@@ -105,6 +105,10 @@ fn unreachable(url: &str, error: &reqwest::Error) -> String {
     format!("cannot ask {url}: {cause}\nhint: {}", what_to_do(url, &cause, error.is_timeout() && !error.is_connect()))
 }
 
+/// Why certificates are not trusted, as rustls has it: no authority is known, or the server's own certificate, which it signed
+/// itself, is met as one.
+const UNTRUSTED: [&str; 3] = ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature"];
+
 /// What may be done about a server that was reached, or was not, for this cause.
 fn what_to_do(url: &str, cause: &str, is_slow: bool) -> String {
     match url.split_once("://") {
@@ -114,12 +118,16 @@ fn what_to_do(url: &str, cause: &str, is_slow: bool) -> String {
         Some(("https", place)) if cause.contains("InvalidContentType") => {
             format!("a server without TLS is asked at http://{place}")
         }
-        _ if cause.contains("UnknownIssuer") => {
-            "the certificate is of no authority that this system trusts; SSL_CERT_FILE names a file of others"
+        _ if UNTRUSTED.iter().any(|reason| cause.contains(reason)) => {
+            "the certificate is of no authority that this system trusts; SSL_CERT_FILE names a file of others, such as \
+             the server's own certificate"
                 .to_owned()
         }
-        _ if cause.contains("certificate") => {
+        _ if cause.contains("not valid for name") => {
             format!("--host or {VARIABLE} must have the name that the certificate is for")
+        }
+        _ if cause.contains("certificate") => {
+            "whoever runs the server has to give it another certificate (--tls-cert)".to_owned()
         }
         _ if is_slow => "it may have much to do; ask again later".to_owned(),
         _ => format!("--host or {VARIABLE} tells where the server is"),

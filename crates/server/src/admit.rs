@@ -27,6 +27,7 @@ use std::convert::Infallible;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tower_service::Service;
 
 /// The response's header with the id of its request, which a client may choose.
@@ -48,6 +49,9 @@ pub(crate) struct Context {
     pub(crate) began: Instant,
     /// When it must have ended.
     pub(crate) deadline: Instant,
+    /// Becomes true when it has to end whatever its deadline is, because the server does; none where that may take what
+    /// was done with it, and does it anew.
+    pub(crate) cut: Option<watch::Receiver<bool>>,
     /// Who asks, where a key is asked for.
     pub(crate) key: Option<Arc<Key>>,
     /// What it holds of limits, until its answer has ended.
@@ -115,6 +119,7 @@ pub(crate) async fn admit_line<D: Dialect>(
         id: Arc::clone(&id),
         began,
         deadline: began + app.options.request_timeout,
+        cut: None,
         key: None,
         held: Arc::new(HeldByRequest { _place: None, key: None }),
         record: Arc::clone(&record),
@@ -177,7 +182,7 @@ fn enter(
     let deadline = began + timeout(headers, app.options.request_timeout)?;
     let held = HeldByRequest { _place: place, key: held };
     let (id, record) = (Arc::clone(id), Arc::clone(record));
-    Ok(Context { id, began, deadline, key, held: Arc::new(held), record })
+    Ok(Context { id, began, deadline, cut: Some(app.when_cut()), key, held: Arc::new(held), record })
 }
 
 /// Who asks, if they may ask that.
@@ -190,7 +195,7 @@ fn authorize(app: &App, scope: Scope, headers: &HeaderMap) -> Result<Option<Arc<
     };
     let secret = secret(headers).ok_or_else(missing)?;
     let unknown = || {
-        let message = "expected an API key of this server, got another\nhint: whoever runs the server finds its keys with `bantam keys list`";
+        let message = "expected an API key of this server, got another\nhint: keys are shown once, when they are made; whoever runs the server makes one with `bantam keys add NAME`";
         Failure { code: Some("invalid_api_key"), ..Failure::new(FailureKind::Unauthorized, message) }
     };
     let key = keys.find(secret).ok_or_else(unknown)?;

@@ -71,7 +71,7 @@ impl Answering {
         asked: impl Future<Output = Result<ChatStream, ChatError>>,
     ) -> Result<Answering, Failure> {
         let meter = || app.metrics.meter(context, &model.info().name, max_tokens);
-        let events = within(context, asked).await.inspect_err(|_| meter().note_timeout())??;
+        let events = within(context, asked).await.inspect_err(|why| meter().note_end(why))??;
         let mut answering = Answering {
             events,
             context: context.clone(),
@@ -109,9 +109,9 @@ impl Answering {
             Ok(Some(event)) => event.map_err(Failure::from).and_then(|event| self.check(event)),
             Ok(None) if self.is_finished => return None,
             Ok(None) => Err(broken("an answer broke off without an end")),
-            Err(late) => {
-                self.meter.note_timeout();
-                Err(late)
+            Err(why) => {
+                self.meter.note_end(&why);
+                Err(why)
             }
         };
         if let Err(failure) = &event {
@@ -201,7 +201,10 @@ fn check_prompt(app: &App, prompt_tokens: usize) -> Result<(), Failure> {
 
 /// What is said of a prompt beyond the server's own bound.
 pub(crate) fn beyond_bound(prompt_tokens: usize, most: usize) -> String {
-    format!("the prompt has {prompt_tokens} tokens, this server takes {most} (--max-prompt-tokens)")
+    format!(
+        "the prompt has {prompt_tokens} tokens, this server takes {most} (--max-prompt-tokens)\nhint: shorten it, or have \
+         whoever runs the server allow more"
+    )
 }
 
 /// An answer has come to its end: counts its tokens for its key, and how long it took.
@@ -228,7 +231,7 @@ pub(crate) async fn at_once<T>(
     tokens: impl FnOnce(&T) -> usize,
 ) -> Result<T, Failure> {
     let meter = || app.metrics.meter(context, &model.info().name, None);
-    let answer = within(context, asked).await.inspect_err(|_| meter().note_timeout())??;
+    let answer = within(context, asked).await.inspect_err(|why| meter().note_end(why))??;
     let tokens = tokens(&answer);
     meter().note_read(tokens, Instant::now());
     note_end(app, context, tokens);
@@ -248,7 +251,7 @@ pub(crate) async fn outcome(
     let mut meter = app.metrics.meter(context, model, None);
     let mut charge = Charge { context, spent: Arc::default(), is_counted: false };
     let asked = Arc::clone(&charge.spent);
-    match within(context, asked.counting(work.ask(input))).await.inspect_err(|_| meter.note_timeout())? {
+    match within(context, asked.counting(work.ask(input))).await.inspect_err(|why| meter.note_end(why))? {
         Ok(outcome) => {
             let Outcome { prompt_tokens, cached_tokens, completion_tokens, .. } = outcome;
             let usage = Usage { prompt_tokens, cached_tokens, completion_tokens, ..Usage::default() };
@@ -283,8 +286,22 @@ impl Drop for Charge<'_> {
     }
 }
 
-/// What a future gives, unless the request's deadline comes first.
+/// What a future gives, unless the request's deadline comes first, or the end of the server.
 pub(crate) async fn within<F: Future>(context: &Context, future: F) -> Result<F::Output, Failure> {
+    let timed = before_deadline(context, future);
+    let Some(mut cut) = context.cut.clone() else { return timed.await };
+    tokio::select! {
+        biased;
+        outcome = timed => outcome,
+        _ = cut.wait_for(|is_cut| *is_cut) => {
+            let message = "the answer was cut: the server ends, and the time to finish is over (--drain-seconds)\n\
+                           hint: ask again, of the server that comes after it";
+            Err(Failure { code: Some("server_ended"), ..Failure::new(FailureKind::Unavailable, message) })
+        }
+    }
+}
+
+async fn before_deadline<F: Future>(context: &Context, future: F) -> Result<F::Output, Failure> {
     let late = |_| {
         let seconds = context.deadline.duration_since(context.began).as_secs_f64();
         let message = format!(

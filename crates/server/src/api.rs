@@ -22,8 +22,8 @@ use crate::app::App;
 use crate::failure::Failure;
 use crate::openapi::SchemaOf;
 use axum::Json;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, Method};
+use axum::http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::MethodRouter;
 use serde_json::Value;
@@ -130,6 +130,9 @@ pub(crate) fn refuse(dialect: &DialectRow, failure: &Failure) -> Response {
     let mut response = (status, Json((dialect.error)(failure))).into_response();
     if let Some(after) = failure.retry_after {
         put_retry_after(&mut response, after);
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response.extensions_mut().insert(Refused(failure.message.clone()));
     response

@@ -17,6 +17,7 @@ use chat::{ChatModel, HostFuture, KeepAlive, ModelHost, PullProgress};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// Shared by all requests.
 pub(crate) struct App {
@@ -33,6 +34,8 @@ pub(crate) struct App {
     evaluations: Arc<Evaluations>,
     /// No request is taken any more.
     draining: AtomicBool,
+    /// Whether answers that are still under way have to end.
+    cut: watch::Sender<bool>,
     /// Requests under way.
     under_way: AtomicUsize,
     /// Whether a model has answered since the start.
@@ -85,6 +88,7 @@ impl App {
             limits: Limits::default(),
             metrics: Metrics::default(),
             draining: AtomicBool::new(false),
+            cut: watch::Sender::new(false),
             under_way: AtomicUsize::new(0),
             answered: AtomicBool::new(false),
             started: Instant::now(),
@@ -102,6 +106,16 @@ impl App {
         if let Some(kept) = &self.kept {
             kept.changed.notify_one();
         }
+    }
+
+    /// Ends the answers that are still under way: each tells its client that it was cut.
+    pub(crate) fn cut(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Becomes true when answers under way have to end.
+    pub(crate) fn when_cut(&self) -> watch::Receiver<bool> {
+        self.cut.subscribe()
     }
 
     pub(crate) fn is_draining(&self) -> bool {

@@ -45,6 +45,8 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// How often an HTTP/2 connection is asked whether its peer is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
+/// How long clients have to hear that their answers were cut.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +66,7 @@ pub enum StartError {
         error: std::io::Error,
     },
     /// The certificate or its key cannot be used.
-    #[error("{0}\nhint: both files must be PEM, and the key must belong to the certificate")]
+    #[error("{0}\nhint: --tls-cert and --tls-key name files in PEM, and the key must belong to the certificate")]
     Tls(String),
     /// A task cannot be served.
     #[error("{0}")]
@@ -163,8 +165,13 @@ impl Server {
         app.drain();
         drop((sweeper, listener));
         let ended = futures::future::join(graceful.shutdown(), batches.join_next());
-        let drained = tokio::time::timeout(app.options.drain, ended).await;
-        drained.is_ok()
+        tokio::pin!(ended);
+        let has_drained = tokio::time::timeout(app.options.drain, &mut ended).await.is_ok();
+        if !has_drained {
+            app.cut();
+            let _ = tokio::time::timeout(LAST_WORDS, ended).await;
+        }
+        has_drained
     }
 }
 

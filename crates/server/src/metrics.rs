@@ -5,7 +5,7 @@
 //! docs.vllm.ai, "Production metrics". Read next: `answering`, which notes.
 
 use crate::admit::Context;
-use crate::failure::Failure;
+use crate::failure::{Failure, FailureKind};
 use crate::log::Record;
 use axum::http::StatusCode;
 use chat::{Activity, ChatEvent, ChatModel, FinishReason, RunningModel, Usage};
@@ -379,9 +379,11 @@ impl Meter {
         self.observe(&families.whole, now - self.began);
     }
 
-    /// Takes note that the deadline passed.
-    pub(crate) fn note_timeout(&mut self) {
-        self.families.timeouts.get_or_create(&self.label).inc();
+    /// Takes note of why nobody waits any longer: a deadline that passed is counted.
+    pub(crate) fn note_end(&mut self, why: &Failure) {
+        if why.kind == FailureKind::Timeout {
+            self.families.timeouts.get_or_create(&self.label).inc();
+        }
     }
 
     /// Takes note that the answer broke off.

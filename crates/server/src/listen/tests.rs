@@ -204,8 +204,18 @@ async fn an_answer_that_does_not_end_is_cut_when_its_time_is_over() {
     server.model.will(Reply::hanging(&["a"]));
     let mut stream = server.stream(CHAT, question(true)).await;
     stream.piece().await.unwrap();
+    let told = tokio::spawn(async move {
+        let mut all = String::new();
+        while let Some(piece) = stream.piece().await {
+            all.push_str(&piece);
+        }
+        all
+    });
     let ended = tokio::time::timeout(LONG, server.end()).await.expect("the server ends");
     assert!(!ended, "it says that an answer was left");
+    let told = told.await.unwrap();
+    assert!(told.contains("the answer was cut: the server ends") && told.contains("server_ended"), "{told}");
+    assert!(!told.contains("[DONE]"), "{told}");
 }
 
 #[tokio::test]
@@ -390,7 +400,11 @@ async fn files_that_are_no_certificate_are_named() {
     let refused = || acceptor(&files).err().unwrap().to_string();
     assert!(refused().starts_with("cannot read ") && refused().contains("cert.pem"), "{}", refused());
     std::fs::write(&files.certificates, "nothing").unwrap();
-    assert!(refused().contains("cert.pem holds no certificate\nhint: both files must be PEM"), "{}", refused());
+    assert!(
+        refused().contains("cert.pem holds no certificate\nhint: --tls-cert and --tls-key name files in PEM"),
+        "{}",
+        refused()
+    );
 }
 
 #[tokio::test]

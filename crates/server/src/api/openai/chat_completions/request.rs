@@ -241,8 +241,9 @@ fn max_tokens(new: Option<usize>, old: Option<usize>) -> Result<Option<usize>, F
         let message = format!("max_tokens: expected the same as max_completion_tokens ({new}), got {old}");
         return Err(Failure::field("max_tokens", message));
     }
+    let named = if new.is_some() { "max_completion_tokens" } else { "max_tokens" };
     match new.or(old) {
-        Some(0) => Err(Failure::field("max_completion_tokens", "max_completion_tokens: expected 1 or more, got 0")),
+        Some(0) => Err(Failure::field(named, format!("{named}: expected 1 or more, got 0"))),
         most => Ok(most),
     }
 }

@@ -242,7 +242,8 @@ async fn the_bound_on_prompts_holds_for_tasks() {
     .await;
     let answer = server.post(REPLY, json!({"name": "Ada", "message": "Hi"})).await;
     assert_eq!(answer.status, 400, "{}", answer.text);
-    let message = "the prompt has 3 tokens, this server takes 2 (--max-prompt-tokens)";
+    let message = "the prompt has 3 tokens, this server takes 2 (--max-prompt-tokens)\n\
+                   hint: shorten it, or have whoever runs the server allow more";
     assert_eq!(answer.json()["error"]["message"], message);
 }
 
