@@ -235,6 +235,12 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// To each i32 of `sums` the four products of the unsigned bytes of `a` with the signed bytes of `b`; exact, for it
     /// wraps only beyond 32 bits.
     fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// As [`Simd::dot`], for bytes of `a` below 128 and of `b` above -128: where bytes are multiplied to 16 bits, two such
+    /// products fit into them.
+    #[inline(always)]
+    fn dot_seven_bits(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        self.dot(sums, a, b)
+    }
     /// Each i32 as the nearest f32.
     fn to_f32(self, a: Self::Int) -> Self::F32;
     /// Each f32, a whole number below 2^31 in magnitude, as i32.

@@ -145,7 +145,7 @@ impl<const ROWS: usize, const COLUMNS: usize, const GROUPS: usize> Kernel for Do
                 }
                 for column in 0..COLUMNS {
                     for row in 0..ROWS {
-                        sums[column][row] = simd.dot(sums[column][row], rows[row], columns[column]);
+                        sums[column][row] = simd.dot_seven_bits(sums[column][row], rows[row], columns[column]);
                     }
                 }
             }

@@ -292,6 +292,18 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn dot_seven_bits(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        if VNNI {
+            return self.dot(sums, a, b);
+        }
+        // SAFETY: `self` proves the features.
+        unsafe {
+            let products = _mm256_maddubs_epi16(a, b);
+            _mm256_add_epi32(sums, _mm256_madd_epi16(products, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
     fn to_f32(self, a: Self::Int) -> Self::F32 {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_cvtepi32_ps(a) }

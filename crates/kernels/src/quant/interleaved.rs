@@ -82,6 +82,8 @@ pub(crate) trait Interleaved: 'static {
     const CORRECTION: Correction;
     /// All that activations have to know.
     const ROUNDING: Rounding = Rounding { span: Self::SPAN, group: Self::GROUP, correction: Self::CORRECTION };
+    /// Whether numbers have eight bits; others have seven at most.
+    const HAS_EIGHT_BITS: bool = matches!(Self::CORRECTION, Correction::Zero(65..));
     /// Whether there are offsets.
     const HAS_OFFSET: bool = matches!(Self::CORRECTION, Correction::Offset);
 

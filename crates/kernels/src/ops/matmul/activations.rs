@@ -145,7 +145,7 @@ fn round<S: Simd>(simd: S, x: &[f32; CHUNK], rounding: Rounding, chunk: &mut Chu
         // SAFETY: both have as many bytes as a vector.
         unsafe {
             let numbers = simd.load_int(numbers.as_ptr().cast());
-            simd.store_int(simd.dot(simd.splat_i32(0), ones, numbers), fours.as_mut_ptr().cast());
+            simd.store_int(simd.dot_seven_bits(simd.splat_i32(0), ones, numbers), fours.as_mut_ptr().cast());
         }
     }
     let mut sums = [0i32; MOST_GROUPS];

@@ -359,7 +359,10 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
                     let numbers = F::numbers(simd, block, run_in_block, quad);
                     for c in 0..C {
                         let x = activation_quad(simd, &x[c], run * 8 + quad);
-                        integers[c] = simd.dot(integers[c], numbers, x);
+                        integers[c] = match F::HAS_EIGHT_BITS {
+                            true => simd.dot(integers[c], numbers, x),
+                            false => simd.dot_seven_bits(integers[c], numbers, x),
+                        };
                     }
                 }
                 let group_in_block = run_in_block * (32 / F::GROUP) + part;
@@ -459,9 +462,11 @@ fn multiply_panel<S: Simd, F: Interleaved>(
     let (count, span) = (runs_of(product.activations, chunk) * (32 / F::GROUP), F::SPAN / F::GROUP);
     let groups = Groups { count, len: F::GROUP, span, first: chunk == 0 };
     let x = product.activations.chunk(chunk);
-    match F::HAS_OFFSET {
-        true => panel_tiles::<S, true>(simd, panel, groups, x, ahead, sums),
-        false => panel_tiles::<S, false>(simd, panel, groups, x, ahead, sums),
+    const { assert!(!(F::HAS_OFFSET && F::HAS_EIGHT_BITS), "no format has both") };
+    match (F::HAS_OFFSET, F::HAS_EIGHT_BITS) {
+        (true, _) => panel_tiles::<S, true, false>(simd, panel, groups, x, ahead, sums),
+        (false, false) => panel_tiles::<S, false, false>(simd, panel, groups, x, ahead, sums),
+        (false, true) => panel_tiles::<S, false, true>(simd, panel, groups, x, ahead, sums),
     }
 }
 
@@ -512,11 +517,11 @@ fn unpack<S: Simd, F: Interleaved>(
 
 /// Adds the products of a panel with each row of activations to the sums.
 ///
-/// It is compiled once for all formats with offsets and once for all without. And it must not know how long a group is:
-/// compilers that do unroll the loop over a group and then go through it column by column, where every sum waits for
-/// itself; going through it quad by quad is half as fast again.
+/// It is compiled once for all formats with offsets, once for all without, and once for those whose numbers have eight bits.
+/// It must not know how long a group is: compilers that do unroll the loop over a group and then go through it column by
+/// column, where every sum waits for itself; going through it quad by quad is half as fast again.
 #[inline(never)]
-fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(
+fn panel_tiles<S: Simd, const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool>(
     simd: S,
     panel: &Panel,
     groups: Groups,
@@ -524,10 +529,10 @@ fn panel_tiles<S: Simd, const HAS_OFFSET: bool>(
     ahead: Ahead<'_>,
     sums: &mut Sums<'_>,
 ) {
-    simd.vectorize(PanelTiles::<HAS_OFFSET> { panel, groups, x, ahead, sums });
+    simd.vectorize(PanelTiles::<HAS_OFFSET, HAS_EIGHT_BITS> { panel, groups, x, ahead, sums });
 }
 
-struct PanelTiles<'a, 's, const HAS_OFFSET: bool> {
+struct PanelTiles<'a, 's, const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> {
     panel: &'a Panel,
     groups: Groups,
     /// `[T]`
@@ -536,7 +541,7 @@ struct PanelTiles<'a, 's, const HAS_OFFSET: bool> {
     sums: &'a mut Sums<'s>,
 }
 
-impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
+impl<const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET, HAS_EIGHT_BITS> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(mut self, simd: S) {
@@ -560,7 +565,7 @@ impl<const HAS_OFFSET: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET> {
     }
 }
 
-impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
+impl<const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> PanelTiles<'_, '_, HAS_OFFSET, HAS_EIGHT_BITS> {
     /// The rows of activations from `token` on, `C` of them. Sums of a span stay in registers, those of a row do not: there
     /// are none left.
     #[inline(always)]
@@ -584,8 +589,13 @@ impl<const HAS_OFFSET: bool> PanelTiles<'_, '_, HAS_OFFSET> {
                         let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
                         for c in 0..C {
                             let x = activation_quad(simd, &x[c], quad);
-                            integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
-                            integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
+                            if HAS_EIGHT_BITS {
+                                integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
+                                integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
+                            } else {
+                                integers[c][0] = simd.dot_seven_bits(integers[c][0], numbers[0], x);
+                                integers[c][1] = simd.dot_seven_bits(integers[c][1], numbers[1], x);
+                            }
                         }
                     }
                     let scales = vectors(simd, &self.panel.scales[group], row);
