@@ -105,8 +105,8 @@ fn unreachable(url: &str, error: &reqwest::Error) -> String {
     format!("cannot ask {url}: {cause}\nhint: {}", what_to_do(url, &cause, error.is_timeout() && !error.is_connect()))
 }
 
-/// Why certificates are not trusted, as rustls has it: no authority is known, or the server's own certificate, which it signed
-/// itself, is met as one.
+/// Reasons, as rustls has them, that a server signed its certificate itself: that it is met as an authority's, that its
+/// signature is of none that is known, or that none is known at all.
 const UNTRUSTED: [&str; 3] = ["UnknownIssuer", "CaUsedAsEndEntity", "BadSignature"];
 
 /// What may be done about a server that was reached, or was not, for this cause.
@@ -152,6 +152,17 @@ fn refusal(status: StatusCode, body: Option<&Value>) -> String {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn certificates_that_are_not_taken_end_in_what_to_do() {
+        let hint = |reason: &str| what_to_do("https://a", &format!("invalid peer certificate: {reason}"), false);
+        for reason in ["UnknownIssuer", "BadSignature", "Other(OtherError(CaUsedAsEndEntity))"] {
+            assert!(hint(reason).contains("SSL_CERT_FILE names a file of others"), "{reason}");
+        }
+        let name = "certificate not valid for name \"a\"; certificate is only valid for DnsName(\"b\")";
+        assert_eq!(hint(name), "--host or BANTAM_HOST must have the name that the certificate is for");
+        assert_eq!(hint("Expired"), "whoever runs the server has to give it another certificate (--tls-cert)");
+    }
 
     #[test]
     fn refusals_are_told_as_the_server_says_them() {

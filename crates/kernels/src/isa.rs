@@ -269,6 +269,32 @@ mod tests {
         assert_eq!(offered.contains(&"avx2"), offered.contains(&"avx2-plain"), "{offered:?}");
     }
 
+    /// Dot products of all pairs of extreme bytes that [`Simd::dot_seven_bits`] takes.
+    struct Extremes;
+
+    impl Kernel for Extremes {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let quad = |byte: i8| simd.splat_i32(i32::from_le_bytes([byte as u8; 4]));
+            for (a, b) in [(127, 127), (127, -127), (0, -127), (1, 127)] {
+                let mut sums = [0i32; MOST_LANES];
+                let dots = simd.dot_seven_bits(simd.splat_i32(5), quad(a), quad(b));
+                // SAFETY: there is room for the widest vector.
+                unsafe { simd.store_int(dots, sums.as_mut_ptr().cast()) };
+                let expected = 5 + 4 * i32::from(a) * i32::from(b);
+                assert!(sums[..S::LANES].iter().all(|&sum| sum == expected), "{a} {b}: {sums:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_seven_bits_are_exact_to_their_ends() {
+        for isa in Isa::available() {
+            isa.run(Extremes);
+        }
+    }
+
     struct SumEach(Vec<f32>);
 
     impl Kernel for SumEach {

@@ -49,8 +49,8 @@ pub(crate) struct Context {
     pub(crate) began: Instant,
     /// When it must have ended.
     pub(crate) deadline: Instant,
-    /// Becomes true when it has to end whatever its deadline is, because the server does; none where that may take what
-    /// was done with it, and does it anew.
+    /// Becomes true when it has to end before its deadline, because the server does. A line of a batch has none: the next
+    /// server does it anew, and an error now would be its outcome.
     pub(crate) cut: Option<watch::Receiver<bool>>,
     /// Who asks, where a key is asked for.
     pub(crate) key: Option<Arc<Key>>,

@@ -71,7 +71,7 @@ impl Answering {
         asked: impl Future<Output = Result<ChatStream, ChatError>>,
     ) -> Result<Answering, Failure> {
         let meter = || app.metrics.meter(context, &model.info().name, max_tokens);
-        let events = within(context, asked).await.inspect_err(|why| meter().note_end(why))??;
+        let events = within(context, asked).await.inspect_err(|why| meter().note_given_up(why))??;
         let mut answering = Answering {
             events,
             context: context.clone(),
@@ -110,7 +110,7 @@ impl Answering {
             Ok(None) if self.is_finished => return None,
             Ok(None) => Err(broken("an answer broke off without an end")),
             Err(why) => {
-                self.meter.note_end(&why);
+                self.meter.note_given_up(&why);
                 Err(why)
             }
         };
@@ -231,7 +231,7 @@ pub(crate) async fn at_once<T>(
     tokens: impl FnOnce(&T) -> usize,
 ) -> Result<T, Failure> {
     let meter = || app.metrics.meter(context, &model.info().name, None);
-    let answer = within(context, asked).await.inspect_err(|why| meter().note_end(why))??;
+    let answer = within(context, asked).await.inspect_err(|why| meter().note_given_up(why))??;
     let tokens = tokens(&answer);
     meter().note_read(tokens, Instant::now());
     note_end(app, context, tokens);
@@ -251,7 +251,7 @@ pub(crate) async fn outcome(
     let mut meter = app.metrics.meter(context, model, None);
     let mut charge = Charge { context, spent: Arc::default(), is_counted: false };
     let asked = Arc::clone(&charge.spent);
-    match within(context, asked.counting(work.ask(input))).await.inspect_err(|why| meter.note_end(why))? {
+    match within(context, asked.counting(work.ask(input))).await.inspect_err(|why| meter.note_given_up(why))? {
         Ok(outcome) => {
             let Outcome { prompt_tokens, cached_tokens, completion_tokens, .. } = outcome;
             let usage = Usage { prompt_tokens, cached_tokens, completion_tokens, ..Usage::default() };
@@ -301,6 +301,7 @@ pub(crate) async fn within<F: Future>(context: &Context, future: F) -> Result<F:
     }
 }
 
+/// What a future gives, unless the request's deadline comes first.
 async fn before_deadline<F: Future>(context: &Context, future: F) -> Result<F::Output, Failure> {
     let late = |_| {
         let seconds = context.deadline.duration_since(context.began).as_secs_f64();

@@ -45,7 +45,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 /// How often an HTTP/2 connection is asked whether its peer is still there.
 const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// How long clients have to hear that their answers were cut.
+/// How long clients have to hear that their answers were cut, beyond the time to finish.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Why a server cannot start.

@@ -379,8 +379,8 @@ impl Meter {
         self.observe(&families.whole, now - self.began);
     }
 
-    /// Takes note of why nobody waits any longer: a deadline that passed is counted.
-    pub(crate) fn note_end(&mut self, why: &Failure) {
+    /// Takes note of why an answer is not waited for any longer: a deadline that passed is counted.
+    pub(crate) fn note_given_up(&mut self, why: &Failure) {
         if why.kind == FailureKind::Timeout {
             self.families.timeouts.get_or_create(&self.label).inc();
         }

@@ -259,6 +259,7 @@ async fn a_key_opens_what_it_allows_until_it_is_revoked() {
     let bearer = |secret: &str| vec![("authorization", format!("Bearer {secret}"))];
     let answer = ask(Vec::new()).await;
     assert_eq!((answer.status, &answer.json()["error"]["code"]), (401, &json!("invalid_api_key")));
+    assert_eq!(answer.header("www-authenticate"), "Bearer");
     assert_eq!(ask(bearer("bantam_0000")).await.status, 401);
     assert_eq!(ask(bearer(&new.secret)).await.status, 200);
     assert_eq!(ask(vec![("x-api-key", new.secret.clone())]).await.status, 200);

@@ -359,10 +359,7 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
                     let numbers = F::numbers(simd, block, run_in_block, quad);
                     for c in 0..C {
                         let x = activation_quad(simd, &x[c], run * 8 + quad);
-                        integers[c] = match F::HAS_EIGHT_BITS {
-                            true => simd.dot(integers[c], numbers, x),
-                            false => simd.dot_seven_bits(integers[c], numbers, x),
-                        };
+                        integers[c] = add_products::<S>(simd, F::HAS_EIGHT_BITS, integers[c], numbers, x);
                     }
                 }
                 let group_in_block = run_in_block * (32 / F::GROUP) + part;
@@ -386,6 +383,12 @@ fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
     for (c, total) in totals.into_iter().enumerate() {
         simd.store_slice(total, &mut out.of(token + c)[row..][..S::LANES]);
     }
+}
+
+/// The dot product for numbers of so many bits; which is known where this is inlined.
+#[inline(always)]
+fn add_products<S: Simd>(simd: S, has_eight_bits: bool, sums: S::Int, numbers: S::Int, x: S::Int) -> S::Int {
+    if has_eight_bits { simd.dot(sums, numbers, x) } else { simd.dot_seven_bits(sums, numbers, x) }
 }
 
 /// Four activations in every lane.
@@ -589,13 +592,8 @@ impl<const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> PanelTiles<'_, '_, HAS_
                         let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
                         for c in 0..C {
                             let x = activation_quad(simd, &x[c], quad);
-                            if HAS_EIGHT_BITS {
-                                integers[c][0] = simd.dot(integers[c][0], numbers[0], x);
-                                integers[c][1] = simd.dot(integers[c][1], numbers[1], x);
-                            } else {
-                                integers[c][0] = simd.dot_seven_bits(integers[c][0], numbers[0], x);
-                                integers[c][1] = simd.dot_seven_bits(integers[c][1], numbers[1], x);
-                            }
+                            integers[c][0] = add_products::<S>(simd, HAS_EIGHT_BITS, integers[c][0], numbers[0], x);
+                            integers[c][1] = add_products::<S>(simd, HAS_EIGHT_BITS, integers[c][1], numbers[1], x);
                         }
                     }
                     let scales = vectors(simd, &self.panel.scales[group], row);

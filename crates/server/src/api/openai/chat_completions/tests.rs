@@ -304,6 +304,7 @@ async fn what_cannot_be_done_is_refused_by_its_path() {
         ),
         ("temperature", json!("hot"), "temperature", "temperature: invalid type: string \"hot\", expected a number"),
         ("n", json!(0), "n", "n: expected 1 to 128, got 0"),
+        ("max_tokens", json!(0), "max_tokens", "max_tokens: expected 1 or more, got 0"),
     ] {
         let answer = server.post(PATH, body(json!({field: value}))).await;
         assert_eq!(answer.status, 400, "{}", answer.text);
