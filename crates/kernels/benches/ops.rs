@@ -1,12 +1,13 @@
 //! Speed of the two ops that take the time of a decoder, on one thread and on all: products in each format, in floats and,
 //! where the format has them, in integers, at one row (decode), 4 to 32 rows (several sequences) and 512 rows (prefill),
-//! and attention; and what it costs to share out an op. Each result is checked against the oracle before it is timed.
+//! and attention; what it costs to share out an op, and to interleave weights. What an op computes is checked against the
+//! oracle before it is timed.
 //!
 //! Run with `cargo bench -p kernels`; a throughput of 1 Gelem/s is 1 Gflop/s. `BANTAM_ISA` chooses the instruction set.
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use kernels::{
     AttentionShape, FORMATS, Format, InterleavedWeights, Isa, KvArena, KvElement, KvShape, KvSpan, MatMul, Matrix,
     PAGE_LEN, Runtime, attention, default_threads, dequantize, kv_store, matmul, reference,
@@ -65,9 +66,8 @@ fn products(criterion: &mut Criterion) {
             dequantize(row.format, &bytes, &mut decoded).expect("a whole matrix");
             time_product(criterion, &runtime, "float", plain, &decoded);
             if row.format.can_interleave() {
-                let mut interleaved = InterleavedWeights::for_matrices([plain]).expect("memory");
-                let place = interleaved.add(&runtime, plain, |_| ());
-                time_product(criterion, &runtime, "integer", interleaved.matrix(&place), &decoded);
+                let (interleaved, places) = InterleavedWeights::new(&runtime, &[plain], |_, _| ()).expect("memory");
+                time_product(criterion, &runtime, "integer", interleaved.matrix(&places[0]), &decoded);
             }
         }
     }
@@ -97,6 +97,30 @@ fn time_product(criterion: &mut Criterion, runtime: &Runtime, path: &str, weight
         });
     }
     group.finish();
+}
+
+/// What a load does with weights that are multiplied in integers, but for reading them from far: the source is one small
+/// matrix, again and again. Throughput is in bytes.
+fn interleave(criterion: &mut Criterion) {
+    /// Matrices in one piece of memory, which is new, as a load's: the system clears it meanwhile.
+    const MATRICES: usize = 32;
+    for runtime in runtimes() {
+        let mut group =
+            criterion.benchmark_group(format!("interleave/{}/{} threads", runtime.isa().name(), runtime.threads()));
+        for row in FORMATS.iter().filter(|row| row.format.can_interleave()) {
+            let bytes = weights(row.format);
+            let plain = Matrix::new(row.format, ROWS, COLS, &bytes).expect("a whole matrix");
+            group.throughput(Throughput::Bytes((MATRICES * bytes.len()) as u64));
+            group.bench_function(row.format.name(), |bencher| {
+                bencher.iter_batched(
+                    || [plain; MATRICES],
+                    |matrices| InterleavedWeights::new(&runtime, black_box(&matrices), |_, _| ()).expect("memory"),
+                    BatchSize::PerIteration,
+                );
+            });
+        }
+        group.finish();
+    }
 }
 
 /// A product so small that sharing it out is most of what it takes.
@@ -211,6 +235,6 @@ fn attend_many(criterion: &mut Criterion) {
 criterion_group! {
     name = ops;
     config = Criterion::default();
-    targets = products, hand_over, attend, attend_many
+    targets = products, interleave, hand_over, attend, attend_many
 }
 criterion_main!(ops);

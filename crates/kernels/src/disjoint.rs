@@ -79,6 +79,25 @@ impl Runtime {
         });
     }
 
+    /// Calls `task(index, span)` for each span of `buffer`, on as many threads, beside which ops of others go on. `ends`
+    /// tells, ascending, where each span ends: the next one begins there. What follows the last is left alone.
+    pub(crate) fn for_each_span<T: Send>(
+        &self,
+        buffer: &mut [T],
+        ends: &[usize],
+        task: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        assert!(ends.is_sorted() && ends.last().is_none_or(|&end| end <= buffer.len()), "spans outside of the buffer");
+        let base = Base(buffer.as_mut_ptr());
+        self.run_beside(ends.len(), &|index| {
+            let start = index.checked_sub(1).map_or(0, |before| ends[before]);
+            // SAFETY: the span lies inside the buffer, as its end does, which is borrowed for the whole call. Each begins where
+            // the one before ends, and each index is run once, so no two share an element.
+            let span = unsafe { std::slice::from_raw_parts_mut(base.pointer().add(start), ends[index] - start) };
+            task(index, span);
+        });
+    }
+
     /// Cuts matrices, each given as (buffer, row_len), into tiles of at most `tile_rows` rows and `tile_columns` columns
     /// and calls `task(matrix, rows, columns, tile)` for each, on all threads if `work` multiply-adds are worth it.
     pub(crate) fn for_each_tile<T: Send>(
@@ -220,6 +239,28 @@ mod tests {
         #[expect(clippy::reversed_empty_ranges, reason = "what is refused")]
         let pieces = [0..2, 3..0, 0..2];
         runtime.for_each_part((&mut [0; 6], 2), 2, (&[0, 1, 2], &pieces), 0, |_, _, _| ());
+    }
+
+    #[test]
+    fn spans_follow_each_other() {
+        let runtime = Runtime::new(Isa::Scalar, 2).unwrap();
+        let mut buffer = [0; 9];
+        runtime.for_each_span(&mut buffer, &[2, 2, 7], |index, span| span.iter_mut().for_each(|x| *x += index + 1));
+        assert_eq!(buffer, [1, 1, 3, 3, 3, 3, 3, 0, 0]);
+    }
+
+    #[test]
+    #[should_panic(expected = "spans outside of the buffer")]
+    fn a_span_does_not_end_before_it_begins() {
+        let runtime = Runtime::new(Isa::Scalar, 1).unwrap();
+        runtime.for_each_span(&mut [0; 4], &[3, 2, 4], |_, _| ());
+    }
+
+    #[test]
+    #[should_panic(expected = "spans outside of the buffer")]
+    fn a_span_does_not_reach_beyond_the_buffer() {
+        let runtime = Runtime::new(Isa::Scalar, 1).unwrap();
+        runtime.for_each_span(&mut [0; 4], &[2, 5], |_, _| ());
     }
 
     #[test]

@@ -21,10 +21,9 @@ pub const ROW_GROUP: usize = 16;
 /// them longer than the process compares it.
 pub const INTERLEAVED_VERSION: u32 = 1;
 
-/// The interleaved weights of a model: filled matrix by matrix and then only read, or read from where they were kept.
+/// The interleaved weights of a model: made once and then only read, or read from where they were kept.
 pub struct InterleavedWeights {
     held: Held,
-    used: usize,
 }
 
 /// Where the bytes are.
@@ -44,100 +43,133 @@ pub struct InterleavedMatrix {
     range: Range<usize>,
 }
 
+/// Groups of sixteen rows that follow each other in one matrix.
+struct Part {
+    matrix: usize,
+    groups: Range<usize>,
+}
+
 impl InterleavedWeights {
-    /// Takes memory for these matrices, all of formats that [`Format::can_interleave`].
+    /// Copies matrices, all of formats that [`Format::can_interleave`], one behind the other, on as many threads as the
+    /// runtime has, beside which its ops go on; with the place of each. `read(index, range)` is called when these bytes of a
+    /// matrix have been read for the last time; the ranges of all calls cover it.
     ///
     /// # Errors
-    /// [`KernelError::Overflow`] or [`KernelError::OutOfMemory`] when there is no such memory.
-    pub fn for_matrices<'a>(matrices: impl IntoIterator<Item = Matrix<'a>>) -> Result<InterleavedWeights, KernelError> {
+    /// [`KernelError::Overflow`] or [`KernelError::OutOfMemory`] when there is no memory for them.
+    ///
+    /// # Panics
+    /// When a format cannot be interleaved.
+    pub fn new(
+        runtime: &Runtime,
+        matrices: &[Matrix<'_>],
+        read: impl Fn(usize, Range<usize>) + Sync,
+    ) -> Result<(InterleavedWeights, Vec<InterleavedMatrix>), KernelError> {
+        /// Bytes of a piece of work, about: a huge page, so that two threads seldom wait for the same one to be cleared.
+        const PIECE: usize = 2 << 20;
+        InterleavedWeights::in_pieces(PIECE, runtime, matrices, read)
+    }
+
+    fn in_pieces(
+        piece_bytes: usize,
+        runtime: &Runtime,
+        matrices: &[Matrix<'_>],
+        read: impl Fn(usize, Range<usize>) + Sync,
+    ) -> Result<(InterleavedWeights, Vec<InterleavedMatrix>), KernelError> {
         let what = "bytes of interleaved weights";
-        let mut total = 0usize;
-        for matrix in matrices {
-            let bytes = interleaved_len(&matrix).ok_or(KernelError::Overflow { what })?;
-            total = total.checked_add(bytes).ok_or(KernelError::Overflow { what })?;
-        }
-        Ok(InterleavedWeights { held: Held::Own(Memory::new(what, total, Pages::Huge)?), used: 0 })
+        let places = places(matrices).ok_or(KernelError::Overflow { what })?;
+        let mut memory = Memory::new(what, total(&places), Pages::Huge)?;
+        let (pieces, ends) = pieces(piece_bytes, matrices);
+        runtime.for_each_span(memory.bytes_mut(), &ends, |piece, mut target| {
+            for Part { matrix: index, groups } in &pieces[piece] {
+                let matrix = &matrices[*index];
+                let interleave = matrix.format().interleave().expect("a format that can be interleaved; this is a bug");
+                let rows = groups.start * ROW_GROUP..matrix.rows().min(groups.end * ROW_GROUP);
+                for group in groups.clone() {
+                    let bytes =
+                        target.split_off_mut(..group_bytes(matrix)).expect("pieces hold their parts; this is a bug");
+                    interleave(matrix, group * ROW_GROUP, bytes);
+                }
+                read(*index, rows.start * matrix.row_bytes()..rows.end * matrix.row_bytes());
+            }
+        });
+        Ok((InterleavedWeights { held: Held::Own(memory) }, places))
     }
 
-    /// The weights that are kept in `bytes`, as [`InterleavedWeights::bytes`] had them after these matrices were added in
-    /// this order; with the place of each. `None` if so many bytes cannot be these.
-    pub fn kept<'a>(
+    /// The weights that are kept in `bytes`, as [`InterleavedWeights::bytes`] had them of these matrices in this order; with
+    /// the place of each. `None` if so many bytes cannot be these.
+    pub fn kept(
         bytes: impl Deref<Target = [u8]> + Send + Sync + 'static,
-        matrices: impl IntoIterator<Item = Matrix<'a>>,
+        matrices: &[Matrix<'_>],
     ) -> Option<(InterleavedWeights, Vec<InterleavedMatrix>)> {
-        let (mut used, mut places) = (0usize, Vec::new());
-        for matrix in matrices {
-            let end = used.checked_add(interleaved_len(&matrix)?)?;
-            places.push(InterleavedMatrix::at(&matrix, used..end));
-            used = end;
-        }
-        (used == bytes.len()).then(|| (InterleavedWeights { held: Held::Kept(Box::new(bytes)), used }, places))
+        let places = places(matrices)?;
+        (total(&places) == bytes.len()).then(|| (InterleavedWeights { held: Held::Kept(Box::new(bytes)) }, places))
     }
 
-    /// All bytes, in the order in which the matrices were added.
+    /// All bytes, in the order of the matrices.
     pub fn bytes(&self) -> &[u8] {
         match &self.held {
-            Held::Own(memory) => &memory.bytes()[..self.used],
+            Held::Own(memory) => memory.bytes(),
             Held::Kept(bytes) => bytes,
         }
     }
 
-    /// Copies a matrix, interleaved, on all threads. `read(range)` is called when these bytes of the source have been
-    /// read for the last time; the ranges of all calls cover it.
-    ///
-    /// # Panics
-    /// When the format cannot be interleaved, or the matrices are not those that the memory was taken for.
-    pub fn add(
-        &mut self,
-        runtime: &Runtime,
-        matrix: Matrix<'_>,
-        read: impl Fn(Range<usize>) + Sync,
-    ) -> InterleavedMatrix {
-        /// Bytes of one piece of work: what has been read is given back in such pieces.
-        const PIECE: usize = 1 << 20;
-        let interleave = matrix.format().interleave().expect("a format that can be interleaved; this is a bug");
-        let bytes = interleaved_len(&matrix).expect("its size was computed before; this is a bug");
-        let range = self.used..self.used + bytes;
-        self.used = range.end;
-        let row_bytes = matrix.row_bytes();
-        let groups_per_piece = (PIECE / (row_bytes * ROW_GROUP)).max(1);
-        let Held::Own(memory) = &mut self.held else {
-            unreachable!("weights that are kept are complete; this is a bug")
-        };
-        let target = &mut memory.bytes_mut()[range.clone()];
-        runtime.for_each_chunk(target, groups_per_piece * ROW_GROUP * row_bytes, |index, chunk| {
-            let first_row = index * groups_per_piece * ROW_GROUP;
-            for (group, chunk) in chunk.chunks_exact_mut(ROW_GROUP * row_bytes).enumerate() {
-                interleave(&matrix, first_row + group * ROW_GROUP, chunk);
-            }
-            let end = matrix.rows().min(first_row + groups_per_piece * ROW_GROUP);
-            read(first_row * row_bytes..end * row_bytes);
-        });
-        InterleavedMatrix::at(&matrix, range)
-    }
-
-    /// A view on a matrix that was added.
+    /// A view on one of the matrices.
     pub fn matrix(&self, place: &InterleavedMatrix) -> Matrix<'_> {
         let bytes = &self.bytes()[place.range.clone()];
         Matrix::interleaved(place.format, place.rows, place.cols, bytes)
     }
 }
 
-impl InterleavedMatrix {
-    fn at(matrix: &Matrix<'_>, range: Range<usize>) -> InterleavedMatrix {
-        InterleavedMatrix { format: matrix.format(), rows: matrix.rows(), cols: matrix.cols(), range }
-    }
-}
-
 impl std::fmt::Debug for InterleavedWeights {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "InterleavedWeights({} bytes)", self.used)
+        write!(f, "InterleavedWeights({} bytes)", self.bytes().len())
     }
 }
 
-/// Bytes of a matrix with its rows padded to whole groups.
-fn interleaved_len(matrix: &Matrix<'_>) -> Option<usize> {
-    matrix.rows().checked_next_multiple_of(ROW_GROUP)?.checked_mul(matrix.row_bytes())
+/// Bytes of sixteen rows.
+fn group_bytes(matrix: &Matrix<'_>) -> usize {
+    ROW_GROUP * matrix.row_bytes()
+}
+
+/// Where each matrix stands, its rows padded to whole groups; `None` if that is beyond all memory.
+fn places(matrices: &[Matrix<'_>]) -> Option<Vec<InterleavedMatrix>> {
+    let mut end = 0usize;
+    let place = |matrix: &Matrix<'_>| {
+        let bytes = matrix.rows().checked_next_multiple_of(ROW_GROUP)?.checked_mul(matrix.row_bytes())?;
+        let start = end;
+        end = end.checked_add(bytes)?;
+        Some(InterleavedMatrix { format: matrix.format(), rows: matrix.rows(), cols: matrix.cols(), range: start..end })
+    };
+    matrices.iter().map(place).collect()
+}
+
+fn total(places: &[InterleavedMatrix]) -> usize {
+    places.last().map_or(0, |place| place.range.end)
+}
+
+/// Cuts matrices, one behind the other, into pieces of work of about `piece_bytes`, and tells where each ends.
+fn pieces(piece_bytes: usize, matrices: &[Matrix<'_>]) -> (Vec<Vec<Part>>, Vec<usize>) {
+    let (mut pieces, mut ends) = (Vec::new(), Vec::new());
+    let (mut piece, mut start, mut end) = (Vec::new(), 0, 0);
+    for (index, matrix) in matrices.iter().enumerate() {
+        let (mut group, groups) = (0, matrix.rows().div_ceil(ROW_GROUP));
+        while group < groups {
+            let room = (piece_bytes - (end - start)).div_ceil(group_bytes(matrix).max(1));
+            let part = group..groups.min(group + room);
+            (group, end) = (part.end, end + part.len() * group_bytes(matrix));
+            piece.push(Part { matrix: index, groups: part });
+            if end - start >= piece_bytes {
+                pieces.push(std::mem::take(&mut piece));
+                ends.push(end);
+                start = end;
+            }
+        }
+    }
+    if !piece.is_empty() {
+        pieces.push(piece);
+        ends.push(end);
+    }
+    (pieces, ends)
 }
 
 /// Interleaves the rows from `first_row` on, zeros where the matrix has no more, into `[blocks of a row, row block]`.
@@ -161,14 +193,20 @@ pub(crate) fn interleave<F: Interleaved>(matrix: &Matrix<'_>, first_row: usize, 
                 match run {
                     Run::Bytes(_) => scatter::<1>(source, target, row),
                     Run::Pairs(_) => scatter::<2>(source, target, row),
-                    Run::Quads(_) => scatter::<4>(source, target, row),
-                    Run::Bits => {
-                        let word = source.first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
-                        scatter::<4>(&transpose_bits(word).to_le_bytes(), target, row);
-                    }
+                    Run::Quads(_) | Run::Bits => scatter::<4>(source, target, row),
                 }
                 at += run.bytes();
             }
+        }
+        let mut at = 0;
+        for run in F::RUNS {
+            if *run == Run::Bits {
+                // All rows at once, which is one vector or a few.
+                for word in target[ROW_GROUP * at..][..ROW_GROUP * run.bytes()].as_chunks_mut().0 {
+                    *word = transpose_bits(u32::from_le_bytes(*word)).to_le_bytes();
+                }
+            }
+            at += run.bytes();
         }
     }
 }
@@ -193,25 +231,29 @@ fn scatter<const UNIT: usize>(source: &[u8], target: &mut [u8], row: usize) {
     }
 }
 
-/// Moves bit `4 * i + j` to bit `8 * j + i`; see [`Run::Bits`].
+/// Moves bit `4 * i + j` to bit `8 * j + i`; see [`Run::Bits`]. Of the five digits of a bit's index the last two become the
+/// first.
+#[inline(always)]
 fn transpose_bits(word: u32) -> u32 {
-    // Every fourth bit, packed into a byte by halving the gaps three times.
-    let pack = |bits: u32| {
-        let pairs = (bits | bits >> 3) & 0x0303_0303;
-        let fours = (pairs | pairs >> 6) & 0x000f_000f;
-        (fours | fours >> 12) & 0xff
-    };
-    (0..4).fold(0, |out, j| out | pack(word >> j & 0x1111_1111) << (8 * j))
+    unshuffle(unshuffle(word))
 }
 
-/// The inverse of [`transpose_bits`].
+/// The inverse of [`transpose_bits`]: five turns are none.
 fn restore_bits(word: u32) -> u32 {
-    let spread = |byte: u32| {
-        let fours = (byte | byte << 12) & 0x000f_000f;
-        let pairs = (fours | fours << 6) & 0x0303_0303;
-        (pairs | pairs << 3) & 0x1111_1111
+    unshuffle(unshuffle(unshuffle(word)))
+}
+
+/// Moves bits of even index to the lower half and those of odd index to the upper, each in their order: the last digit of
+/// an index becomes the first.
+#[inline(always)]
+fn unshuffle(word: u32) -> u32 {
+    let swap = |word: u32, mask: u32, shift: u32| {
+        let differing = (word ^ word >> shift) & mask;
+        word ^ differing ^ differing << shift
     };
-    (0..4).fold(0, |out, j| out | spread(word >> (8 * j) & 0xff) << j)
+    [(0x2222_2222, 1), (0x0c0c_0c0c, 2), (0x00f0_00f0, 4), (0x0000_ff00, 8)]
+        .into_iter()
+        .fold(word, |word, (mask, shift)| swap(word, mask, shift))
 }
 
 /// Takes one row's block out of a row block: the inverse of [`interleave`] for that row.
@@ -254,8 +296,7 @@ mod tests {
             let (rows, cols) = (16, row.block_len);
             let bytes: Vec<u8> = (0..rows * row.block_bytes).map(|at| (at * 37 % 251) as u8).collect();
             let plain = Matrix::new(row.format, rows, cols, &bytes).unwrap();
-            let mut weights = InterleavedWeights::for_matrices([plain]).unwrap();
-            weights.add(&runtime, plain, |_| ());
+            let (weights, _) = InterleavedWeights::new(&runtime, &[plain], |_, _| ()).unwrap();
             for &byte in row.name.as_bytes().iter().chain(weights.bytes()) {
                 // FNV-1a.
                 sum = (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
@@ -272,27 +313,43 @@ mod tests {
     fn every_row_reads_back_exactly_and_every_byte_is_reported_read() {
         let runtime = Runtime::new(Isa::detect(), 2).unwrap();
         for row in FORMATS.iter().filter(|row| row.format.can_interleave()) {
-            for rows in [1, 16, 37] {
-                let cols = 2 * row.block_len;
-                let bytes = random_weights(row.format, rows, cols);
-                let plain = Matrix::new(row.format, rows, cols, &bytes).unwrap();
-                let mut weights = InterleavedWeights::for_matrices([plain]).unwrap();
-                let read = Mutex::new(vec![0; bytes.len()]);
-                let place = weights.add(&runtime, plain, |range| {
-                    read.lock().unwrap()[range].iter_mut().for_each(|count| *count += 1);
-                });
-                assert!(read.into_inner().unwrap().iter().all(|&count| count == 1), "{}", row.name);
-                let kept = InterleavedWeights::kept(weights.bytes().to_vec(), [plain]).unwrap();
-                assert_eq!((kept.1.as_slice(), kept.0.bytes()), ([place.clone()].as_slice(), weights.bytes()));
-                assert!(InterleavedWeights::kept(vec![0; weights.bytes().len() - 1], [plain]).is_none());
-                let interleaved = kept.0.matrix(&place);
-                let (mut expected, mut got) = (vec![0.0; cols], vec![0.0; cols]);
-                for index in 0..rows {
-                    plain.decode_row(runtime.isa(), index, &mut expected);
-                    interleaved.decode_row(runtime.isa(), index, &mut got);
-                    assert_eq!(got, expected, "{} row {index} of {rows}", row.name);
+            let cols = 2 * row.block_len;
+            let all: Vec<(usize, Vec<u8>)> =
+                [1, 16, 0, 37].map(|rows| (rows, random_weights(row.format, rows, cols))).into();
+            let plain: Vec<Matrix<'_>> =
+                all.iter().map(|(rows, bytes)| Matrix::new(row.format, *rows, cols, bytes).unwrap()).collect();
+            // One group a piece, several in some and across matrices, all in one.
+            for piece_bytes in [1, 3 * ROW_GROUP * plain[0].row_bytes(), usize::MAX] {
+                let read = Mutex::new(all.iter().map(|(_, bytes)| vec![0; bytes.len()]).collect::<Vec<_>>());
+                let (weights, places) = InterleavedWeights::in_pieces(piece_bytes, &runtime, &plain, |index, range| {
+                    read.lock().unwrap()[index][range].iter_mut().for_each(|count| *count += 1);
+                })
+                .unwrap();
+                assert!(read.into_inner().unwrap().iter().flatten().all(|&count| count == 1), "{}", row.name);
+                assert!(InterleavedWeights::kept(vec![0; weights.bytes().len() - 1], &plain).is_none());
+                let kept = InterleavedWeights::kept(weights.bytes().to_vec(), &plain).unwrap();
+                assert_eq!((&kept.1, kept.0.bytes()), (&places, weights.bytes()));
+                for (plain, place) in plain.iter().zip(&places) {
+                    let interleaved = kept.0.matrix(place);
+                    let (mut expected, mut got) = (vec![0.0; cols], vec![0.0; cols]);
+                    for index in 0..plain.rows() {
+                        plain.decode_row(runtime.isa(), index, &mut expected);
+                        interleaved.decode_row(runtime.isa(), index, &mut got);
+                        assert_eq!(got, expected, "{} row {index} of {}", row.name, plain.rows());
+                    }
                 }
             }
         }
+    }
+
+    #[test]
+    fn small_matrices_share_a_piece_and_large_ones_are_cut() {
+        let bytes = vec![0; 34 * 1000 * 16 * 9];
+        let matrix = |rows, blocks| Matrix::new(Format::Q8_0, rows, 32 * blocks, &bytes[..34 * rows * blocks]).unwrap();
+        let (pieces, ends) = pieces(2 << 20, &[matrix(20, 2), matrix(16 * 9, 1000), matrix(5, 1)]);
+        let parts = |piece: &Vec<Part>| piece.iter().map(|part| (part.matrix, part.groups.clone())).collect::<Vec<_>>();
+        let expected = [vec![(0, 0..2), (1, 0..4)], vec![(1, 4..8)], vec![(1, 8..9), (2, 0..1)]];
+        assert_eq!(pieces.iter().map(parts).collect::<Vec<_>>(), expected);
+        assert_eq!(ends, [2_178_176, 4_354_176, 4_898_720]);
     }
 }

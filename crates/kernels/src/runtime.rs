@@ -1,5 +1,7 @@
 //! What every op is given: an instruction set and the threads to use.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use crate::isa::Kernel;
 use crate::pool::Pool;
 use crate::{Isa, KernelError};
@@ -33,6 +35,28 @@ impl Runtime {
     /// Calls `task(index)` for every index below `count`, on all threads; see [`Pool::run`].
     pub(crate) fn run(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
         self.pool.run(count, task);
+    }
+
+    /// The same on threads that end with it, as many: ops of others go on meanwhile, where [`Runtime::run`] would keep them
+    /// waiting until the last index. For work of seconds.
+    pub(crate) fn run_beside(&self, count: usize, task: &(dyn Fn(usize) + Sync)) {
+        let next = AtomicUsize::new(0);
+        let take_all = || {
+            loop {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                if index >= count {
+                    break;
+                }
+                task(index);
+            }
+        };
+        std::thread::scope(|scope| {
+            for _ in 1..self.threads().min(count) {
+                // Whoever is refused is not needed: this thread alone is enough.
+                let _ = std::thread::Builder::new().name("kernels-beside".to_owned()).spawn_scoped(scope, take_all);
+            }
+            take_all();
+        });
     }
 
     /// [`Runtime::run`] if `work` multiply-adds in all are worth waking the other threads, else on this thread alone.

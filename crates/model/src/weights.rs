@@ -188,7 +188,8 @@ impl Weights {
     /// and nothing is changed then.
     pub(crate) fn take_interleaved(&mut self, bytes: Bytes) -> bool {
         let mut targets = self.targets();
-        let kept = InterleavedWeights::kept(bytes, targets.iter().map(|weight| weight.matrix()));
+        let matrices: Vec<Matrix<'_>> = targets.iter().map(|weight| weight.matrix()).collect();
+        let kept = InterleavedWeights::kept(bytes, &matrices);
         let Some((weights, places)) = kept.filter(|_| !targets.is_empty()) else { return false };
         settle(&mut targets, weights, places);
         true
@@ -283,13 +284,10 @@ pub(crate) fn interleave_all(mut targets: Vec<&mut Weight>, runtime: &Runtime) -
     if targets.is_empty() {
         return Ok(());
     }
-    let mut weights = InterleavedWeights::for_matrices(targets.iter().map(|weight| weight.matrix()))?;
-    let places: Vec<InterleavedMatrix> = (targets.iter())
-        .map(|weight| {
-            let bytes = weight.to_interleave().expect("only such weights were taken; this is a bug");
-            weights.add(runtime, weight.matrix(), |read| bytes.release(read))
-        })
-        .collect();
+    let matrices: Vec<Matrix<'_>> = targets.iter().map(|weight| weight.matrix()).collect();
+    let (weights, places) = InterleavedWeights::new(runtime, &matrices, |index, read| {
+        targets[index].to_interleave().expect("only such weights were taken; this is a bug").release(read);
+    })?;
     settle(&mut targets, weights, places);
     Ok(())
 }

@@ -9,9 +9,8 @@ use crate::{FORMATS, Format, Isa, dequantize};
 
 /// `weights`, interleaved.
 fn interleave(runtime: &Runtime, weights: Matrix<'_>) -> (InterleavedWeights, crate::InterleavedMatrix) {
-    let mut interleaved = InterleavedWeights::for_matrices([weights]).unwrap();
-    let place = interleaved.add(runtime, weights, |_| {});
-    (interleaved, place)
+    let (weights, places) = InterleavedWeights::new(runtime, &[weights], |_, _| {}).unwrap();
+    (weights, places.into_iter().next().unwrap())
 }
 
 fn product(runtime: &Runtime, x: &[f32], weights: Matrix<'_>) -> Vec<f32> {
