@@ -98,7 +98,7 @@ def refusals():
         client.chat.completions.create(model="no-such-model", messages=question)
         raise AssertionError("an unknown model was taken")
     except openai.NotFoundError as error:
-        assert error.code == "model_not_found", error
+        assert error.code == "model_not_found" and "GET /v1/models" in error.message, error
     try:
         client.chat.completions.create(model=chat_model, messages=question, extra_body={"no_such_field": 1})
         raise AssertionError("an unknown field was taken")
@@ -109,6 +109,11 @@ def refusals():
         raise AssertionError("a prompt beyond the context was taken")
     except openai.BadRequestError as error:
         assert error.code == "context_length_exceeded" and "tokens" in error.message, error
+    try:
+        client.chat.completions.create(model=chat_model, messages=question, temperature=-1)
+        raise AssertionError("a temperature below zero was taken")
+    except openai.BadRequestError as error:
+        assert error.param == "temperature" and "from 0 up" in error.message, error
 
 
 def batches(whole):

@@ -10,6 +10,16 @@ pub enum ChatError {
     /// The request itself is wrong; sending it again changes nothing.
     #[error("{0}")]
     InvalidRequest(String),
+    /// A number of [`crate::GenerationOptions`] is outside its range.
+    #[error("{field} is {value}, expected {expected}")]
+    BadOption {
+        /// The option, as the field of APIs names it.
+        field: &'static str,
+        /// Its value.
+        value: String,
+        /// Its range in words.
+        expected: &'static str,
+    },
     /// Calls of a tool cannot be held to its `parameters`.
     #[error("tools[{tool}].function.parameters{reason}\n{FREE_CALLS_HINT}")]
     ToolSchema {

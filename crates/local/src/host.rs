@@ -121,6 +121,20 @@ impl LocalHost {
         self.glances.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Whether a name asks for something: a model of the store or the catalog, of a repository, or a file that is there,
+    /// with an adapter that is here. Fetches and opens nothing.
+    ///
+    /// # Errors
+    /// Unknown names, files that are not there, adapters that are none or stand alone.
+    pub fn check_known(&self, name: &str) -> Result<(), ChatError> {
+        let target = Target::of(&self.hub, &Reached::Everything, name)?;
+        let is_path = matches!(target.model, ModelRef::Path(_));
+        if is_path || self.hub.present(&target.model).map_err(refusal)?.is_some() {
+            self.stored_source(&target.model)?;
+        }
+        self.adapter_of(&target).map(drop)
+    }
+
     /// Where a model lies, fetched first where needed, with what came along in the store. Of a name with an adapter, its
     /// base.
     ///

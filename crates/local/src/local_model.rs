@@ -461,6 +461,7 @@ impl LocalModel {
                 ChatError::ContextTooLong { prompt_tokens: tokens, context, maximum_context: self.info.maximum_context }
             }
             Refused::QueueFull { .. } => ChatError::Overloaded(refused.to_string()),
+            Refused::BadSampling { field, value, expected } => ChatError::BadOption { field, value, expected },
             other => ChatError::InvalidRequest(other.to_string()),
         }
     }

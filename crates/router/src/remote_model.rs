@@ -227,7 +227,8 @@ impl Call {
             ChatError::Overloaded(text) => ChatError::Overloaded(key.hidden_in(&text)),
             ChatError::Unavailable(text) => ChatError::Unavailable(key.hidden_in(&text)),
             ChatError::Internal(text) => ChatError::Internal(key.hidden_in(&text)),
-            other @ (ChatError::ToolSchema { .. }
+            other @ (ChatError::BadOption { .. }
+            | ChatError::ToolSchema { .. }
             | ChatError::ContextTooLong { .. }
             | ChatError::Unsupported { .. }) => other,
         }

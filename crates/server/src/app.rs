@@ -170,7 +170,11 @@ impl App {
         }
         let (owned, asking) = (name.to_owned(), Arc::new(()));
         let progress = LoadProgress { asking: Arc::downgrade(&asking) };
-        self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &progress).await })).await
+        let loaded = self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &progress).await }));
+        loaded.await.map_err(|failure| match failure.kind {
+            FailureKind::NotFound => failure.or_try("`GET /v1/models` lists what this server has"),
+            _ => failure,
+        })
     }
 
     /// Files and batches, or the refusal that there are none.

@@ -81,6 +81,14 @@ impl Failure {
         Failure { field: Some(field.into()), ..Failure::new(FailureKind::Invalid, message) }
     }
 
+    /// Adds what a client may do, behind what is said to whoever runs the server.
+    #[must_use]
+    pub(crate) fn or_try(mut self, hint: &str) -> Failure {
+        self.message += if self.message.contains("\nhint: ") { "; " } else { "\nhint: " };
+        self.message += hint;
+        self
+    }
+
     /// Refused for this long.
     pub(crate) fn limited_for(message: impl Into<String>, retry_after: Duration) -> Failure {
         Failure { retry_after: Some(retry_after), ..Failure::new(FailureKind::Limited, message) }
@@ -109,6 +117,7 @@ impl From<ChatError> for Failure {
             ChatError::InvalidRequest(_) | ChatError::Unsupported { .. } | ChatError::Unloadable(_) => {
                 Failure::new(FailureKind::Invalid, message)
             }
+            ChatError::BadOption { field, .. } => Failure::field(field, message),
             ChatError::ToolSchema { .. } => Failure::field("tools", message),
             ChatError::ContextTooLong { .. } => {
                 Failure { code: Some("context_length_exceeded"), ..Failure::new(FailureKind::Invalid, message) }
@@ -161,7 +170,20 @@ impl From<EvalError> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::nearest_hint;
+    use super::*;
+
+    #[test]
+    fn a_hint_joins_the_one_that_is_there() {
+        let unknown = |text: &str| Failure::new(FailureKind::NotFound, text).or_try("look").message;
+        assert_eq!(unknown("no model"), "no model\nhint: look");
+        assert_eq!(unknown("no model\nhint: pull it"), "no model\nhint: pull it; look");
+    }
+
+    #[test]
+    fn a_number_out_of_range_is_a_field() {
+        let cold = ChatError::BadOption { field: "temperature", value: "-1".to_owned(), expected: "0 or more" };
+        assert_eq!(Failure::from(cold), Failure::field("temperature", "temperature is -1, expected 0 or more"));
+    }
 
     #[test]
     fn slips_and_parts_are_near() {

@@ -142,6 +142,8 @@ pub fn execute(args: Args, session: &Session) -> anyhow::Result<()> {
     };
     start_log(&args.log, session)?;
     let host = Arc::new(LocalHost::keeping(session.hub()?, load, kept)?);
+    // Before anything listens; what is wrong within the files is found when they load.
+    args.models.iter().try_for_each(|model| host.check_known(model))?;
     let runtime = Builder::new_multi_thread().worker_threads(NETWORK_THREADS).enable_all().build();
     let runtime = runtime.context("cannot start threads for the network")?;
     let outcome = runtime.block_on(serve(&args, session, host, options));

@@ -48,6 +48,9 @@ fn an_unknown_name_is_refused_with_the_way_to_find_one() {
     let (code, _, err) = run(bantam(home.path()).args(["run", "missing.gguf", "hello"]));
     assert_eq!(code, 1);
     assert!(err.contains("missing.gguf: not found"), "{err}");
+    let (code, _, err) = run(bantam(home.path()).args(["serve", "smollm2:135n"]));
+    assert_eq!(code, 1);
+    assert!(err.contains("the nearest names are smollm2:135m") && !err.contains("listening"), "{err}");
     for command in [["rm", "nosuch"].as_slice(), &["cp", "nosuch", "other"]] {
         let (code, _, err) = run(bantam(home.path()).args(command));
         assert_eq!(code, 1);

@@ -18,7 +18,8 @@ const LONGEST_NAME: usize = 4096;
 /// Plus signs of names and adapters together.
 const MOST_PLUSES: usize = 8;
 
-/// What names of the command line ask for. What is named and is nothing is told by whoever loads it.
+/// What names of the command line ask for. What is named and is nothing is told by
+/// [`super::LocalHost::check_known`], or by whoever loads it.
 pub(crate) fn targets(hub: &Hub, names: &[String]) -> impl Iterator<Item = Target> {
     names.iter().filter_map(|name| Target::of(hub, &Reached::Everything, name).ok())
 }

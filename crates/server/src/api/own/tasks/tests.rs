@@ -166,7 +166,8 @@ async fn a_task_or_a_model_that_is_not_there_is_named() {
     let answer = server.post("/v1/tasks/receipt", json!({"text": "x"})).await;
     assert_eq!(answer.status, 404, "{}", answer.text);
     let error = &answer.json()["error"];
-    assert_eq!(error["message"], "no model \"other\"\nhint: there are small");
+    let message = "no model \"other\"\nhint: there are small; `GET /v1/models` lists what this server has";
+    assert_eq!(error["message"], message);
     assert_eq!((&error["code"], &error["param"]), (&json!("model_not_found"), &Value::Null));
     let none = Running::start().await;
     let message = "there is no task \"x\"\nhint: start the server with --task FILE";
