@@ -4,6 +4,7 @@
 //! credentials, because those may be secrets.
 
 use crate::digest::Checksum;
+use crate::sources::has_prefix;
 use std::path::{Path, PathBuf};
 
 /// An error of the hub.
@@ -251,7 +252,11 @@ impl HubError {
 }
 
 fn nearest_text(nearest: &[String]) -> String {
-    if nearest.is_empty() { String::new() } else { format!("; the nearest names are {}", nearest.join(", ")) }
+    match nearest {
+        [] => String::new(),
+        [elsewhere] if has_prefix(elsewhere) => format!("; perhaps {elsewhere} is meant"),
+        _ => format!("; the nearest names are {}", nearest.join(", ")),
+    }
 }
 
 fn line_text(line: Option<usize>) -> String {

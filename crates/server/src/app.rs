@@ -171,10 +171,15 @@ impl App {
         let (owned, asking) = (name.to_owned(), Arc::new(()));
         let progress = LoadProgress { asking: Arc::downgrade(&asking) };
         let loaded = self.on_host(move |host| Box::pin(async move { host.load(&owned, keep_alive, &progress).await }));
-        loaded.await.map_err(|failure| match failure.kind {
+        loaded.await.map_err(App::or_list)
+    }
+
+    /// Tells whoever asked for a model that is not there where to look.
+    pub(crate) fn or_list(failure: Failure) -> Failure {
+        match failure.kind {
             FailureKind::NotFound => failure.or_try("`GET /v1/models` lists what this server has"),
             _ => failure,
-        })
+        }
     }
 
     /// Files and batches, or the refusal that there are none.

@@ -46,6 +46,11 @@ fn an_unknown_model_is_an_error_with_the_nearest_names() {
     assert!(error.contains("\nhint: `bantam list --available` shows the catalog"), "{error}");
     let error = hub.resolve("Hello there").unwrap_err().to_string();
     assert!(error.starts_with("no model \"Hello there\"\nhint: "), "{error}");
+    let error = hub.resolve("deepseek-r1:7b").unwrap_err().to_string();
+    assert!(
+        error.starts_with("no model \"deepseek-r1:7b\"; perhaps ollama:deepseek-r1:7b is meant\nhint: "),
+        "{error}"
+    );
 }
 
 #[test]

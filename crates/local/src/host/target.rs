@@ -79,6 +79,16 @@ impl Reached {
     }
 }
 
+/// What is said of an adapter's name that nobody knows, in place of what is said of a model's.
+fn no_adapter(text: &str, error: ChatError) -> ChatError {
+    match error {
+        ChatError::UnknownModel(_) if !begins_or_ends_as_path(text) => ChatError::UnknownModel(format!(
+            "no adapter {text:?}\nhint: `bantam list` shows those in the store; `bantam import FILE --name NAME` adds one"
+        )),
+        other => other,
+    }
+}
+
 fn begins_or_ends_as_path(text: &str) -> bool {
     let is_gguf = Path::new(text).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     is_gguf || text.starts_with(['/', '.', '~'])
@@ -110,7 +120,8 @@ impl Target {
         }
         for (position, _) in name.match_indices('+') {
             let Some(model) = known(hub, reached, &name[..position]) else { continue };
-            let adapter = reached.resolve(hub, &name[position + 1..], name)?;
+            let text = &name[position + 1..];
+            let adapter = reached.resolve(hub, text, name).map_err(|error| no_adapter(text, error))?;
             let name = format!("{}+{}", model.store_name(), adapter.store_name());
             return Ok(Target { name, model, adapter: Some(adapter) });
         }

@@ -321,7 +321,7 @@ fn names_with_adapters_are_taken_apart() {
         block_on(place.host.unload(name)).unwrap();
     }
     assert!(refused(place.load("tiny+tiny")).starts_with("tiny is no adapter, expected one after the +"));
-    assert!(refused(place.load("tiny+nothing")).starts_with("no model \"nothing\""));
+    assert!(refused(place.load("tiny+nothing")).starts_with("no adapter \"nothing\"\nhint: `bantam list`"));
     assert!(refused(place.load("nothing+lora")).starts_with("no model \"nothing+lora\""));
     assert!(
         refused(place.load("lora"))

@@ -76,6 +76,7 @@ async fn list(State(app): State<Arc<App>>) -> Result<Json<ModelList>, Reject<Ope
 }
 
 async fn one(State(app): State<Arc<App>>, Path(id): Path<String>) -> Result<Json<ModelObject>, Reject<OpenAi>> {
-    let details = app.on_host(move |host| Box::pin(async move { host.show(&id).await })).await?;
+    let details = app.on_host(move |host| Box::pin(async move { host.show(&id).await })).await;
+    let details = details.map_err(App::or_list)?;
     Ok(Json(ModelObject::from(details.summary)))
 }
