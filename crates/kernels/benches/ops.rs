@@ -152,7 +152,7 @@ fn attend(criterion: &mut Criterion) {
     for runtime in runtimes() {
         let mut group =
             criterion.benchmark_group(format!("attention/{}/{} threads", runtime.isa().name(), runtime.threads()));
-        for element in [KvElement::F32, KvElement::F16, KvElement::Q8_0] {
+        for element in [KvElement::F32, KvElement::F16, KvElement::Q8_0, KvElement::I16] {
             let kv = KvShape { layers: 1, pages: 32, page_len: PAGE_LEN, kv_heads: 3, head_dim: 64, element };
             let mut arena = KvArena::new(kv).expect("memory");
             let all = KvSpan { row: 0, len: CONTEXT, position: 0, pages: &pages };
@@ -185,20 +185,17 @@ fn attend_many(criterion: &mut Criterion) {
     const POSITIONS: usize = 560;
     let shape = AttentionShape { heads: 14, kv_heads: 2, head_dim: 64, scale: 0.125, softcap: None, window: None };
     let pages = SEQUENCES * (COMMON + OWN);
-    let kv = KvShape {
-        layers: 1,
-        pages: pages as usize,
-        page_len: PAGE_LEN,
-        kv_heads: 2,
-        head_dim: 64,
-        element: KvElement::F16,
-    };
-    for runtime in runtimes() {
+    let kv =
+        |element| KvShape { layers: 1, pages: pages as usize, page_len: PAGE_LEN, kv_heads: 2, head_dim: 64, element };
+    let elements = [KvElement::F16, KvElement::I16];
+    let runtimes = runtimes();
+    for (runtime, element) in runtimes.iter().flat_map(|runtime| elements.map(|element| (runtime, element))) {
+        let kv = kv(element);
         let mut arena = KvArena::new(kv).expect("memory");
         let every: Vec<u32> = (0..pages).collect();
         let len = every.len() * PAGE_LEN;
         let (k, v) = (values(len * 2 * 64, 3), values(len * 2 * 64, 4));
-        kv_store(&runtime, &mut arena, 0, &k, &v, &[KvSpan { row: 0, len, position: 0, pages: &every }]);
+        kv_store(runtime, &mut arena, 0, &k, &v, &[KvSpan { row: 0, len, position: 0, pages: &every }]);
         let q = values(SEQUENCES as usize * 14 * 64, 5);
         let mut out = vec![0.0; q.len()];
         let mut group =
@@ -213,7 +210,7 @@ fn attend_many(criterion: &mut Criterion) {
             let sequences: Vec<Vec<u32>> = (0..SEQUENCES).map(pages_of).collect();
             let span = |(row, pages)| KvSpan { row, len: 1, position: POSITIONS - 1, pages };
             let spans: Vec<KvSpan<'_>> = sequences.iter().map(Vec::as_slice).enumerate().map(span).collect();
-            attention(&runtime, &shape, &arena, 0, &q, &spans, &mut out);
+            attention(runtime, &shape, &arena, 0, &q, &spans, &mut out);
             let position_len = 2 * 64;
             let own = |x: &[f32]| -> Vec<f32> {
                 let of_page = |&page: &u32| page as usize * PAGE_LEN * position_len;
@@ -224,8 +221,8 @@ fn attend_many(criterion: &mut Criterion) {
             let last = q.len() - 14 * 64;
             let expected = reference::attention(&shape, &q[last..], &own(&k), &own(&v), POSITIONS - 1);
             assert!(out[last..].iter().zip(&expected).all(|(got, expected)| (got - expected).abs() < 1e-3), "{name}");
-            group.bench_function(name, |bencher| {
-                bencher.iter(|| attention(&runtime, &shape, &arena, 0, black_box(&q), &spans, &mut out));
+            group.bench_function(format!("{element:?}/{name}"), |bencher| {
+                bencher.iter(|| attention(runtime, &shape, &arena, 0, black_box(&q), &spans, &mut out));
             });
         }
         group.finish();

@@ -218,6 +218,11 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     /// # Safety
     /// `to` must be valid for writes of `LANES` bytes.
     unsafe fn store_i8(self, value: Self::Int, to: *mut i8);
+    /// Writes each i32, which must lie in -32768..=32767 for its number to be written, as sixteen bits.
+    ///
+    /// # Safety
+    /// `to` must be valid for writes of `LANES` numbers.
+    unsafe fn store_i16(self, value: Self::Int, to: *mut i16);
     /// Every i32 is `value`.
     fn splat_i32(self, value: i32) -> Self::Int;
     /// a & b
@@ -241,6 +246,9 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn dot_seven_bits(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
         self.dot(sums, a, b)
     }
+    /// To each i32 of `sums` the two products of the signed numbers of sixteen bits in `a` and `b`, of which one is above
+    /// -32768; it wraps beyond 32 bits.
+    fn dot_pairs(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
     /// Each i32 as the nearest f32.
     fn to_f32(self, a: Self::Int) -> Self::F32;
     /// Each f32, a whole number below 2^31 in magnitude, as i32.
@@ -285,6 +293,38 @@ mod tests {
                 let expected = 5 + 4 * i32::from(a) * i32::from(b);
                 assert!(sums[..S::LANES].iter().all(|&sum| sum == expected), "{a} {b}: {sums:?}");
             }
+        }
+    }
+
+    /// Dot products of pairs of extreme numbers, and the storing of such.
+    struct ExtremePairs;
+
+    impl Kernel for ExtremePairs {
+        type Output = ();
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) {
+            let ends = [i16::MIN + 1, -1, 0, 1, 255, 256, i16::MAX];
+            for (a, b) in ends.into_iter().flat_map(|a| ends.map(|b| (a, b))) {
+                let mut sums = [0i32; MOST_LANES];
+                let pair = |low: i16, high: i16| simd.splat_i32(i32::from(low) & 0xffff | i32::from(high) << 16);
+                let dots = simd.dot_pairs(simd.splat_i32(5), pair(a, b), pair(b, 3));
+                // SAFETY: there is room for the widest vector.
+                unsafe { simd.store_int(dots, sums.as_mut_ptr().cast()) };
+                let expected = 5 + i32::from(a) * i32::from(b) + 3 * i32::from(b);
+                assert!(sums[..S::LANES].iter().all(|&sum| sum == expected), "{a} {b}: {sums:?}");
+                let mut stored = [7i16; MOST_LANES + 1];
+                // SAFETY: as above.
+                unsafe { simd.store_i16(simd.splat_i32(i32::from(a)), stored.as_mut_ptr()) };
+                assert!(stored[..S::LANES].iter().all(|&one| one == a), "{a}: {stored:?}");
+                assert!(stored[S::LANES..].iter().all(|&one| one == 7), "{a}: {stored:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn products_of_sixteen_bits_are_exact_to_their_ends() {
+        for isa in Isa::available() {
+            isa.run(ExtremePairs);
         }
     }
 

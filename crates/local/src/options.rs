@@ -19,7 +19,7 @@ pub struct LoadOptions {
     pub threads: Option<usize>,
     /// Instruction set; default: the best that this CPU has.
     pub isa: Option<Isa>,
-    /// How keys and values are stored; default: half precision.
+    /// How keys and values are stored; default: integers of sixteen bits.
     pub kv_element: KvElement,
     /// How many sequences of the full context have a place in memory at once; default 1. Shorter ones share the same
     /// memory, so more of them run together.
@@ -48,7 +48,7 @@ impl Default for LoadOptions {
             context: None,
             threads: None,
             isa: None,
-            kv_element: KvElement::F16,
+            kv_element: KvElement::I16,
             sequences: 1,
             kv_memory: None,
             max_waiting: None,

@@ -131,7 +131,7 @@ fn pieces_tokens_and_threads_change_no_bit() {
         let model = load(&case.folder.join("model.gguf"));
         for isa in Isa::available() {
             let runtimes = [Runtime::new(isa, 1).unwrap(), Runtime::new(isa, 2).unwrap()];
-            let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
+            let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0, KvElement::I16];
             for (golden, element) in case.texts.iter().flat_map(|g| elements.map(|element| (g, element))) {
                 let whole = bits(&run(&model, &runtimes[0], &golden.ids, &[], element));
                 for (pieces, runtime) in pieces.iter().flat_map(|p| runtimes.iter().map(move |r| (p, r))) {
@@ -149,7 +149,11 @@ fn a_cache_in_fewer_bits_stays_within_its_bound() {
     for case in &cases() {
         let model = load(&case.folder.join("model.gguf"));
         let runtime = Runtime::new(Isa::detect(), 2).unwrap();
-        let bounds = [(KvElement::F16, BOUND_F16_CACHE), (KvElement::Q8_0, BOUND_Q8_0_CACHE)];
+        let bounds = [
+            (KvElement::F16, BOUND_F16_CACHE),
+            (KvElement::I16, BOUND_F16_CACHE),
+            (KvElement::Q8_0, BOUND_Q8_0_CACHE),
+        ];
         for (golden, (element, bound)) in case.texts.iter().flat_map(|g| bounds.map(|bound| (g, bound))) {
             let logits = run(&model, &runtime, &golden.ids, &[], element);
             let most = difference(&logits, &golden.logits);

@@ -232,6 +232,15 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    unsafe fn store_i16(self, value: Self::Int, to: *mut i16) {
+        // SAFETY: `self` proves the features; the caller promises that eight numbers can be written.
+        unsafe {
+            let packed = _mm_packs_epi32(_mm256_castsi256_si128(value), _mm256_extracti128_si256::<1>(value));
+            _mm_storeu_si128(to.cast(), packed);
+        }
+    }
+
+    #[inline(always)]
     fn splat_i32(self, value: i32) -> Self::Int {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_set1_epi32(value) }
@@ -300,6 +309,14 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
         unsafe {
             let products = _mm256_maddubs_epi16(a, b);
             _mm256_add_epi32(sums, _mm256_madd_epi16(products, _mm256_set1_epi16(1)))
+        }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe {
+            if VNNI { _mm256_dpwssd_avx_epi32(sums, a, b) } else { _mm256_add_epi32(sums, _mm256_madd_epi16(a, b)) }
         }
     }
 

@@ -223,6 +223,12 @@ impl Simd for Avx512 {
     }
 
     #[inline(always)]
+    unsafe fn store_i16(self, value: Self::Int, to: *mut i16) {
+        // SAFETY: `self` proves the features; the caller promises that sixteen numbers can be written.
+        unsafe { _mm256_storeu_si256(to.cast(), _mm512_cvtepi32_epi16(value)) }
+    }
+
+    #[inline(always)]
     fn splat_i32(self, value: i32) -> Self::Int {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_set1_epi32(value) }
@@ -268,6 +274,12 @@ impl Simd for Avx512 {
     fn dot(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
         // SAFETY: `self` proves the features.
         unsafe { _mm512_dpbusd_epi32(sums, a, b) }
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm512_dpwssd_epi32(sums, a, b) }
     }
 
     #[inline(always)]

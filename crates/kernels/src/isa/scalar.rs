@@ -188,6 +188,12 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    unsafe fn store_i16(self, value: Self::Int, to: *mut i16) {
+        // SAFETY: the caller promises that four numbers can be written; the write asks no alignment.
+        unsafe { to.cast::<[i16; LANES]>().write_unaligned(value.map(|lane| lane as i16)) }
+    }
+
+    #[inline(always)]
     fn splat_i32(self, value: i32) -> Self::Int {
         [value; LANES]
     }
@@ -227,6 +233,15 @@ impl Simd for Scalar {
         std::array::from_fn(|lane| {
             let products = a[lane].to_le_bytes().into_iter().zip(b[lane].to_le_bytes());
             products.fold(sums[lane], |sum, (a, b)| sum.wrapping_add(i32::from(a) * i32::from(b.cast_signed())))
+        })
+    }
+
+    #[inline(always)]
+    fn dot_pairs(self, sums: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        let pair = |lane: i32| [lane as i16, (lane >> 16) as i16].map(i32::from);
+        std::array::from_fn(|lane| {
+            let (a, b) = (pair(a[lane]), pair(b[lane]));
+            sums[lane].wrapping_add(a[0] * b[0]).wrapping_add(a[1] * b[1])
         })
     }
 

@@ -17,19 +17,24 @@
 //! Where a page is seen in part, a tile has queries that see the same of it: nothing that a query does not see touches it,
 //! were it infinite. The query heads of a group, and the rows of one piece of work, share each load of a key or value, also
 //! rows of different sequences where these have a page in common: a system prompt is gone through once for all who share it.
-//! What is not stored as f32 is widened once for many queries, in registers for a few. Widening is exact (a byte times a scale
-//! of 11 bits has its place in an f32), so both ways give the same bits. Against the oracle, over the numbers that are stored,
-//! the error is at most `2e-6 + 2e-6 * max|score|` times the largest value.
+//!
+//! The products are those of the stored elements: in f32 (`attention/float.rs`), or of integers of sixteen bits
+//! (`attention/integer.rs`), which are twice as many in a vector.
+
+mod float;
+mod integer;
 
 use std::cell::RefCell;
 use std::ops::Range;
 
-use crate::Runtime;
 use crate::disjoint::Scattered;
-use crate::isa::{Kernel, MOST_LANES, Simd};
-use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, SCALED, Strip};
+use crate::isa::{Kernel, Simd};
+use crate::kv::{KvArena, KvPart, KvSpan, PAGE_LEN, Strip};
 use crate::math::exp2_nonpositive;
 use crate::ops::elementwise::capped;
+use crate::{KvElement, Runtime};
+use float::Floats;
+use integer::Integers;
 
 /// What one layer's attention looks like.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -52,7 +57,7 @@ pub struct AttentionShape {
 const BLOCK_LEN: usize = 8 * PAGE_LEN;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Scratch> = RefCell::default();
 }
 
 /// Attends from the queries `q` `[T, H, Dh]` of each span to the keys and values that its pages hold up to each query's
@@ -91,9 +96,12 @@ pub fn attention(
     let indices: Vec<usize> = rows.iter().map(|row| row.index).collect();
     runtime.for_each_part((out, row_len), group * head_dim, (&indices, &pieces), work, |piece, columns, out| {
         let kv_head = columns.start / (group * head_dim);
-        let queries = Queries { shape, q, group, kv_head, rows: &rows[pieces[piece].clone()] };
-        SCRATCH.with_borrow_mut(|scratch| {
-            runtime.vectorize(Attend { queries, arena, layer, out, scratch });
+        let queries = Queries { shape, q, group, rows: &rows[pieces[piece].clone()], arena, layer, kv_head };
+        SCRATCH.with_borrow_mut(|Scratch { carried, floats, integers }| match arena.shape().element {
+            KvElement::I16 => runtime.vectorize(Attend { queries, out, carried, products: integers }),
+            KvElement::F32 | KvElement::F16 | KvElement::Q8_0 => {
+                runtime.vectorize(Attend { queries, out, carried, products: floats });
+            }
         });
     });
 }
@@ -170,8 +178,11 @@ struct Queries<'a> {
     /// `[T, H, Dh]`
     q: &'a [f32],
     group: usize,
-    kv_head: usize,
     rows: &'a [Row<'a>],
+    /// Whose keys and values they meet.
+    arena: &'a KvArena,
+    layer: usize,
+    kv_head: usize,
 }
 
 /// Rows of a piece of work that see something of one page.
@@ -183,6 +194,12 @@ struct Sharers {
 impl Queries<'_> {
     fn count(&self) -> usize {
         self.rows.len() * self.group
+    }
+
+    /// The keys or values of a page.
+    #[inline(always)]
+    fn strip(&self, part: KvPart, page: u32) -> Strip<'_> {
+        self.arena.strip(self.layer, page, part, self.kv_head)
     }
 
     /// `[Dh]`
@@ -237,6 +254,20 @@ impl Queries<'_> {
         Some(Sharers { page, rows: start..end })
     }
 
+    /// All positions of the `index`th page that some of these rows see.
+    #[inline(always)]
+    fn seen_of_page(&self, index: usize, rows: Range<usize>) -> Range<usize> {
+        let (first, last) = (self.visible_in_page(rows.start, index), self.visible_in_page(rows.end - 1, index));
+        if self.rows[rows.start].span == self.rows[rows.end - 1].span {
+            return first.start..last.end;
+        }
+        let union = |seen: Range<usize>, row| {
+            let own = self.visible_in_page(row, index);
+            seen.start.min(own.start)..seen.end.max(own.end)
+        };
+        rows.fold(first, union)
+    }
+
     /// Up to where the rows see the same of a page as the first of them.
     fn end_of_alike(&self, index: usize, rows: Range<usize>) -> usize {
         let (seen, last) = (self.visible_in_page(rows.start, index), rows.end - 1);
@@ -248,16 +279,67 @@ impl Queries<'_> {
     }
 }
 
-struct Attend<'a> {
+/// Which strip is being gone over, and for whom.
+struct Place {
+    part: KvPart,
+    /// Its page, and the number of that in each sequence.
+    page: u32,
+    index: usize,
+    rows: Range<usize>,
+}
+
+impl Place {
+    /// Where the page's positions begin in their block.
+    #[inline(always)]
+    fn offset(&self) -> usize {
+        self.index % (BLOCK_LEN / PAGE_LEN) * PAGE_LEN
+    }
+}
+
+/// What a query's scores of a block weigh.
+struct Weighed {
+    /// The positions of the block that it sees.
+    visible: Range<usize>,
+    /// The sum of their weights.
+    total: f32,
+}
+
+/// The products of queries with keys and of weights with values, for elements of one kind. It holds memory of a thread, so as
+/// not to take it anew for each piece of work.
+///
+/// Everything here must be `#[inline(always)]`, so that it is compiled for the instruction set of its caller.
+trait Products {
+    /// Begins a piece of work.
+    fn begin<S: Simd>(&mut self, simd: S, queries: &Queries<'_>);
+    /// Scores the rows of a place against its keys, or adds its values to their sums.
+    fn over<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, place: &Place, state: &mut State<'_>);
+    /// Told of each query, in ascending order, what its scores of the block weigh, before values are added.
+    fn weigh<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, query: usize, weighed: Weighed, state: &State<'_>);
+    /// Told that the values of a block were added.
+    fn end_block<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, state: &mut State<'_>);
+}
+
+/// A piece of work.
+struct Attend<'a, P> {
     queries: Queries<'a>,
-    arena: &'a KvArena,
-    layer: usize,
     out: Scattered<'a, f32>,
-    scratch: &'a mut Vec<f32>,
+    carried: &'a mut Vec<f32>,
+    products: &'a mut P,
+}
+
+/// Memory of a thread.
+#[derive(Default)]
+struct Scratch {
+    /// What [`State`] lies in.
+    carried: Vec<f32>,
+    floats: Floats,
+    integers: Integers,
 }
 
 /// What is carried from block to block, one entry or row per query.
 struct State<'a> {
+    /// The block, counted from the first position.
+    block: usize,
     /// `[Q]`: the largest score so far.
     max: &'a mut [f32],
     /// `[Q]`: the sum of weights relative to that.
@@ -268,397 +350,113 @@ struct State<'a> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Attend<'_> {
-    type Output = ();
-    #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        let (count, head_dim) = (self.queries.count(), self.queries.shape.head_dim);
-        let strip_len = PAGE_LEN * head_dim;
-        let mut scratch = std::mem::take(self.scratch);
-        let scales_len = PAGE_LEN * head_dim.div_ceil(SCALED);
-        scratch.resize(strip_len + scales_len + count * (2 + BLOCK_LEN + head_dim), 0.0);
-        let (wide, rest) = scratch.split_at_mut(strip_len + scales_len);
-        let (max, rest) = rest.split_at_mut(count);
+impl<'a> State<'a> {
+    /// The state before the first block.
+    fn new(carried: &'a mut Vec<f32>, count: usize, head_dim: usize) -> State<'a> {
+        carried.resize(count * (2 + BLOCK_LEN + head_dim), 0.0);
+        let (max, rest) = carried.split_at_mut(count);
         let (total, rest) = rest.split_at_mut(count);
-        let (weights, rest) = rest.split_at_mut(count * BLOCK_LEN);
-        let sums = &mut rest[..count * head_dim];
+        let (weights, sums) = rest.split_at_mut(count * BLOCK_LEN);
         max.fill(f32::NEG_INFINITY);
         total.fill(0.0);
         sums.fill(0.0);
-        let mut state = State { max, total, weights, sums };
+        State { block: 0, max, total, weights, sums }
+    }
+}
 
-        let Range { start: first, end } = self.queries.visible_to_any();
+impl<P: Products> Kernel for Attend<'_, P> {
+    type Output = ();
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Attend { queries, mut out, carried, products } = self;
+        let (count, head_dim) = (queries.count(), queries.shape.head_dim);
+        let mut state = State::new(carried, count, head_dim);
+        products.begin(simd, &queries);
+
+        let Range { start: first, end } = queries.visible_to_any();
         let pages_of_block = BLOCK_LEN / PAGE_LEN;
         let end_page = end.div_ceil(PAGE_LEN);
         for page in first / PAGE_LEN..end_page.min((first / BLOCK_LEN + 1) * pages_of_block) {
-            self.prefetch(simd, KvPart::Keys, page);
+            prefetch(simd, &queries, KvPart::Keys, page);
         }
         for block in first / BLOCK_LEN..end.div_ceil(BLOCK_LEN) {
+            state.block = block;
             let positions = block * BLOCK_LEN..(block + 1) * BLOCK_LEN;
             let pages = first.max(positions.start) / PAGE_LEN..end.min(positions.end).div_ceil(PAGE_LEN);
             // Pages lie anywhere: what is needed in a block's time is asked for now.
             for page in pages.clone() {
-                self.prefetch(simd, KvPart::Values, page);
-                self.over_page::<S>(simd, KvPart::Keys, page, wide, &mut state);
+                prefetch(simd, &queries, KvPart::Values, page);
+                over_page(simd, &queries, KvPart::Keys, page, products, &mut state);
             }
             for query in 0..count {
-                let visible = self.queries.visible_in(query / self.queries.group, positions.clone());
-                softmax(simd, self.queries.shape, visible, query, &mut state);
+                let visible = queries.visible_in(query / queries.group, positions.clone());
+                let total = softmax(simd, queries.shape, visible.clone(), query, &mut state);
+                products.weigh(simd, &queries, query, Weighed { visible, total }, &state);
             }
             for page in pages.clone() {
                 // The first block of a window may have begun in its middle.
                 let next = if page == pages.start { (block + 1) * pages_of_block } else { page + pages_of_block };
                 for next in next..end_page.min(page + pages_of_block + 1) {
-                    self.prefetch(simd, KvPart::Keys, next);
+                    prefetch(simd, &queries, KvPart::Keys, next);
                 }
-                self.over_page::<S>(simd, KvPart::Values, page, wide, &mut state);
+                over_page(simd, &queries, KvPart::Values, page, products, &mut state);
             }
+            products.end_block(simd, &queries, &mut state);
         }
         for query in 0..count {
-            let out =
-                &mut self.out.row(query / self.queries.group)[query % self.queries.group * head_dim..][..head_dim];
+            let out = &mut out.row(query / queries.group)[query % queries.group * head_dim..][..head_dim];
             let total = state.total[query];
             for (out, sum) in out.iter_mut().zip(&state.sums[query * head_dim..]) {
                 *out = sum / total;
             }
         }
-        *self.scratch = scratch;
     }
 }
 
-impl Attend<'_> {
-    /// Asks for the keys or values of the `index`th page of all sequences.
-    #[inline(always)]
-    fn prefetch<S: Simd>(&self, simd: S, part: KvPart, index: usize) {
-        let mut from = 0;
-        while let Some(Sharers { page, rows }) = self.queries.sharers(index, from) {
-            let (start, bytes) = match self.arena.strip(self.layer, page, part, self.queries.kv_head) {
-                Strip::F32(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
-                Strip::F16(elements) => (elements.as_ptr().cast(), size_of_val(elements)),
-                // The scales lie behind the bytes.
-                Strip::Q8_0(bytes, halves) => (bytes.as_ptr().cast::<u8>(), size_of_val(bytes) + size_of_val(halves)),
-            };
-            for at in (0..bytes).step_by(64) {
-                simd.prefetch(start.wrapping_add(at));
-            }
-            from = rows.end;
+/// Asks for the keys or values of the `index`th page of all sequences.
+#[inline(always)]
+fn prefetch<S: Simd>(simd: S, queries: &Queries<'_>, part: KvPart, index: usize) {
+    let mut from = 0;
+    while let Some(Sharers { page, rows }) = queries.sharers(index, from) {
+        let (start, bytes) = queries.strip(part, page).place();
+        for at in (0..bytes).step_by(64) {
+            simd.prefetch(start.wrapping_add(at));
         }
-    }
-
-    /// Scores all queries against the keys of the `index`th page of their sequences, or adds its values to the sums of all.
-    #[inline(always)]
-    fn over_page<S: Simd>(&self, simd: S, part: KvPart, index: usize, wide: &mut [f32], state: &mut State<'_>) {
-        let head_dim = self.queries.shape.head_dim;
-        let (wide, scales) = wide.split_at_mut(PAGE_LEN * head_dim);
-        let mut from = 0;
-        while let Some(Sharers { page, rows }) = self.queries.sharers(index, from) {
-            from = rows.end;
-            let is_few = rows.len() * self.queries.group <= S::PAIR_COLUMNS;
-            let place = Place { part, index, rows };
-            match self.arena.strip(self.layer, page, part, self.queries.kv_head) {
-                Strip::F32(elements) => self.tiles(simd, Plain { elements }, &place, state),
-                Strip::F16(elements) if is_few => self.tiles(simd, Plain { elements }, &place, state),
-                Strip::F16(elements) => {
-                    widen(simd, elements, wide);
-                    self.tiles(simd, Plain { elements: &*wide }, &place, state);
-                }
-                Strip::Q8_0(bytes, halves) => {
-                    widen(simd, halves, scales);
-                    let scaled = Scaled { bytes, scales, head_dim };
-                    if is_few {
-                        self.tiles(simd, scaled, &place, state);
-                        continue;
-                    }
-                    match part {
-                        KvPart::Keys => scaled.widen_keys(simd, wide),
-                        KvPart::Values => scaled.widen_values(simd, wide),
-                    }
-                    self.tiles(simd, Plain { elements: &*wide }, &place, state);
-                }
-            }
-        }
-    }
-
-    #[inline(always)]
-    fn tiles<S: Simd, R: Read>(&self, simd: S, strip: R, place: &Place, state: &mut State<'_>) {
-        let (group, Range { start: mut row, end }) = (self.queries.group, place.rows.clone());
-        while row < end {
-            // Values are added only for queries that see the same of the page: a weight of zero would not undo an infinite
-            // value. Of scores those that nobody sees are not looked at.
-            let alike = match place.part {
-                KvPart::Keys => end,
-                KvPart::Values => self.queries.end_of_alike(place.index, row..end),
-            };
-            let visible = self.queries.visible_in_page(row, place.index);
-            let mut start = row * group;
-            while start < alike * group {
-                // As even as possible: a tile of one or two queries takes nearly as long as a full one.
-                let left = alike * group - start;
-                let len = left.div_ceil(left.div_ceil(S::PAIR_COLUMNS));
-                // Known to the compiler, or it would compile tiles that this instruction set never has: for minutes.
-                let len = len.min(S::PAIR_COLUMNS);
-                match len {
-                    1 => self.tile::<S, R, 1>(simd, strip, place, (start, &visible), state),
-                    2 => self.tile::<S, R, 2>(simd, strip, place, (start, &visible), state),
-                    3 => self.tile::<S, R, 3>(simd, strip, place, (start, &visible), state),
-                    4 => self.tile::<S, R, 4>(simd, strip, place, (start, &visible), state),
-                    5 => self.tile::<S, R, 5>(simd, strip, place, (start, &visible), state),
-                    _ => self.tile::<S, R, 6>(simd, strip, place, (start, &visible), state),
-                }
-                start += len;
-            }
-            row = alike;
-        }
-    }
-
-    /// `C` queries from `start` on, who see the positions `visible` of the page where its values are added.
-    #[inline(always)]
-    fn tile<S: Simd, R: Read, const C: usize>(
-        &self,
-        simd: S,
-        strip: R,
-        place: &Place,
-        (start, visible): (usize, &Range<usize>),
-        state: &mut State<'_>,
-    ) {
-        let queries = &self.queries;
-        let head_dim = queries.shape.head_dim;
-        let offset = place.index % (BLOCK_LEN / PAGE_LEN) * PAGE_LEN;
-        let weights = &mut state.weights[start * BLOCK_LEN..(start + C) * BLOCK_LEN];
-        if place.part == KvPart::Keys {
-            let mut q: [&[f32]; C] = [&[]; C];
-            for (c, q) in q.iter_mut().enumerate() {
-                *q = queries.query(start + c);
-            }
-            return score::<S, R, C>(simd, q, strip, &mut weights[offset..]);
-        }
-        let sums = &mut state.sums[start * head_dim..(start + C) * head_dim];
-        let (weights, mut d) = (&weights[offset..], 0);
-        while d + 2 * S::LANES <= head_dim {
-            add_values::<S, R, C, 2>(simd, weights, visible, strip, head_dim, sums, d);
-            d += 2 * S::LANES;
-        }
-        while d + S::LANES <= head_dim {
-            add_values::<S, R, C, 1>(simd, weights, visible, strip, head_dim, sums, d);
-            d += S::LANES;
-        }
-        if d < head_dim {
-            add_last_values::<S, R, C>(simd, weights, visible, strip, head_dim, sums, d);
-        }
+        from = rows.end;
     }
 }
 
-/// Which strip is being gone over, and for whom.
-struct Place {
+/// Scores all queries against the keys of the `index`th page of their sequences, or adds its values to the sums of all.
+#[inline(always)]
+fn over_page<S: Simd, P: Products>(
+    simd: S,
+    queries: &Queries<'_>,
     part: KvPart,
-    /// The number of its page in each sequence.
     index: usize,
-    rows: Range<usize>,
-}
-
-/// A strip that is read as f32, exactly.
-trait Read: Copy {
-    /// Whether it holds as many elements as a page of heads this wide.
-    fn is_page_of(self, head_dim: usize) -> bool;
-    /// Element `d` of the keys of `LANES` positions from `offset` on.
-    ///
-    /// # Safety
-    /// `d < Dh` and `offset + LANES <= PAGE_LEN`.
-    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32;
-    /// `LANES` elements, from `d` on, of the value of position `j`.
-    ///
-    /// # Safety
-    /// `j < PAGE_LEN` and `d + LANES <= Dh`, and `d` is a multiple of `LANES`.
-    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32;
-    /// One element of the value of position `j`.
-    fn value(self, head_dim: usize, j: usize, d: usize) -> f32;
-}
-
-/// Elements that are numbers by themselves.
-#[derive(Clone, Copy)]
-struct Plain<'a, E> {
-    elements: &'a [E],
-}
-
-impl<E: Element> Read for Plain<'_, E> {
-    #[inline(always)]
-    fn is_page_of(self, head_dim: usize) -> bool {
-        self.elements.len() == PAGE_LEN * head_dim
-    }
-
-    #[inline(always)]
-    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { E::load(simd, self.elements.as_ptr().add(d * PAGE_LEN + offset)) }
-    }
-
-    #[inline(always)]
-    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { E::load(simd, self.elements.as_ptr().add(j * head_dim + d)) }
-    }
-
-    #[inline(always)]
-    fn value(self, head_dim: usize, j: usize, d: usize) -> f32 {
-        self.elements[j * head_dim + d].widened()
+    products: &mut P,
+    state: &mut State<'_>,
+) {
+    let mut from = 0;
+    while let Some(Sharers { page, rows }) = queries.sharers(index, from) {
+        from = rows.end;
+        products.over(simd, queries, &Place { part, page, index, rows }, state);
     }
 }
 
-/// Bytes with their scales `[ceil(Dh / SCALED), PAGE_LEN]`, which are widened already.
-#[derive(Clone, Copy)]
-struct Scaled<'a> {
-    bytes: &'a [i8],
-    scales: &'a [f32],
-    head_dim: usize,
-}
-
-impl Read for Scaled<'_> {
-    #[inline(always)]
-    fn is_page_of(self, head_dim: usize) -> bool {
-        self.bytes.len() == PAGE_LEN * head_dim && self.scales.len() == PAGE_LEN * head_dim.div_ceil(SCALED)
-    }
-
-    #[inline(always)]
-    unsafe fn keys<S: Simd>(self, simd: S, d: usize, offset: usize) -> S::F32 {
-        // SAFETY: the caller's promise, of the bytes and of the scales of the same positions.
-        unsafe {
-            let bytes = simd.load_i8(self.bytes.as_ptr().add(d * PAGE_LEN + offset).cast());
-            simd.mul(simd.to_f32(bytes), simd.load(self.scales.as_ptr().add(d / SCALED * PAGE_LEN + offset)))
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn values<S: Simd>(self, simd: S, head_dim: usize, j: usize, d: usize) -> S::F32 {
-        const { assert!(SCALED.is_multiple_of(MOST_LANES)) };
-        // SAFETY: the caller's promise. As `d` is a multiple of `LANES`, one scale is that of all lanes.
-        unsafe {
-            let bytes = simd.load_i8(self.bytes.as_ptr().add(j * head_dim + d).cast());
-            simd.mul(simd.to_f32(bytes), simd.splat(*self.scales.get_unchecked(d / SCALED * PAGE_LEN + j)))
-        }
-    }
-
-    #[inline(always)]
-    fn value(self, head_dim: usize, j: usize, d: usize) -> f32 {
-        f32::from(self.bytes[j * head_dim + d]) * self.scales[d / SCALED * PAGE_LEN + j]
-    }
-}
-
-impl Scaled<'_> {
-    /// Keys as f32 `[Dh, PAGE_LEN]`.
-    #[inline(always)]
-    fn widen_keys<S: Simd>(self, simd: S, wide: &mut [f32]) {
-        assert!(self.is_page_of(self.head_dim) && wide.len() == PAGE_LEN * self.head_dim, "a strip and its place");
-        for d in 0..self.head_dim {
-            for offset in (0..PAGE_LEN).step_by(S::LANES) {
-                // SAFETY: inside the strip by the loops, whose ends the assertion makes those of the slices.
-                unsafe { simd.store(self.keys(simd, d, offset), wide.as_mut_ptr().add(d * PAGE_LEN + offset)) }
-            }
-        }
-    }
-
-    /// Values as f32 `[PAGE_LEN, Dh]`.
-    #[inline(always)]
-    fn widen_values<S: Simd>(self, simd: S, wide: &mut [f32]) {
-        let head_dim = self.head_dim;
-        assert!(self.is_page_of(head_dim) && wide.len() == PAGE_LEN * head_dim, "a strip and its place");
-        for j in 0..PAGE_LEN {
-            let mut d = 0;
-            while d + S::LANES <= head_dim {
-                // SAFETY: inside the strip by the loops, whose ends the assertion makes those of the slices.
-                unsafe { simd.store(self.values(simd, head_dim, j, d), wide.as_mut_ptr().add(j * head_dim + d)) }
-                d += S::LANES;
-            }
-            while d < head_dim {
-                wide[j * head_dim + d] = self.value(head_dim, j, d);
-                d += 1;
-            }
-        }
-    }
-}
-
-/// An element that is a number by itself.
-trait Element: Copy {
-    /// Reads `LANES` of them as f32, exactly.
-    ///
-    /// # Safety
-    /// `from` must be valid for reads of `LANES` elements.
-    unsafe fn load<S: Simd>(simd: S, from: *const Self) -> S::F32;
-    /// One as f32.
-    fn widened(self) -> f32;
-}
-
-impl Element for f32 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const f32) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { simd.load(from) }
-    }
-
-    #[inline(always)]
-    fn widened(self) -> f32 {
-        self
-    }
-}
-
-impl Element for u16 {
-    #[inline(always)]
-    unsafe fn load<S: Simd>(simd: S, from: *const u16) -> S::F32 {
-        // SAFETY: the caller's promise.
-        unsafe { simd.load_f16(from) }
-    }
-
-    #[inline(always)]
-    fn widened(self) -> f32 {
-        half::f16::from_bits(self).to_f32()
-    }
-}
-
-/// Widens numbers in half precision.
+/// Turns a query's raw scores of a block into weights relative to the largest score so far, brings its state there, and returns
+/// the sum of the block's weights. In the vectors of those that it sees positions that it does not see weigh nothing; of
+/// others nothing is said.
 #[inline(always)]
-fn widen<S: Simd>(simd: S, strip: &[u16], wide: &mut [f32]) {
-    assert!(strip.len() == wide.len() && strip.len().is_multiple_of(S::LANES), "strips and scales are whole vectors");
-    for start in (0..strip.len()).step_by(S::LANES) {
-        // SAFETY: both have `LANES` elements from `start` on, by the assertion above.
-        unsafe { simd.store(simd.load_f16(strip.as_ptr().add(start)), wide.as_mut_ptr().add(start)) }
-    }
-}
-
-/// The products of `C` queries `[Dh]` with the keys `[Dh, PAGE_LEN]` of a page, into `scores` `[C, BLOCK_LEN]`.
-#[inline(always)]
-fn score<S: Simd, R: Read, const C: usize>(simd: S, q: [&[f32]; C], keys: R, scores: &mut [f32]) {
-    let head_dim = q[0].len();
-    assert!(keys.is_page_of(head_dim) && PAGE_LEN.is_multiple_of(2 * S::LANES));
-    for q in q {
-        assert!(q.len() == head_dim);
-    }
-    for offset in (0..PAGE_LEN).step_by(2 * S::LANES) {
-        let mut sums = [[simd.splat(0.0); 2]; C];
-        for d in 0..head_dim {
-            // SAFETY: `offset + 2 * LANES <= PAGE_LEN` and `d < head_dim`, so the reads end inside the keys and queries.
-            unsafe {
-                let (first, second) = (keys.keys(simd, d, offset), keys.keys(simd, d, offset + S::LANES));
-                for c in 0..C {
-                    let q = simd.splat(*q[c].get_unchecked(d));
-                    sums[c][0] = simd.mul_add(q, first, sums[c][0]);
-                    sums[c][1] = simd.mul_add(q, second, sums[c][1]);
-                }
-            }
-        }
-        for c in 0..C {
-            let scores = &mut scores[c * BLOCK_LEN + offset..][..2 * S::LANES];
-            simd.store_slice(sums[c][0], &mut scores[..S::LANES]);
-            simd.store_slice(sums[c][1], &mut scores[S::LANES..]);
-        }
-    }
-}
-
-/// Turns a query's raw scores of a block into weights relative to the largest score so far, and brings its state there.
-/// Of positions that it does not see nothing is said: nobody looks there.
-#[inline(always)]
-fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, query: usize, state: &mut State<'_>) {
+fn softmax<S: Simd>(
+    simd: S,
+    shape: &AttentionShape,
+    visible: Range<usize>,
+    query: usize,
+    state: &mut State<'_>,
+) -> f32 {
     let scores = &mut state.weights[query * BLOCK_LEN..][..BLOCK_LEN];
     if visible.is_empty() {
-        return;
+        return 0.0;
     }
     let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
     let mut exponent = shape.scale * std::f32::consts::LOG2_E;
@@ -684,7 +482,8 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
         sums = simd.add(sums, weights);
         simd.store_slice(weights, score);
     }
-    let mut total = simd.sum(sums);
+    let of_block = simd.sum(sums);
+    let mut total = of_block;
     if before != max {
         let mut correction = [0.0];
         simd.store_slice(weight(simd, simd.splat(before), max, exponent), &mut correction);
@@ -698,84 +497,13 @@ fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, quer
         total += state.total[query];
     }
     (state.max[query], state.total[query]) = (max, total);
+    of_block
 }
 
 /// What scores weigh beside the largest of all. Not a closure: see `ops/matmul/integer.rs`.
 #[inline(always)]
 fn weight<S: Simd>(simd: S, scores: S::F32, max: f32, exponent: f32) -> S::F32 {
     exp2_nonpositive(simd, simd.mul(simd.sub(scores, simd.splat(max)), simd.splat(exponent)))
-}
-
-/// sums += Σ weight * value over the visible positions of a page, for `C` queries and the `P` vectors of a head that begin
-/// at `d`.
-#[inline(always)]
-fn add_values<S: Simd, R: Read, const C: usize, const P: usize>(
-    simd: S,
-    weights: &[f32],
-    visible: &Range<usize>,
-    values: R,
-    head_dim: usize,
-    sums: &mut [f32],
-    d: usize,
-) {
-    assert!(visible.end <= PAGE_LEN && weights.len() >= (C - 1) * BLOCK_LEN + PAGE_LEN);
-    assert!(
-        values.is_page_of(head_dim)
-            && d.is_multiple_of(S::LANES)
-            && sums.len() == C * head_dim
-            && d + P * S::LANES <= head_dim
-    );
-    let mut acc = [[simd.splat(0.0); P]; C];
-    for c in 0..C {
-        for p in 0..P {
-            acc[c][p] = simd.load_slice(&sums[c * head_dim + d + p * S::LANES..][..S::LANES]);
-        }
-    }
-    for j in visible.clone() {
-        // SAFETY: `j < PAGE_LEN` and `d + P * LANES <= head_dim`, so the reads end inside the values and weights.
-        unsafe {
-            let mut value = [simd.splat(0.0); P];
-            for (p, value) in value.iter_mut().enumerate() {
-                *value = values.values(simd, head_dim, j, d + p * S::LANES);
-            }
-            for (c, acc) in acc.iter_mut().enumerate() {
-                let weight = simd.splat(*weights.get_unchecked(c * BLOCK_LEN + j));
-                for (acc, value) in acc.iter_mut().zip(value) {
-                    *acc = simd.mul_add(weight, value, *acc);
-                }
-            }
-        }
-    }
-    for c in 0..C {
-        for p in 0..P {
-            simd.store_slice(acc[c][p], &mut sums[c * head_dim + d + p * S::LANES..][..S::LANES]);
-        }
-    }
-}
-
-/// [`add_values`] of the values behind the last whole vector of a head, from `d` on.
-#[inline(always)]
-fn add_last_values<S: Simd, R: Read, const C: usize>(
-    simd: S,
-    weights: &[f32],
-    visible: &Range<usize>,
-    values: R,
-    head_dim: usize,
-    sums: &mut [f32],
-    d: usize,
-) {
-    for c in 0..C {
-        let target = c * head_dim + d..(c + 1) * head_dim;
-        let mut acc = simd.load_slice(&sums[target.clone()]);
-        for j in visible.clone() {
-            let mut value = [0.0; MOST_LANES];
-            for (value, d) in value.iter_mut().zip(d..head_dim) {
-                *value = values.value(head_dim, j, d);
-            }
-            acc = simd.mul_add(simd.splat(weights[c * BLOCK_LEN + j]), simd.load_slice(&value), acc);
-        }
-        simd.store_slice(acc, &mut sums[target]);
-    }
 }
 
 #[cfg(test)]

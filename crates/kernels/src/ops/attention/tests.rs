@@ -8,6 +8,8 @@ use crate::{Isa, KvElement, KvShape, kv_store};
 /// Pages of an arena: a prime, so that a sequence's pages lie scattered, and enough for three blocks.
 const PAGES: u32 = 23;
 
+const ELEMENTS: [KvElement; 4] = [KvElement::F32, KvElement::F16, KvElement::Q8_0, KvElement::I16];
+
 /// One sequence: its queries, keys and values, and scattered pages.
 struct Case {
     shape: AttentionShape,
@@ -64,11 +66,33 @@ impl Case {
     }
 }
 
-/// Rows `[.., Dh]` as they come back from an arena: a second rounding changes nothing.
+impl Case {
+    /// What the oracle makes of the numbers that are stored.
+    fn expected(&self) -> Vec<f32> {
+        let AttentionShape { head_dim, .. } = self.shape;
+        let (mut q, mut k, mut v) = (self.q.clone(), self.k.clone(), self.v.clone());
+        if self.element == KvElement::I16 {
+            let length = |row: &[f32]| row.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let largest = |row: &[f32]| row.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
+            let round = |x: &mut [f32], divisor: &dyn Fn(&[f32]) -> f32, steps: f32| {
+                for row in x.chunks_mut(head_dim) {
+                    let scale = divisor(row) / steps;
+                    row.iter_mut().for_each(|x| *x = (*x / scale).round_ties_even() * scale);
+                }
+            };
+            round(&mut q, &length, 32_767.0);
+            round(&mut k, &length, 32_767.0);
+            round(&mut v, &largest, 8_191.0);
+        }
+        reference::attention(&self.shape, &q, &k, &v, 0)
+    }
+}
+
+/// Rows `[.., Dh]` as they come back from an arena, where a second rounding changes nothing; else as they are.
 fn rounded(x: &[f32], element: KvElement, head_dim: usize) -> Vec<f32> {
     let half = |x: f32| half::f16::from_f32(x).to_f32();
     match element {
-        KvElement::F32 => x.to_vec(),
+        KvElement::F32 | KvElement::I16 => x.to_vec(),
         KvElement::F16 => x.iter().copied().map(half).collect(),
         KvElement::Q8_0 => {
             let blocks = x.chunks(head_dim).flat_map(|row| row.chunks(32));
@@ -95,10 +119,10 @@ fn attention_equals_the_reference_for_every_shape() {
             let (heads, kv_heads) = heads[index % heads.len()];
             for (softcap, window) in [(None, None), (Some(5.0), None), (None, Some(7)), (Some(5.0), Some(40))] {
                 let shape = AttentionShape { softcap, window, ..shape(heads, kv_heads, head_dim) };
-                let element = [KvElement::F32, KvElement::F16, KvElement::Q8_0][index % 3];
-                let case = Case::new(shape, element, 33 + index * 3 % 60);
-                let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
-                assert_close(&case.run(runtime, [case.len].into_iter()), &expected, 0.0, 2e-4);
+                for element in [KvElement::I16, [KvElement::F32, KvElement::F16, KvElement::Q8_0][index % 3]] {
+                    let case = Case::new(shape, element, 33 + index * 3 % 60);
+                    assert_close(&case.run(runtime, [case.len].into_iter()), &case.expected(), 0.0, 2e-4);
+                }
             }
         }
     });
@@ -122,9 +146,10 @@ fn attention_over_several_blocks_equals_the_reference() {
         for (window, step) in windows.into_iter().flat_map(|window| [(window, 100), (window, usize::MAX)]) {
             let softcap = (step == 100).then_some(5.0);
             let shape = AttentionShape { softcap, window, ..shape(7, 1, 20) };
-            let case = Case::new(shape, KvElement::F16, 2 * BLOCK_LEN + 30);
-            let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
-            assert_close(&case.run(runtime, std::iter::repeat(step)), &expected, 0.0, 2e-4);
+            for (element, bound) in [(KvElement::F16, 2e-4), (KvElement::I16, 4e-4)] {
+                let case = Case::new(shape, element, 2 * BLOCK_LEN + 30);
+                assert_close(&case.run(runtime, std::iter::repeat(step)), &case.expected(), 0.0, bound);
+            }
         }
     });
 }
@@ -133,14 +158,13 @@ fn attention_over_several_blocks_equals_the_reference() {
 fn a_prompt_at_once_in_pieces_or_token_by_token_is_the_same_bit_for_bit() {
     for isa in Isa::available() {
         let runtimes = [1, 2, 3].map(|threads| Runtime::new(isa, threads).unwrap());
-        let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
         let windows = [
             (None, 20, BLOCK_LEN + 40),
             (Some(20), 64, BLOCK_LEN + 40),
             (Some(65), 80, 130),
             (Some(BLOCK_LEN + 5), 16, 2 * BLOCK_LEN + 30),
         ];
-        for (element, (window, head_dim, len)) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
+        for (element, (window, head_dim, len)) in ELEMENTS.iter().flat_map(|&e| windows.map(|w| (e, w))) {
             let shape = AttentionShape { window, ..shape(9, 3, head_dim) };
             let case = Case::new(shape, element, len);
             let at_once = case.run(&runtimes[0], [case.len].into_iter());
@@ -161,15 +185,65 @@ fn an_infinite_value_does_not_touch_those_who_do_not_see_it() {
             [(None, BLOCK_LEN + 3), (Some(20), BLOCK_LEN - 1)].map(|(w, infinite)| (w, infinite, BLOCK_LEN + 40));
         for (window, infinite, len) in near.into_iter().chain(later) {
             let shape = AttentionShape { window, ..shape(9, 3, 20) };
-            let mut case = Case::new(shape, KvElement::F32, len);
-            let expected = case.run(runtime, [len].into_iter());
-            case.v[infinite * 3 * 20..(infinite + 1) * 3 * 20].fill(f32::INFINITY);
-            let got = case.run(runtime, [len].into_iter());
-            let last = window.map_or(len, |window| infinite + window);
-            for (row, (got, expected)) in got.chunks(9 * 20).zip(expected.chunks(9 * 20)).enumerate() {
-                let sees = (infinite..last).contains(&row);
-                assert_eq!(got == expected, !sees, "row {row}, value {infinite}, window {window:?}");
+            for element in [KvElement::F32, KvElement::I16] {
+                let mut case = Case::new(shape, element, len);
+                let expected = case.run(runtime, [len].into_iter());
+                case.v[infinite * 3 * 20..(infinite + 1) * 3 * 20].fill(f32::INFINITY);
+                let got = case.run(runtime, [len].into_iter());
+                let last = window.map_or(len, |window| infinite + window);
+                for (row, (got, expected)) in got.chunks(9 * 20).zip(expected.chunks(9 * 20)).enumerate() {
+                    let sees = (infinite..last).contains(&row);
+                    assert_eq!(got == expected, !sees, "row {row}, value {infinite}, window {window:?}, {element:?}");
+                    assert!(!sees || got.iter().all(|x| !x.is_finite()), "row {row}, {element:?}");
+                }
             }
+        }
+    });
+}
+
+#[test]
+fn integers_are_more_exact_than_half_precision() {
+    on_every_isa(2, |runtime, _| {
+        for (head_dim, len, outlier) in [(64, BLOCK_LEN + 22, 1.0), (64, 90, 30.0), (128, 90, 100.0), (256, 40, 1.0)] {
+            let shape = AttentionShape { scale: 1.0 / (head_dim as f32).sqrt(), ..shape(6, 2, head_dim) };
+            let mut case = Case::new(shape, KvElement::I16, len);
+            // Two dimensions of keys are far larger than the others, as they are in models.
+            case.k.iter_mut().skip(3).step_by(head_dim / 2).for_each(|x| *x *= outlier);
+            let halves = Case {
+                element: KvElement::F16,
+                k: case.k.clone(),
+                v: case.v.clone(),
+                ..Case::new(shape, KvElement::F16, len)
+            };
+            let expected = reference::attention(&shape, &case.q, &case.k, &case.v, 0);
+            let error = |case: &Case| {
+                let squares =
+                    case.run(runtime, [len].into_iter()).into_iter().zip(&expected).map(|(got, x)| (got - x).powi(2));
+                (squares.sum::<f32>() / expected.len() as f32).sqrt()
+            };
+            let (integers, halves) = (error(&case), error(&halves));
+            assert!(integers < halves, "{integers} and {halves} for heads of {head_dim}, {len} positions, {outlier}");
+        }
+    });
+}
+
+#[test]
+fn the_largest_integers_do_not_overflow() {
+    on_every_isa(1, |runtime, _| {
+        // All keys point the way of the queries, all values are the largest, all weights the same; and one key outweighs all.
+        for (head_dim, outstanding) in [(1, None), (64, None), (64, Some(300))] {
+            let shape = AttentionShape { scale: 1e-3, ..shape(1, 1, head_dim) };
+            let len = 2 * BLOCK_LEN;
+            let mut case = Case::new(shape, KvElement::I16, len);
+            for x in [&mut case.q, &mut case.k, &mut case.v] {
+                x.fill(100.0);
+            }
+            if let Some(position) = outstanding {
+                case.k[position * head_dim..(position + 1) * head_dim].fill(1e4);
+            }
+            let out = case.run(runtime, [len].into_iter());
+            // All roundings of a weight are the same, and half of a step at the most.
+            assert_close(&out, &vec![100.0; len * head_dim], 5e-4, 0.0);
         }
     });
 }
@@ -240,9 +314,8 @@ fn sharing_sequences() -> Vec<(Range<usize>, Vec<u32>)> {
 fn sequences_that_share_pages_equal_each_alone_bit_for_bit() {
     for isa in Isa::available() {
         let runtimes = [1, 2, 5].map(|threads| Runtime::new(isa, threads).unwrap());
-        let elements = [KvElement::F32, KvElement::F16, KvElement::Q8_0];
         let windows = [None, Some(20), Some(65), Some(BLOCK_LEN + 5)];
-        for (element, window) in elements.iter().flat_map(|&e| windows.map(|w| (e, w))) {
+        for (element, window) in ELEMENTS.iter().flat_map(|&e| windows.map(|w| (e, w))) {
             for (heads, kv_heads) in [(9, 3), (14, 2), (2, 2)] {
                 let shape = AttentionShape { window, ..shape(heads, kv_heads, 20) };
                 let arena_shape =
