@@ -231,6 +231,8 @@ pub(crate) trait Simd: Copy + Send + Sync + 'static {
     fn xor(self, a: Self::Int, b: Self::Int) -> Self::Int;
     /// a | b
     fn or(self, a: Self::Int, b: Self::Int) -> Self::Int;
+    /// a + b of each i32, wrapping.
+    fn add_i32(self, a: Self::Int, b: Self::Int) -> Self::Int;
     /// Each i32 shifted right by `count` below 32, zeros moving in.
     fn shift_right(self, a: Self::Int, count: u32) -> Self::Int;
     /// Each i32 shifted left by `count` below 32.

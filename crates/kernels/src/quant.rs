@@ -59,11 +59,11 @@ use std::marker::PhantomData;
 
 use crate::interleave::interleave;
 use crate::isa::{Kernel, Simd};
-use crate::ops::matmul::{Product, product};
+use crate::ops::matmul::{Product, paired_product, product};
 use crate::{Isa, KernelError, Matrix, Runtime};
 pub use encode::quantize;
 use encode::{EncodeBlock, Encoder};
-pub(crate) use interleaved::{Correction, Interleaved, Rounding, RowBlock, Run};
+pub(crate) use interleaved::{Correction, Interleaved, Paired, Rounding, RowBlock, Run, Scaled};
 
 /// No block has more bytes.
 pub(crate) const MOST_BLOCK_BYTES: usize = 256;
@@ -158,7 +158,7 @@ pub const FORMATS: &[FormatRow] = &[
     integer::<q8_0::Q8_0>(writable::<q8_0::Q8_0, 34, 32>(Format::Q8_0, "q8_0")),
     integer::<q2_k::Q2K>(readable::<q2_k::Q2K, 84, 256>(Format::Q2K, "q2_k")),
     integer::<q3_k::Q3K>(readable::<q3_k::Q3K, 110, 256>(Format::Q3K, "q3_k")),
-    integer::<q4_k::Q4K>(writable::<q4_k::Q4K, 144, 256>(Format::Q4K, "q4_k")),
+    paired::<q4_k::Q4K>(writable::<q4_k::Q4K, 144, 256>(Format::Q4K, "q4_k")),
     integer::<q5_k::Q5K>(writable::<q5_k::Q5K, 176, 256>(Format::Q5K, "q5_k")),
     integer::<q6_k::Q6K>(writable::<q6_k::Q6K, 210, 256>(Format::Q6K, "q6_k")),
     integer::<iq4_nl::Iq4Nl>(readable::<iq4_nl::Iq4Nl, 18, 32>(Format::Iq4Nl, "iq4_nl")),
@@ -323,15 +323,19 @@ const fn readable<B: Block<BYTES, LEN>, const BYTES: usize, const LEN: usize>(
 }
 
 /// The table's line of a format that is multiplied in integers.
-const fn integer<B: Interleaved>(row: FormatRow) -> FormatRow {
+const fn integer<B: Scaled>(row: FormatRow) -> FormatRow {
+    with_product::<B>(row, product::<B>)
+}
+
+/// The same for one whose groups are scaled in pairs.
+const fn paired<B: Paired>(row: FormatRow) -> FormatRow {
+    with_product::<B>(row, paired_product::<B>)
+}
+
+const fn with_product<B: Interleaved>(row: FormatRow, product: ProductOf) -> FormatRow {
     assert!(B::BLOCK_BYTES == row.block_bytes && row.block_len == B::LEN && row.block_bytes <= MOST_BLOCK_BYTES);
     FormatRow {
-        integer: Some(Integer {
-            runs: B::RUNS,
-            interleave: interleave::<B>,
-            product: product::<B>,
-            rounding: B::ROUNDING,
-        }),
+        integer: Some(Integer { runs: B::RUNS, interleave: interleave::<B>, product, rounding: B::ROUNDING }),
         ..row
     }
 }

@@ -174,7 +174,7 @@ mod tests {
         };
         let options = LoadOptions { context: Some(1024), memory: Some(150_000_000), ..LoadOptions::default() };
         let forecast = Forecast::of(&shape, 98_000_000, &options, Some(9.8e9));
-        assert_eq!(forecast.memory.kv, 2 * 30 * 3 * 64 * 2 * 1024);
+        assert_eq!(forecast.memory.kv, 2 * 30 * 3 * (64 * 2 + 4) * 1024);
         let bytes = LoadOptions { kv_element: KvElement::Q8_0, ..options.clone() };
         assert_eq!(Forecast::of(&shape, 98_000_000, &bytes, None).memory.kv, 2 * 30 * 3 * (64 + 2 * 2) * 1024);
         assert_eq!(forecast.memory.weights, 98_000_000);

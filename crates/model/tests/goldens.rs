@@ -149,11 +149,8 @@ fn a_cache_in_fewer_bits_stays_within_its_bound() {
     for case in &cases() {
         let model = load(&case.folder.join("model.gguf"));
         let runtime = Runtime::new(Isa::detect(), 2).unwrap();
-        let bounds = [
-            (KvElement::F16, BOUND_F16_CACHE),
-            (KvElement::I16, BOUND_F16_CACHE),
-            (KvElement::Q8_0, BOUND_Q8_0_CACHE),
-        ];
+        let bounds =
+            [(KvElement::F16, BOUND_F16_CACHE), (KvElement::I16, BOUND_F16_CACHE), (KvElement::Q8_0, BOUND_Q8_0_CACHE)];
         for (golden, (element, bound)) in case.texts.iter().flat_map(|g| bounds.map(|bound| (g, bound))) {
             let logits = run(&model, &runtime, &golden.ids, &[], element);
             let most = difference(&logits, &golden.logits);

@@ -265,6 +265,12 @@ impl<const VNNI: bool> Simd for Avx2<VNNI> {
     }
 
     #[inline(always)]
+    fn add_i32(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: `self` proves the features.
+        unsafe { _mm256_add_epi32(a, b) }
+    }
+
+    #[inline(always)]
     fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
         // SAFETY: `self` proves the features.
         unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(count.cast_signed())) }

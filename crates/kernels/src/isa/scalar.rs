@@ -214,6 +214,11 @@ impl Simd for Scalar {
     }
 
     #[inline(always)]
+    fn add_i32(self, a: Self::Int, b: Self::Int) -> Self::Int {
+        std::array::from_fn(|lane| a[lane].wrapping_add(b[lane]))
+    }
+
+    #[inline(always)]
     fn shift_right(self, a: Self::Int, count: u32) -> Self::Int {
         a.map(|lane| (lane.cast_unsigned() >> count).cast_signed())
     }

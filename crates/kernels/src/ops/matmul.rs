@@ -6,6 +6,8 @@
 //! order, whatever the number of rows, the tile or the thread.
 
 mod activations;
+mod by_group;
+mod by_pair;
 mod float;
 mod integer;
 
@@ -15,7 +17,7 @@ use crate::matrix::Layout;
 use crate::quant::Rounding;
 use crate::{Activation, Matrix, Runtime};
 use activations::Activations;
-pub(crate) use integer::{Product, product};
+pub(crate) use integer::{Product, paired_product, product};
 
 /// One product of a [`matmul`].
 pub struct MatMul<'a> {

@@ -2,7 +2,7 @@
 //! offsets is read from sixteen interleaved blocks.
 //!
 //! A weight is `scale * (number - zero)` or `scale * number + offset`, with one scale for every 16 or 32 weights and a
-//! number of at most eight bits. Both products below are exact, so nothing is lost against [`super::Block::decode`].
+//! number of at most eight bits.
 //! It does not know who multiplies. Next: `ops/matmul/integer.rs`.
 
 use crate::interleave::{ROW_GROUP, bytes_of};
@@ -48,8 +48,10 @@ impl Run {
 pub(crate) enum Correction {
     /// This number stands for zero.
     Zero(i32),
-    /// [`Interleaved::offset`] is added to each weight.
+    /// [`Scaled::offset`] is added to each weight.
     Offset,
+    /// Half the numbers lie below this one, and the sums of those less it fit into sixteen bits for each group; see [`Paired`].
+    Pairs(i32),
 }
 
 /// How activations are rounded for a format, and what its products need of them beside the numbers.
@@ -89,7 +91,10 @@ pub(crate) trait Interleaved: 'static {
 
     /// Numbers `4 * quad .. 4 * quad + 4` of the `run`th 32 weights, as unsigned bytes.
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int;
+}
 
+/// A format whose sums are scaled group by group.
+pub(crate) trait Scaled: Interleaved {
     /// What all scales of a block share: a factor for scales and one for offsets.
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2];
 
@@ -102,6 +107,22 @@ pub(crate) trait Interleaved: 'static {
         let _ = (block, header, group);
         simd.splat(0.0)
     }
+}
+
+/// A format of blocks of 256 weights with a whole scale for each 32, of numbers so small that the sums of two groups can be
+/// scaled in one integer product; see `ops/matmul/by_pair.rs`.
+///
+/// A weight is `factor * (scale * (number - middle) + offset * unit / factor)`, where factor and unit are those of a block,
+/// scale and offset those of a group.
+pub(crate) trait Paired: Interleaved {
+    /// The factor and the unit of each block.
+    fn factors<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2];
+
+    /// The scales of groups `2 * pair` (the upper halves of each i32) and `2 * pair + 1` (the lower): at most 63.
+    fn scales<S: Simd>(simd: S, block: RowBlock<'_>, pair: usize) -> S::Int;
+
+    /// Their offsets likewise, in units.
+    fn offsets<S: Simd>(simd: S, block: RowBlock<'_>, factors: [S::F32; 2], pair: usize) -> S::Int;
 }
 
 /// Sixteen interleaved blocks, seen by the vector whose first lane is row `lane`.

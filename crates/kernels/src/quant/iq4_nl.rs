@@ -4,7 +4,7 @@
 use super::Block;
 use super::codebook::{NON_LINEAR, NON_LINEAR_UNSIGNED, decode_nibbles};
 use super::half_float::read_half;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, nibbles};
 use crate::isa::Simd;
 
 pub(super) struct Iq4Nl;
@@ -29,7 +29,9 @@ impl Interleaved for Iq4Nl {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
         simd.lookup(&NON_LINEAR_UNSIGNED, nibbles(simd, block, NIBBLES, quad))
     }
+}
 
+impl Scaled for Iq4Nl {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), simd.splat(0.0)]

@@ -6,7 +6,7 @@
 use super::Block;
 use super::codebook::{NON_LINEAR, NON_LINEAR_UNSIGNED, decode_nibbles};
 use super::half_float::read_half;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, field, nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, field, nibbles};
 use crate::isa::Simd;
 
 pub(super) struct Iq4Xs;
@@ -39,7 +39,9 @@ impl Interleaved for Iq4Xs {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
         simd.lookup(&NON_LINEAR_UNSIGNED, nibbles(simd, block, NIBBLES + run * 16, quad))
     }
+}
 
+impl Scaled for Iq4Xs {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), simd.splat(0.0)]

@@ -5,7 +5,7 @@
 
 use super::Block;
 use super::half_float::read_half;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, field};
 use crate::isa::Simd;
 
 pub(super) struct Q2K;
@@ -43,7 +43,9 @@ impl Interleaved for Q2K {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
         field(simd, block.quads(simd, QUANTS + run / 4 * 32 + quad * 4), run % 4 * 2, 2)
     }
+}
 
+impl Scaled for Q2K {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, SCALE), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]

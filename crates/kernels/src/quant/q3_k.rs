@@ -6,7 +6,7 @@
 
 use super::Block;
 use super::half_float::read_half;
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, field};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, bit_at, field};
 use crate::isa::Simd;
 
 pub(super) struct Q3K;
@@ -46,7 +46,9 @@ impl Interleaved for Q3K {
         let low = field(simd, block.quads(simd, QUANTS + run / 4 * 32 + quad * 4), run % 4 * 2, 2);
         simd.or(low, bit_at(simd, block.quads(simd, quad * 4), run, 2))
     }
+}
 
+impl Scaled for Q3K {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, SCALE), simd.splat(0.0)]

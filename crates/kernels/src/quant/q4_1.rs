@@ -5,7 +5,7 @@ use super::Block;
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, nibbles};
 use super::nibbles::{doubled, nibble};
 use crate::isa::Simd;
 
@@ -37,7 +37,9 @@ impl Interleaved for Q4_1 {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
         nibbles(simd, block, NIBBLES, quad)
     }
+}
 
+impl Scaled for Q4_1 {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), block.halves(simd, MINIMUM)]

@@ -5,7 +5,7 @@
 use super::Block;
 use super::encode::EncodeBlock;
 use super::half_float::{HALF_MAX, read_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, paired_nibbles};
+use super::interleaved::{Correction, Interleaved, Paired, RowBlock, Run, paired_nibbles};
 use super::k_scales::{PACKED_LEN, Part, six_bits, unpack};
 use super::super_block::SuperBlock;
 use crate::isa::Simd;
@@ -40,27 +40,50 @@ impl Interleaved for Q4K {
     const LEN: usize = 256;
     const RUNS: &'static [Run] = &[Run::Pairs(2), Run::Bytes(PACKED_LEN), Run::Quads(32)];
     const GROUP: usize = 32;
-    const CORRECTION: Correction = Correction::Offset;
+    const CORRECTION: Correction = Correction::Pairs(8);
 
     #[inline(always)]
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int {
         paired_nibbles(simd, block, NIBBLES, run, quad)
     }
+}
 
+/// A weight is `d * scale * (q - 8) + (8 * d * scale - dmin * minimum)`.
+impl Paired for Q4K {
     #[inline(always)]
-    fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
-        [block.halves(simd, 0), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]
+    fn factors<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
+        // No offset is larger than this, with scales and minima of six bits.
+        let (d, dmin) = (simd.abs(block.halves(simd, 0)), simd.abs(block.halves(simd, MINIMUM)));
+        let largest = simd.mul_add(d, simd.splat(8.0 * 63.0), simd.mul(dmin, simd.splat(63.0)));
+        [block.halves(simd, 0), simd.mul(largest, simd.splat(1.0 / 32_767.0))]
     }
 
     #[inline(always)]
-    fn scale<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
-        simd.mul(header[0], simd.to_f32(six_bits(simd, block, SCALES, Part::Scales, group)))
+    fn scales<S: Simd>(simd: S, block: RowBlock<'_>, pair: usize) -> S::Int {
+        let first = six_bits(simd, block, SCALES, Part::Scales, 2 * pair);
+        simd.or(simd.shift_left(first, 16), six_bits(simd, block, SCALES, Part::Scales, 2 * pair + 1))
     }
 
     #[inline(always)]
-    fn offset<S: Simd>(simd: S, block: RowBlock<'_>, header: [S::F32; 2], group: usize) -> S::F32 {
-        simd.mul(header[1], simd.to_f32(six_bits(simd, block, SCALES, Part::Minima, group)))
+    fn offsets<S: Simd>(simd: S, block: RowBlock<'_>, [d, unit]: [S::F32; 2], pair: usize) -> S::Int {
+        let zero = simd.splat(0.0);
+        // A block of zeros has no unit to divide by.
+        let per_unit = simd.select_less(zero, unit, simd.div(simd.splat(1.0), unit), zero);
+        let middle = simd.mul(simd.mul(d, simd.splat(8.0)), per_unit);
+        let minimum = simd.mul(block.halves(simd, MINIMUM), per_unit);
+        let first = offset(simd, block, 2 * pair, middle, minimum);
+        let second = offset(simd, block, 2 * pair + 1, middle, minimum);
+        simd.or(simd.shift_left(first, 16), simd.and(second, simd.splat_i32(0xffff)))
     }
+}
+
+/// `scale * middle - minimum` of a group, rounded. Not a closure: those are not always inlined, and then not compiled for the
+/// instruction set.
+#[inline(always)]
+fn offset<S: Simd>(simd: S, block: RowBlock<'_>, group: usize, middle: S::F32, minimum: S::F32) -> S::Int {
+    let scale = simd.to_f32(six_bits(simd, block, SCALES, Part::Scales, group));
+    let minima = simd.to_f32(six_bits(simd, block, SCALES, Part::Minima, group));
+    simd.to_i32(simd.round(simd.sub(simd.mul(scale, middle), simd.mul(minima, minimum))))
 }
 
 impl EncodeBlock<144, 256> for Q4K {

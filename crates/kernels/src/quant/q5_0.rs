@@ -5,7 +5,7 @@ use super::Block;
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, bit_at, nibbles};
 use super::nibbles::{doubled, nibble};
 use crate::isa::Simd;
 
@@ -36,7 +36,9 @@ impl Interleaved for Q5_0 {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
         five_bit_numbers(simd, block, FIFTH_BITS, quad)
     }
+}
 
+impl Scaled for Q5_0 {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), simd.splat(0.0)]

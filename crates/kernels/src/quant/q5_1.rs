@@ -5,7 +5,7 @@ use super::Block;
 use super::encode::EncodeBlock;
 use super::fit::{Line, Sample, nearest_step};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled};
 use super::q5_0::{five_bit_numbers, five_bits, put_five_bits};
 use crate::isa::Simd;
 
@@ -37,7 +37,9 @@ impl Interleaved for Q5_1 {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, _: usize, quad: usize) -> S::Int {
         five_bit_numbers(simd, block, FIFTH_BITS, quad)
     }
+}
 
+impl Scaled for Q5_1 {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), block.halves(simd, MINIMUM)]

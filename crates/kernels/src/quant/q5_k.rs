@@ -6,7 +6,7 @@
 use super::Block;
 use super::encode::EncodeBlock;
 use super::half_float::{HALF_MAX, read_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, bit_at, paired_nibbles};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, bit_at, paired_nibbles};
 use super::k_scales::{PACKED_LEN, Part, six_bits, unpack};
 use super::super_block::SuperBlock;
 use crate::isa::Simd;
@@ -51,7 +51,9 @@ impl Interleaved for Q5K {
         let fifth = bit_at(simd, block.quads(simd, FIFTH_BITS + quad * 4), run, 4);
         simd.or(paired_nibbles(simd, block, NIBBLES, run, quad), fifth)
     }
+}
 
+impl Scaled for Q5K {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), simd.sub(simd.splat(0.0), block.halves(simd, MINIMUM))]

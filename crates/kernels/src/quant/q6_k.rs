@@ -8,7 +8,7 @@ use super::Block;
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Line, Sample};
 use super::half_float::{HALF_MAX, HALF_MIN, narrow, read_half, through_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run, field};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled, field};
 use crate::isa::Simd;
 
 pub(super) struct Q6K;
@@ -55,7 +55,9 @@ impl Interleaved for Q6K {
         let high = simd.shift_left(field(simd, high, quarter * 2, 2), 4);
         simd.or(field(simd, low, quarter / 2 * 4, 4), high)
     }
+}
 
+impl Scaled for Q6K {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, SCALE), simd.splat(0.0)]

@@ -5,7 +5,7 @@ use super::Block;
 use super::encode::EncodeBlock;
 use super::fit::{Levels, Sample};
 use super::half_float::{HALF_MAX, narrow, read_half, through_half};
-use super::interleaved::{Correction, Interleaved, RowBlock, Run};
+use super::interleaved::{Correction, Interleaved, RowBlock, Run, Scaled};
 use crate::isa::Simd;
 
 pub(super) struct Q8_0;
@@ -34,7 +34,9 @@ impl Interleaved for Q8_0 {
         // Flipping the sign bit of a signed byte adds 128.
         simd.xor(block.quads(simd, BYTES + quad * 4), simd.splat_i32(i32::from_le_bytes([0x80; 4])))
     }
+}
 
+impl Scaled for Q8_0 {
     #[inline(always)]
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2] {
         [block.halves(simd, 0), simd.splat(0.0)]

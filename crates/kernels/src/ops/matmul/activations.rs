@@ -32,7 +32,7 @@ const LEAST_SPAN: usize = 64;
 pub(super) struct Chunk {
     /// The numbers; zeros behind the last column.
     pub(super) numbers: [i8; CHUNK],
-    /// Of each group what [`Chunk::start`] or [`Chunk::factor`] returns.
+    /// Of each group what [`Chunk::start`] or [`Chunk::factor`] returns, and what [`Chunk::pair`] does.
     corrections: [i32; MOST_GROUPS],
     /// What the numbers of each 64 are multiplied by: the same for all of a span.
     scales: [f32; CHUNK / LEAST_SPAN],
@@ -42,7 +42,8 @@ pub(super) struct Chunk {
 unsafe impl Plain for Chunk {}
 
 impl Chunk {
-    /// What the sum of a group's products starts at, where a number stands for zero: `-zero * Σ number`.
+    /// What the sum of a group's products starts at, where a number stands for zero or in the middle: `-zero * Σ number`, and
+    /// 2^15 more for each second group of those that are scaled in pairs.
     #[inline(always)]
     pub(super) fn start(&self, group: usize) -> i32 {
         self.corrections[group]
@@ -52,6 +53,13 @@ impl Chunk {
     #[inline(always)]
     pub(super) fn factor(&self, group: usize) -> f32 {
         f32::from_bits(self.corrections[group].cast_unsigned())
+    }
+
+    /// `Σ number` of groups `2 * pair` and `2 * pair + 1`, where they are scaled in pairs, as sixteen bits each, the first above
+    /// the second.
+    #[inline(always)]
+    pub(super) fn pair(&self, pair: usize) -> i32 {
+        self.corrections[MOST_GROUPS / 2 + pair]
     }
 
     /// What the numbers from column `column` on are multiplied by.
@@ -157,11 +165,17 @@ fn round<S: Simd>(simd: S, x: &[f32; CHUNK], rounding: Rounding, chunk: &mut Chu
             sums[index] = sums[2 * index] + sums[2 * index + 1];
         }
     }
-    for (target, sum) in chunk.corrections.iter_mut().zip(sums) {
-        *target = match correction {
-            Correction::Zero(zero) => -zero * sum,
-            Correction::Offset => (sum as f32).to_bits().cast_signed(),
-        };
+    match correction {
+        Correction::Zero(zero) => chunk.corrections = sums.map(|sum| -zero * sum),
+        Correction::Offset => chunk.corrections = sums.map(|sum| (sum as f32).to_bits().cast_signed()),
+        Correction::Pairs(middle) => {
+            let (starts, pairs) = chunk.corrections.split_at_mut(MOST_GROUPS / 2);
+            for (index, pair) in sums[..MOST_GROUPS / 2].as_chunks::<2>().0.iter().enumerate() {
+                starts[2 * index] = -middle * pair[0];
+                starts[2 * index + 1] = (1 << 15) - middle * pair[1];
+                pairs[index] = pair[0] << 16 | pair[1] & 0xffff;
+            }
+        }
     }
 }
 
@@ -195,10 +209,11 @@ mod tests {
     use super::*;
     use crate::reference::testing::{on_every_isa, values};
 
-    const ROUNDINGS: [Rounding; 3] = [
+    const ROUNDINGS: [Rounding; 4] = [
         Rounding { span: 64, group: 32, correction: Correction::Zero(8) },
         Rounding { span: 256, group: 32, correction: Correction::Offset },
         Rounding { span: 256, group: 16, correction: Correction::Zero(32) },
+        Rounding { span: 256, group: 32, correction: Correction::Pairs(8) },
     ];
 
     #[test]
@@ -223,6 +238,11 @@ mod tests {
                             match rounding.correction {
                                 Correction::Zero(zero) => assert_eq!(chunk.start(index), -zero * sum),
                                 Correction::Offset => assert_eq!(chunk.factor(index), sum as f32),
+                                Correction::Pairs(middle) => {
+                                    let (second, pair) = (index % 2 == 1, chunk.pair(index / 2));
+                                    assert_eq!(chunk.start(index), i32::from(second) * (1 << 15) - middle * sum);
+                                    assert_eq!(if second { i32::from(pair as i16) } else { pair >> 16 }, sum);
+                                }
                             }
                         }
                     }

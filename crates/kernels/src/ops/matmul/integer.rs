@@ -31,16 +31,18 @@ use std::marker::PhantomData;
 use std::ops::Range;
 
 use super::Job;
-use super::activations::{Activations, CHUNK, Chunk, MOST_GROUPS};
+use super::activations::{Activations, CHUNK, Chunk};
+use super::by_group::{self, ByGroup};
+use super::by_pair::{self, ByPair};
 use crate::interleave::ROW_GROUP;
 use crate::isa::{Kernel, Simd};
 use crate::memory::Buffer;
 use crate::ops::activation::{Activation, gate_row};
-use crate::quant::{Interleaved, RowBlock};
+use crate::quant::{Interleaved, Paired, RowBlock, Scaled};
 use crate::{Matrix, Runtime};
 
 /// Rows of a panel.
-const PANEL_ROWS: usize = 2 * ROW_GROUP;
+pub(super) const PANEL_ROWS: usize = 2 * ROW_GROUP;
 /// Quads of numbers in a chunk.
 const QUADS: usize = CHUNK / 4;
 /// Bytes that caches hold together.
@@ -104,7 +106,7 @@ fn rows_per_task(tokens: usize, rows: usize, depth: usize, threads: usize) -> us
 
 /// Some rows of interleaved weights times all activations.
 pub(crate) struct Product<'a> {
-    activations: &'a Activations,
+    pub(super) activations: &'a Activations,
     weights: Matrix<'a>,
     /// From a multiple of [`PANEL_ROWS`] on.
     rows: Range<usize>,
@@ -121,41 +123,83 @@ impl Product<'_> {
     }
 }
 
-/// The numbers, scales and offsets of 32 rows and one chunk.
+/// The numbers and scales of 32 rows and one chunk.
 #[repr(C, align(64))]
-struct Panel {
-    numbers: [[[u8; 4]; PANEL_ROWS]; QUADS],
-    scales: [[f32; PANEL_ROWS]; MOST_GROUPS],
-    offsets: [[f32; PANEL_ROWS]; MOST_GROUPS],
+pub(super) struct Panel<T> {
+    pub(super) numbers: [[[u8; 4]; PANEL_ROWS]; QUADS],
+    pub(super) scales: T,
 }
 
 thread_local! {
-    static PANEL: RefCell<Panel> = const {
-        RefCell::new(Panel {
-            numbers: [[[0; 4]; PANEL_ROWS]; QUADS],
-            scales: [[0.0; PANEL_ROWS]; MOST_GROUPS],
-            offsets: [[0.0; PANEL_ROWS]; MOST_GROUPS],
-        })
+    static PANELS: RefCell<(Panel<by_group::Scales>, Panel<by_pair::Scales>)> = const {
+        const NUMBERS: [[[u8; 4]; PANEL_ROWS]; QUADS] = [[[0; 4]; PANEL_ROWS]; QUADS];
+        RefCell::new((
+            Panel { numbers: NUMBERS, scales: by_group::Scales::NONE },
+            Panel { numbers: NUMBERS, scales: by_pair::Scales::NONE },
+        ))
     };
     /// What a piece of work makes of one or two matrices.
     static SUMS: RefCell<[Buffer<f32>; 2]> = RefCell::default();
 }
 
-/// The product of one format: writes `[T, rows, padded to whole panels]` to `sums`.
-pub(crate) fn product<F: Interleaved>(runtime: &Runtime, product: &Product<'_>, sums: &mut [f32]) {
-    PANEL.with_borrow_mut(|panel| {
-        runtime.vectorize(Multiply::<F> { product, sums, panel, format: PhantomData });
+/// The product of a format that is scaled group by group: writes `[T, rows, padded to whole panels]` to `sums`.
+pub(crate) fn product<F: Scaled>(runtime: &Runtime, product: &Product<'_>, sums: &mut [f32]) {
+    PANELS.with_borrow_mut(|(panel, _)| {
+        runtime.vectorize(Multiply { product, sums, panel, way: PhantomData::<(F, ByGroup)> });
     });
 }
 
-struct Multiply<'a, F> {
-    product: &'a Product<'a>,
-    sums: &'a mut [f32],
-    panel: &'a mut Panel,
-    format: PhantomData<F>,
+/// The same of a format that is scaled by pairs of groups.
+pub(crate) fn paired_product<F: Paired>(runtime: &Runtime, product: &Product<'_>, sums: &mut [f32]) {
+    PANELS.with_borrow_mut(|(_, panel)| {
+        runtime.vectorize(Multiply { product, sums, panel, way: PhantomData::<(F, ByPair)> });
+    });
 }
 
-impl<F: Interleaved> Kernel for Multiply<'_, F> {
+/// How the sums of a format's groups are scaled and added: the innermost loops.
+///
+/// Everything here must be `#[inline(always)]`, so that it is compiled for the instruction set of its caller.
+pub(super) trait Way<F: Interleaved> {
+    /// What a panel holds beside the numbers.
+    type Scales;
+    /// The products of `C` activations from `token` on with the rows of one vector, which are `lane` of `blocks`, and `row` of
+    /// the panel in `out`: numbers come straight from the row blocks.
+    fn direct_tile<S: Simd, const C: usize>(
+        simd: S,
+        activations: &Activations,
+        blocks: RowBlocks<'_, F>,
+        lane: usize,
+        place: (usize, usize),
+        out: &mut Sums<'_>,
+    );
+    /// Writes the scales of run `run` of the chunk, which is run `run_in_block` of `block`, from row `row` of the panel on.
+    fn unpack_scales<S: Simd>(
+        simd: S,
+        block: RowBlock<'_>,
+        run: usize,
+        run_in_block: usize,
+        scales: &mut Self::Scales,
+        row: usize,
+    );
+    /// Adds the products of a panel, which holds one chunk of its rows, with all activations to the sums.
+    fn multiply_panel<S: Simd>(
+        simd: S,
+        product: &Product<'_>,
+        chunk: usize,
+        panel: &Panel<Self::Scales>,
+        ahead: Ahead<'_>,
+        sums: &mut Sums<'_>,
+    );
+}
+
+struct Multiply<'a, F: Interleaved, W: Way<F>> {
+    product: &'a Product<'a>,
+    sums: &'a mut [f32],
+    panel: &'a mut Panel<W::Scales>,
+    way: PhantomData<(F, W)>,
+}
+
+impl<F: Interleaved, W: Way<F>> Kernel for Multiply<'_, F, W> {
     type Output = ();
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) {
@@ -165,7 +209,7 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
         if product.activations.tokens() <= S::DIRECT_ROWS {
             for first in rows.clone().step_by(PANEL_ROWS) {
                 let mut sums = Sums { values: sums, width, column: first - rows.start };
-                direct::<S, F>(simd, product, first / ROW_GROUP, &mut sums);
+                direct::<S, F, W>(simd, product, first / ROW_GROUP, &mut sums);
             }
             return;
         }
@@ -173,10 +217,10 @@ impl<F: Interleaved> Kernel for Multiply<'_, F> {
         for step in 0..order.chunks * order.panels {
             let ((chunk, index), (next_chunk, next_index)) = (order.at(step), order.at(step + 1));
             let group = |index: usize| (rows.start + index * PANEL_ROWS) / ROW_GROUP;
-            unpack_panel::<S, F>(simd, product, chunk, group(index), panel);
+            unpack_panel::<S, F, W>(simd, product, chunk, group(index), panel);
             let ahead = Ahead::to::<F>(product, next_chunk, group(next_index));
             let mut sums = Sums { values: sums, width, column: index * PANEL_ROWS };
-            multiply_panel::<S, F>(simd, product, chunk, panel, ahead, &mut sums);
+            W::multiply_panel(simd, product, chunk, panel, ahead, &mut sums);
         }
     }
 }
@@ -216,7 +260,7 @@ pub(super) fn is_chunk_by_chunk(tokens: usize, depth: usize) -> bool {
 }
 
 /// The sums of one panel's rows among those of a piece of work.
-struct Sums<'a> {
+pub(super) struct Sums<'a> {
     /// `[T, width]`
     values: &'a mut [f32],
     width: usize,
@@ -227,7 +271,7 @@ struct Sums<'a> {
 impl Sums<'_> {
     /// The panel's sums of one row of activations. `[PANEL_ROWS]`
     #[inline(always)]
-    fn of(&mut self, token: usize) -> &mut [f32; PANEL_ROWS] {
+    pub(super) fn of(&mut self, token: usize) -> &mut [f32; PANEL_ROWS] {
         let sums = &mut self.values[token * self.width + self.column..];
         sums.first_chunk_mut().expect("whole panels; this is a bug")
     }
@@ -235,7 +279,7 @@ impl Sums<'_> {
 
 /// Where the 32 columns `run` of a chunk stand: the block of a row, and the run of 32 in that block.
 #[inline(always)]
-fn place<F: Interleaved>(chunk: usize, run: usize) -> (usize, usize) {
+pub(super) fn place<F: Interleaved>(chunk: usize, run: usize) -> (usize, usize) {
     let runs = F::LEN / 32;
     let run = chunk * (CHUNK / 32) + run;
     (run / runs, run % runs)
@@ -243,12 +287,12 @@ fn place<F: Interleaved>(chunk: usize, run: usize) -> (usize, usize) {
 
 /// How many 32 columns a chunk has.
 #[inline(always)]
-fn runs_of(activations: &Activations, chunk: usize) -> usize {
+pub(super) fn runs_of(activations: &Activations, chunk: usize) -> usize {
     (activations.depth() - chunk * CHUNK).min(CHUNK) / 32
 }
 
 /// The row blocks of a group of sixteen rows.
-struct RowBlocks<'a, F> {
+pub(super) struct RowBlocks<'a, F> {
     bytes: &'a [u8],
     format: PhantomData<F>,
 }
@@ -273,7 +317,7 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
     }
 
     #[inline(always)]
-    fn block(self, index: usize, lane: usize) -> RowBlock<'a> {
+    pub(super) fn block(self, index: usize, lane: usize) -> RowBlock<'a> {
         RowBlock::new(&self.bytes[index * Self::BYTES..][..Self::BYTES], lane)
     }
 
@@ -286,7 +330,7 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
 
     /// Asks for what follows [`AHEAD`] of part `part` of `parts` of a block.
     #[inline(always)]
-    fn prefetch<S: Simd>(self, simd: S, index: usize, part: usize, parts: usize) {
+    pub(super) fn prefetch<S: Simd>(self, simd: S, index: usize, part: usize, parts: usize) {
         let (start, len) = (index * Self::BYTES + part * Self::BYTES / parts, Self::BYTES / parts);
         for line in 0..len.div_ceil(LINE) {
             simd.prefetch(self.bytes.as_ptr().wrapping_add(start + AHEAD + LINE * line));
@@ -297,7 +341,7 @@ impl<'a, F: Interleaved> RowBlocks<'a, F> {
 /// Products of two groups of rows with a few activations, numbers straight from the row blocks: all activations meet the rows
 /// of one vector, which the nearer caches hold from the second pass on, before the next.
 #[inline(always)]
-fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
+fn direct<S: Simd, F: Interleaved, W: Way<F>>(simd: S, product: &Product<'_>, first_group: usize, sums: &mut Sums<'_>) {
     const { assert!(S::DIRECT_COLUMNS <= 8, "there are tiles of up to eight columns") };
     let tokens = product.activations.tokens();
     for half in 0..PANEL_ROWS / ROW_GROUP {
@@ -310,14 +354,14 @@ fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: 
                 // As even as possible, and known to the compiler to be no more than there are registers for.
                 let count = (tokens - token).div_ceil(passes - pass).min(S::DIRECT_COLUMNS);
                 match count {
-                    1 => direct_tile::<S, F, 1>(simd, product.activations, blocks, lane, (token, at), sums),
-                    2 => direct_tile::<S, F, 2>(simd, product.activations, blocks, lane, (token, at), sums),
-                    3 => direct_tile::<S, F, 3>(simd, product.activations, blocks, lane, (token, at), sums),
-                    4 => direct_tile::<S, F, 4>(simd, product.activations, blocks, lane, (token, at), sums),
-                    5 => direct_tile::<S, F, 5>(simd, product.activations, blocks, lane, (token, at), sums),
-                    6 => direct_tile::<S, F, 6>(simd, product.activations, blocks, lane, (token, at), sums),
-                    7 => direct_tile::<S, F, 7>(simd, product.activations, blocks, lane, (token, at), sums),
-                    _ => direct_tile::<S, F, 8>(simd, product.activations, blocks, lane, (token, at), sums),
+                    1 => W::direct_tile::<S, 1>(simd, product.activations, blocks, lane, (token, at), sums),
+                    2 => W::direct_tile::<S, 2>(simd, product.activations, blocks, lane, (token, at), sums),
+                    3 => W::direct_tile::<S, 3>(simd, product.activations, blocks, lane, (token, at), sums),
+                    4 => W::direct_tile::<S, 4>(simd, product.activations, blocks, lane, (token, at), sums),
+                    5 => W::direct_tile::<S, 5>(simd, product.activations, blocks, lane, (token, at), sums),
+                    6 => W::direct_tile::<S, 6>(simd, product.activations, blocks, lane, (token, at), sums),
+                    7 => W::direct_tile::<S, 7>(simd, product.activations, blocks, lane, (token, at), sums),
+                    _ => W::direct_tile::<S, 8>(simd, product.activations, blocks, lane, (token, at), sums),
                 }
                 token += count;
             }
@@ -325,101 +369,46 @@ fn direct<S: Simd, F: Interleaved>(simd: S, product: &Product<'_>, first_group: 
     }
 }
 
-#[inline(always)]
-fn direct_tile<S: Simd, F: Interleaved, const C: usize>(
-    simd: S,
-    activations: &Activations,
-    blocks: RowBlocks<'_, F>,
-    lane: usize,
-    (token, row): (usize, usize),
-    out: &mut Sums<'_>,
-) {
-    let mut totals = [simd.splat(0.0); C];
-    for chunk in 0..activations.depth().div_ceil(CHUNK) {
-        let x: &[Chunk; C] =
-            activations.chunk(chunk)[token..].first_chunk().expect("C rows of activations; this is a bug");
-        let mut sums = [simd.splat(0.0); C];
-        let runs = runs_of(activations, chunk);
-        for run in 0..runs {
-            let (index, run_in_block) = place::<F>(chunk, run);
-            let block = blocks.block(index, lane);
-            if token == 0 {
-                blocks.prefetch(simd, index, run_in_block, F::LEN / 32);
-            }
-            let header = F::header(simd, block);
-            for part in 0..32 / F::GROUP {
-                let group = run * (32 / F::GROUP) + part;
-                let mut integers = [simd.splat_i32(0); C];
-                if !F::HAS_OFFSET {
-                    for c in 0..C {
-                        integers[c] = simd.splat_i32(x[c].start(group));
-                    }
-                }
-                for quad in part * (F::GROUP / 4)..(part + 1) * (F::GROUP / 4) {
-                    let numbers = F::numbers(simd, block, run_in_block, quad);
-                    for c in 0..C {
-                        let x = activation_quad(simd, &x[c], run * 8 + quad);
-                        integers[c] = add_products::<S>(simd, F::HAS_EIGHT_BITS, integers[c], numbers, x);
-                    }
-                }
-                let group_in_block = run_in_block * (32 / F::GROUP) + part;
-                let scale = F::scale(simd, block, header, group_in_block);
-                let offset = F::offset(simd, block, header, group_in_block);
-                for c in 0..C {
-                    sums[c] = simd.mul_add(simd.to_f32(integers[c]), scale, sums[c]);
-                    if F::HAS_OFFSET {
-                        sums[c] = simd.mul_add(offset, simd.splat(x[c].factor(group)), sums[c]);
-                    }
-                }
-            }
-            if (run + 1) * 32 % F::SPAN == 0 || run + 1 == runs {
-                for c in 0..C {
-                    totals[c] = simd.mul_add(sums[c], simd.splat(x[c].scale(run * 32)), totals[c]);
-                    sums[c] = simd.splat(0.0);
-                }
-            }
-        }
-    }
-    for (c, total) in totals.into_iter().enumerate() {
-        simd.store_slice(total, &mut out.of(token + c)[row..][..S::LANES]);
-    }
-}
-
-/// The dot product for numbers of so many bits; which is known where this is inlined.
-#[inline(always)]
-fn add_products<S: Simd>(simd: S, has_eight_bits: bool, sums: S::Int, numbers: S::Int, x: S::Int) -> S::Int {
-    if has_eight_bits { simd.dot(sums, numbers, x) } else { simd.dot_seven_bits(sums, numbers, x) }
-}
-
 /// Four activations in every lane.
 #[inline(always)]
-fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
+pub(super) fn activation_quad<S: Simd>(simd: S, x: &Chunk, quad: usize) -> S::Int {
     let [a, b, c, d] = x.numbers.as_chunks::<4>().0[quad];
     simd.splat_i32(i32::from_le_bytes([a as u8, b as u8, c as u8, d as u8]))
 }
 
 /// Unpacks one chunk of two groups of rows.
 #[inline(always)]
-fn unpack_panel<S: Simd, F: Interleaved>(
+fn unpack_panel<S: Simd, F: Interleaved, W: Way<F>>(
     simd: S,
     product: &Product<'_>,
     chunk: usize,
     first_group: usize,
-    panel: &mut Panel,
+    panel: &mut Panel<W::Scales>,
 ) {
     let runs = runs_of(product.activations, chunk);
     for half in 0..PANEL_ROWS / ROW_GROUP {
         // Rows that are not there keep older numbers, whose products are dropped.
         let Some(blocks) = RowBlocks::<F>::of(&product.weights, first_group + half) else { continue };
         for lane in (0..ROW_GROUP).step_by(S::LANES) {
-            unpack::<S, F>(simd, blocks, chunk, runs, lane, half * ROW_GROUP + lane, panel);
+            let row = half * ROW_GROUP + lane;
+            for run in 0..runs {
+                let (index, run_in_block) = place::<F>(chunk, run);
+                let block = blocks.block(index, lane);
+                for quad in 0..8 {
+                    let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
+                    let numbers = F::numbers(simd, block, run_in_block, quad);
+                    // SAFETY: the slice has `LANES` quads of bytes.
+                    unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
+                }
+                W::unpack_scales(simd, block, run, run_in_block, &mut panel.scales, row);
+            }
         }
     }
 }
 
 /// What [`unpack_panel`] will read next. It is asked for little by little while a panel is multiplied: all at once, the
 /// processor has no place for so many requests, and waits.
-struct Ahead<'a>([&'a [u8]; PANEL_ROWS / ROW_GROUP]);
+pub(super) struct Ahead<'a>([&'a [u8]; PANEL_ROWS / ROW_GROUP]);
 
 impl<'a> Ahead<'a> {
     /// Nothing behind the last chunk or the last row. Behind its last step a piece of work may ask for the next one's
@@ -452,186 +441,71 @@ impl<'a> Ahead<'a> {
     }
 }
 
-/// Adds the products of a panel, which holds one chunk of its rows, with all activations to the sums.
-#[inline(always)]
-fn multiply_panel<S: Simd, F: Interleaved>(
-    simd: S,
-    product: &Product<'_>,
-    chunk: usize,
-    panel: &Panel,
-    ahead: Ahead<'_>,
-    sums: &mut Sums<'_>,
-) {
-    let (count, span) = (runs_of(product.activations, chunk) * (32 / F::GROUP), F::SPAN / F::GROUP);
-    let groups = Groups { count, len: F::GROUP, span, first: chunk == 0 };
-    let x = product.activations.chunk(chunk);
-    const { assert!(!(F::HAS_OFFSET && F::HAS_EIGHT_BITS), "no format has both") };
-    match (F::HAS_OFFSET, F::HAS_EIGHT_BITS) {
-        (true, _) => panel_tiles::<S, true, false>(simd, panel, groups, x, ahead, sums),
-        (false, false) => panel_tiles::<S, false, false>(simd, panel, groups, x, ahead, sums),
-        (false, true) => panel_tiles::<S, false, true>(simd, panel, groups, x, ahead, sums),
-    }
+/// The products of a panel with some rows of activations.
+pub(super) trait Tile {
+    /// What a panel holds beside the numbers.
+    type Scales;
+    /// Adds those with the rows of activations from `token` on, `C` of them.
+    fn add<S: Simd, const C: usize>(
+        &self,
+        simd: S,
+        panel: &Panel<Self::Scales>,
+        x: &[Chunk; C],
+        token: usize,
+        sums: &mut Sums<'_>,
+    );
 }
 
-/// The groups of a panel's chunk.
-#[derive(Clone, Copy)]
-struct Groups {
-    count: usize,
-    /// Weights in one.
-    len: usize,
-    /// Groups under one activation scale.
-    span: usize,
-    /// Whether they are the first of their rows: there are no sums yet.
-    first: bool,
-}
-
-/// Unpacks the rows of one vector into the panel, from row `row` of it on.
-#[inline(always)]
-fn unpack<S: Simd, F: Interleaved>(
-    simd: S,
-    blocks: RowBlocks<'_, F>,
-    chunk: usize,
-    runs: usize,
-    lane: usize,
-    row: usize,
-    panel: &mut Panel,
-) {
-    for run in 0..runs {
-        let (index, run_in_block) = place::<F>(chunk, run);
-        let block = blocks.block(index, lane);
-        let header = F::header(simd, block);
-        for quad in 0..8 {
-            let target = &mut panel.numbers[run * 8 + quad][row..][..S::LANES];
-            let numbers = F::numbers(simd, block, run_in_block, quad);
-            // SAFETY: the slice has `LANES` quads of bytes.
-            unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
-        }
-        for part in 0..32 / F::GROUP {
-            let (group, group_in_block) = (run * (32 / F::GROUP) + part, run_in_block * (32 / F::GROUP) + part);
-            let scale = F::scale(simd, block, header, group_in_block);
-            simd.store_slice(scale, &mut panel.scales[group][row..][..S::LANES]);
-            if F::HAS_OFFSET {
-                let offset = F::offset(simd, block, header, group_in_block);
-                simd.store_slice(offset, &mut panel.offsets[group][row..][..S::LANES]);
-            }
-        }
-    }
-}
-
-/// Adds the products of a panel with each row of activations to the sums.
-///
-/// It is compiled once for all formats with offsets, once for all without, and once for those whose numbers have eight bits.
-/// It must not know how long a group is: compilers that do unroll the loop over a group and then go through it column by
-/// column, where every sum waits for itself; going through it quad by quad is half as fast again.
-#[inline(never)]
-fn panel_tiles<S: Simd, const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool>(
-    simd: S,
-    panel: &Panel,
-    groups: Groups,
-    x: &[Chunk],
-    ahead: Ahead<'_>,
-    sums: &mut Sums<'_>,
-) {
-    simd.vectorize(PanelTiles::<HAS_OFFSET, HAS_EIGHT_BITS> { panel, groups, x, ahead, sums });
-}
-
-struct PanelTiles<'a, 's, const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> {
-    panel: &'a Panel,
-    groups: Groups,
+/// All tiles of a panel.
+pub(super) struct Tiles<'a, 's, T: Tile> {
+    pub(super) tile: T,
+    pub(super) panel: &'a Panel<T::Scales>,
     /// `[T]`
-    x: &'a [Chunk],
-    ahead: Ahead<'a>,
-    sums: &'a mut Sums<'s>,
+    pub(super) x: &'a [Chunk],
+    pub(super) ahead: Ahead<'a>,
+    pub(super) sums: &'a mut Sums<'s>,
 }
 
-impl<const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> Kernel for PanelTiles<'_, '_, HAS_OFFSET, HAS_EIGHT_BITS> {
+impl<T: Tile> Kernel for Tiles<'_, '_, T> {
     type Output = ();
     #[inline(always)]
-    fn run<S: Simd>(mut self, simd: S) {
-        let tiles = self.x.len().div_ceil(S::PAIR_COLUMNS);
-        let lines = self.ahead.lines().div_ceil(tiles);
+    fn run<S: Simd>(self, simd: S) {
+        let Tiles { tile, panel, x, ahead, sums } = self;
+        let tiles = x.len().div_ceil(S::PAIR_COLUMNS);
+        let lines = ahead.lines().div_ceil(tiles);
         let mut token = 0;
-        for tile in 0..tiles {
-            self.ahead.prefetch(simd, tile * lines..(tile + 1) * lines);
+        for index in 0..tiles {
+            ahead.prefetch(simd, index * lines..(index + 1) * lines);
             // As even as possible: a tile of a few columns takes nearly as long as a full one.
-            let count = (self.x.len() - token).div_ceil(tiles - tile).min(S::PAIR_COLUMNS);
+            let count = (x.len() - token).div_ceil(tiles - index).min(S::PAIR_COLUMNS);
             match count {
-                1 => self.tile::<S, 1>(simd, token),
-                2 => self.tile::<S, 2>(simd, token),
-                3 => self.tile::<S, 3>(simd, token),
-                4 => self.tile::<S, 4>(simd, token),
-                5 => self.tile::<S, 5>(simd, token),
-                _ => self.tile::<S, 6>(simd, token),
+                1 => tile.add::<S, 1>(simd, panel, columns(x, token), token, sums),
+                2 => tile.add::<S, 2>(simd, panel, columns(x, token), token, sums),
+                3 => tile.add::<S, 3>(simd, panel, columns(x, token), token, sums),
+                4 => tile.add::<S, 4>(simd, panel, columns(x, token), token, sums),
+                5 => tile.add::<S, 5>(simd, panel, columns(x, token), token, sums),
+                _ => tile.add::<S, 6>(simd, panel, columns(x, token), token, sums),
             }
             token += count;
         }
     }
 }
 
-impl<const HAS_OFFSET: bool, const HAS_EIGHT_BITS: bool> PanelTiles<'_, '_, HAS_OFFSET, HAS_EIGHT_BITS> {
-    /// The rows of activations from `token` on, `C` of them. Sums of a span stay in registers, those of a row do not: there
-    /// are none left.
-    #[inline(always)]
-    fn tile<S: Simd, const C: usize>(&mut self, simd: S, token: usize) {
-        let x: &[Chunk; C] = self.x[token..].first_chunk().expect("C rows of activations; this is a bug");
-        let Groups { count, len, span, first } = self.groups;
-        let quads = len / 4;
-        for row in (0..PANEL_ROWS).step_by(2 * S::LANES) {
-            let mut group = 0;
-            while group < count {
-                let (start, end) = (group, count.min(group + span));
-                let mut sums = [[simd.splat(0.0); 2]; C];
-                while group < end {
-                    let mut integers = [[simd.splat_i32(0); 2]; C];
-                    if !HAS_OFFSET {
-                        for c in 0..C {
-                            integers[c] = [simd.splat_i32(x[c].start(group)); 2];
-                        }
-                    }
-                    for quad in group * quads..(group + 1) * quads {
-                        let numbers = integer_vectors(simd, &self.panel.numbers[quad], row);
-                        for c in 0..C {
-                            let x = activation_quad(simd, &x[c], quad);
-                            integers[c][0] = add_products::<S>(simd, HAS_EIGHT_BITS, integers[c][0], numbers[0], x);
-                            integers[c][1] = add_products::<S>(simd, HAS_EIGHT_BITS, integers[c][1], numbers[1], x);
-                        }
-                    }
-                    let scales = vectors(simd, &self.panel.scales[group], row);
-                    let offsets = vectors(simd, &self.panel.offsets[group], row);
-                    for c in 0..C {
-                        sums[c][0] = simd.mul_add(simd.to_f32(integers[c][0]), scales[0], sums[c][0]);
-                        sums[c][1] = simd.mul_add(simd.to_f32(integers[c][1]), scales[1], sums[c][1]);
-                        if HAS_OFFSET {
-                            let factor = simd.splat(x[c].factor(group));
-                            sums[c][0] = simd.mul_add(offsets[0], factor, sums[c][0]);
-                            sums[c][1] = simd.mul_add(offsets[1], factor, sums[c][1]);
-                        }
-                    }
-                    group += 1;
-                }
-                for c in 0..C {
-                    let totals = self.sums.of(token + c);
-                    let before = if first && start == 0 { [simd.splat(0.0); 2] } else { vectors(simd, totals, row) };
-                    let scale = simd.splat(x[c].scale(start * len));
-                    let after =
-                        [simd.mul_add(sums[c][0], scale, before[0]), simd.mul_add(sums[c][1], scale, before[1])];
-                    simd.store_slice(after[0], &mut totals[row..][..S::LANES]);
-                    simd.store_slice(after[1], &mut totals[row + S::LANES..][..S::LANES]);
-                }
-            }
-        }
-    }
+/// `C` rows of activations from `token` on.
+#[inline(always)]
+pub(super) fn columns<const C: usize>(x: &[Chunk], token: usize) -> &[Chunk; C] {
+    x[token..].first_chunk().expect("C rows of activations; this is a bug")
 }
 
 /// Two vectors of the values of a panel's rows, from row `row` on.
 #[inline(always)]
-fn vectors<S: Simd>(simd: S, values: &[f32; PANEL_ROWS], row: usize) -> [S::F32; 2] {
+pub(super) fn vectors<S: Simd>(simd: S, values: &[f32; PANEL_ROWS], row: usize) -> [S::F32; 2] {
     [simd.load_slice(&values[row..][..S::LANES]), simd.load_slice(&values[row + S::LANES..][..S::LANES])]
 }
 
 /// Two vectors of four bytes a row, from row `row` on.
 #[inline(always)]
-fn integer_vectors<S: Simd>(simd: S, rows: &[[u8; 4]; PANEL_ROWS], row: usize) -> [S::Int; 2] {
+pub(super) fn integer_vectors<S: Simd>(simd: S, rows: &[[u8; 4]; PANEL_ROWS], row: usize) -> [S::Int; 2] {
     let rows = &rows[row..][..2 * S::LANES];
     // SAFETY: the slice has `2 * LANES` elements of four bytes.
     unsafe { [simd.load_int(rows.as_ptr().cast()), simd.load_int(rows[S::LANES..].as_ptr().cast())] }

@@ -184,10 +184,12 @@ fn several_matrices_of_either_layout_share_one_call() {
 #[test]
 fn a_gated_product_equals_its_parts_bit_for_bit() {
     on_every_isa(2, |runtime, _| {
-        for (tokens, rows) in [(1, 100), (9, 100), (70, 320)] {
-            let (a, b) = (random_weights(Format::Q4K, rows, 512), random_weights(Format::Q5K, rows, 512));
-            let a = Matrix::new(Format::Q4K, rows, 512, &a).unwrap();
-            let b = Matrix::new(Format::Q5K, rows, 512, &b).unwrap();
+        let formats = [[Format::Q4_1, Format::Q5_1], [Format::Q4K, Format::Q4K]];
+        let shapes = [(1, 100), (9, 100), (70, 320)];
+        for (formats, (tokens, rows)) in formats.into_iter().flat_map(|formats| shapes.map(|shape| (formats, shape))) {
+            let [a, b] = formats.map(|format| random_weights(format, rows, 512));
+            let a = Matrix::new(formats[0], rows, 512, &a).unwrap();
+            let b = Matrix::new(formats[1], rows, 512, &b).unwrap();
             let ((gate, gate_place), (up, up_place)) = (interleave(runtime, a), interleave(runtime, b));
             let weights = [gate.matrix(&gate_place), up.matrix(&up_place)];
             let x = values(tokens * 512, 5, 0.01);
