@@ -1,8 +1,7 @@
 //! What a format tells the integer products: which units its blocks are cut into, and how a vector of numbers, scales and
 //! offsets is read from sixteen interleaved blocks.
 //!
-//! A weight is `scale * (number - zero)` or `scale * number + offset`, with one scale for every 16 or 32 weights and a
-//! number of at most eight bits.
+//! A weight is a number of at most eight bits, and a scale and an offset that it shares with 16 or 32 of its neighbours.
 //! It does not know who multiplies. Next: `ops/matmul/integer.rs`.
 
 use crate::interleave::{ROW_GROUP, bytes_of};
@@ -93,7 +92,10 @@ pub(crate) trait Interleaved: 'static {
     fn numbers<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, quad: usize) -> S::Int;
 }
 
-/// A format whose sums are scaled group by group.
+/// A format whose sums are scaled group by group: a weight is `scale * (number - zero)` or `scale * number + offset`. Both are
+/// computed exactly, so nothing is lost against [`super::Block::decode`].
+///
+/// Everything here must be `#[inline(always)]`, as in [`Interleaved`].
 pub(crate) trait Scaled: Interleaved {
     /// What all scales of a block share: a factor for scales and one for offsets.
     fn header<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2];
@@ -112,8 +114,10 @@ pub(crate) trait Scaled: Interleaved {
 /// A format of blocks of 256 weights with a whole scale for each 32, of numbers so small that the sums of two groups can be
 /// scaled in one integer product; see `ops/matmul/by_pair.rs`.
 ///
-/// A weight is `factor * (scale * (number - middle) + offset * unit / factor)`, where factor and unit are those of a block,
-/// scale and offset those of a group.
+/// A weight is `factor * scale * (number - middle) + unit * offset`, where factor and unit are those of a block, scale and
+/// offset those of a group. The offset is rounded to a whole number, and lies within -32767..=32767.
+///
+/// Everything here must be `#[inline(always)]`, as in [`Interleaved`].
 pub(crate) trait Paired: Interleaved {
     /// The factor and the unit of each block.
     fn factors<S: Simd>(simd: S, block: RowBlock<'_>) -> [S::F32; 2];

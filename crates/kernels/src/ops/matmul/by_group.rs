@@ -100,8 +100,7 @@ impl<F: Scaled> Way<F> for ByGroup {
     fn unpack_scales<S: Simd>(
         simd: S,
         block: RowBlock<'_>,
-        run: usize,
-        run_in_block: usize,
+        (run, run_in_block): (usize, usize),
         scales: &mut Scales,
         row: usize,
     ) {

@@ -113,7 +113,7 @@ impl<F: Paired> Way<F> for ByPair {
     }
 
     #[inline(always)]
-    fn unpack_scales<S: Simd>(simd: S, block: RowBlock<'_>, run: usize, _: usize, scales: &mut Scales, row: usize) {
+    fn unpack_scales<S: Simd>(simd: S, block: RowBlock<'_>, (run, _): (usize, usize), scales: &mut Scales, row: usize) {
         if !run.is_multiple_of(2) {
             return;
         }

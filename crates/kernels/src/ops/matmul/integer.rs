@@ -1,20 +1,10 @@
 //! Integer products: interleaved weights times rounded activations.
 //!
-//! Pseudo-code of one output; integer sums are exact, and the floats are added in this order whatever the number of rows,
-//! the tile or the thread:
+//! What becomes of the sums of a group of columns under one weight scale stands in `matmul/by_group.rs`, and for Q4_K in
+//! `matmul/by_pair.rs`: integer sums are exact, and floats are added in one order whatever the number of rows, the tile or the
+//! thread. Here is the way to there, which all formats share.
 //!
-//! ```text
-//! out = 0
-//! for each span of columns under one activation scale, ascending:
-//!     sum = 0
-//!     for each group of 16 or 32 columns under one weight scale, ascending:
-//!         sum += scale[group] * Σ (number - zero) * activation         // integers, then one product
-//!         sum += offset[group] * Σ activation                          // formats with offsets
-//!     out += sum * activation scale
-//! ```
-//!
-//! Lanes are rows of weights, so nothing is ever added across a vector. Dot products take one side unsigned: the stored
-//! numbers, so that a sum starts at `-zero * Σ activation`. For a few activations ([`Simd::DIRECT_ROWS`]) numbers go straight
+//! Lanes are rows of weights, so nothing is ever added across a vector. For a few activations ([`Simd::DIRECT_ROWS`]) numbers go straight
 //! from the row blocks into the dot products, up to eight activations at a time: unpacking them anew for each pass takes units
 //! that dot products leave idle. For more, the numbers of 32 rows and one chunk are unpacked once into a panel of 8 KiB that
 //! stays in the nearest cache and meets every row of activations, six at a time, two vectors by six columns of sums in
@@ -22,6 +12,7 @@
 //! memory; of more, a chunk of all activations meets all panels of a piece of work before the next chunk does.
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
+//!
 //!
 //! Beyond the rounding of activations the error is at most `(2 * K / 16 + 8) * 6e-8 * Σ |activation| * scale * number`
 //! with the unsigned numbers that are stored.
@@ -176,8 +167,7 @@ pub(super) trait Way<F: Interleaved> {
     fn unpack_scales<S: Simd>(
         simd: S,
         block: RowBlock<'_>,
-        run: usize,
-        run_in_block: usize,
+        (run, run_in_block): (usize, usize),
         scales: &mut Self::Scales,
         row: usize,
     );
@@ -400,7 +390,7 @@ fn unpack_panel<S: Simd, F: Interleaved, W: Way<F>>(
                     // SAFETY: the slice has `LANES` quads of bytes.
                     unsafe { simd.store_int(numbers, target.as_mut_ptr().cast()) }
                 }
-                W::unpack_scales(simd, block, run, run_in_block, &mut panel.scales, row);
+                W::unpack_scales(simd, block, (run, run_in_block), &mut panel.scales, row);
             }
         }
     }
