@@ -112,8 +112,8 @@ pub struct LoadArgs {
     /// Stretch the context by this factor with YaRN, for models made for it (Qwen 2.5: 4)
     #[arg(long, value_name = "FACTOR", allow_negative_numbers = true)]
     pub yarn: Option<f32>,
-    /// How keys and values are kept: i16, integers of sixteen bits, is the default; f16 takes as much memory and is a little
-    /// less exact and slower; q8_0 takes about half, and is less exact; f32 takes twice as much
+    /// How keys and values are kept: i16, integers of sixteen bits, is the default; f16 takes 2 % less memory and is slower;
+    /// q8_0 takes about half, and is less exact; f32 takes twice as much
     #[arg(long, value_name = "TYPE", value_parser = kv_type())]
     pub kv_type: Option<KvElement>,
 }

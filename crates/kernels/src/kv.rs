@@ -22,12 +22,12 @@ pub(crate) const SCALED: usize = 32;
 /// Two integers that a dot product takes together.
 pub(crate) type Pair = [i16; 2];
 
-/// How keys and values are stored. Scores and sums are f32 in any case.
+/// How keys and values are stored. Scores and weighted sums are f32 in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KvElement {
-    /// Signed integers of sixteen bits under a scale in single precision for each head's row: half the memory. Queries and
-    /// weights are rounded likewise, so that products are those of integers, two in a lane: more exact than with IEEE half
-    /// precision, and faster.
+    /// Signed integers of sixteen bits under a scale in single precision for each head's row: half the memory and four bytes a
+    /// row. Queries and weights are rounded likewise, so that products are those of integers, two in a lane: faster than with
+    /// IEEE half precision, and no less exact.
     I16,
     /// IEEE single precision: as computed.
     F32,

@@ -27,7 +27,7 @@ pub struct Args {
     /// Threads that the forecast is about; the default is the physical cores that this process may use
     #[arg(long, value_name = "N", requires = "available")]
     threads: Option<usize>,
-    /// How keys and values are kept, for the forecast; the default is f16
+    /// How keys and values are kept, for the forecast; the default is i16
     #[arg(long, value_name = "TYPE", requires = "available", value_parser = kv_type())]
     kv_type: Option<KvElement>,
 }

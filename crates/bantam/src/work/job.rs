@@ -16,7 +16,7 @@ use futures::executor::block_on;
 use futures::future::{Either, select};
 use hub::Home;
 use ledger::{Claim, Job, JobId, JobState, Ledger, NewJob};
-use local::LocalHost;
+use local::{LoadOptions, LocalHost};
 use serde::Serialize;
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -298,7 +298,8 @@ pub fn loaded_with(load: &LoadArgs) -> String {
     let LoadArgs { context, yarn, kv_type, threads: _ } = load;
     let context = context.map(|context| format!("context {context}"));
     let yarn = yarn.map(|factor| format!("yarn {factor}"));
-    let kv_type = kv_type.map(|element| format!("keys and values {}", element.name()));
+    let kv_type = kv_type.unwrap_or_else(|| LoadOptions::default().kv_element);
+    let kv_type = Some(format!("keys and values {}", kv_type.name()));
     [context, yarn, kv_type].into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
@@ -429,9 +430,9 @@ mod tests {
         let plain = LoadArgs::default();
         let exact = LoadArgs { kv_type: kernels::KvElement::from_name("f32"), ..plain.clone() };
         let long = LoadArgs { context: Some(4096), threads: Some(1), ..plain.clone() };
-        assert_eq!(loaded_with(&LoadArgs { threads: Some(3), ..plain }), "");
+        assert_eq!(loaded_with(&LoadArgs { threads: Some(3), ..plain }), "keys and values i16");
         assert_eq!(loaded_with(&exact), "keys and values f32");
-        assert_eq!(loaded_with(&long), "context 4096");
+        assert_eq!(loaded_with(&long), "context 4096, keys and values i16");
     }
 
     #[test]

@@ -296,14 +296,6 @@ impl Place {
     }
 }
 
-/// What a query's scores of a block weigh.
-struct Weighed {
-    /// The positions of the block that it sees.
-    visible: Range<usize>,
-    /// The sum of their weights.
-    total: f32,
-}
-
 /// The products of queries with keys and of weights with values, for elements of one kind. It holds memory of a thread, so as
 /// not to take it anew for each piece of work.
 ///
@@ -313,8 +305,15 @@ trait Products {
     fn begin<S: Simd>(&mut self, simd: S, queries: &Queries<'_>);
     /// Scores the rows of a place against its keys, or adds its values to their sums.
     fn over<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, place: &Place, state: &mut State<'_>);
-    /// Told of each query, in ascending order, what its scores of the block weigh, before values are added.
-    fn weigh<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, query: usize, weighed: Weighed, state: &State<'_>);
+    /// Told of each query, in ascending order, that its scores of the block became weights, of the positions `visible` of it.
+    fn weigh<S: Simd>(
+        &mut self,
+        simd: S,
+        queries: &Queries<'_>,
+        query: usize,
+        visible: Range<usize>,
+        state: &State<'_>,
+    );
     /// Told that the values of a block were added.
     fn end_block<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, state: &mut State<'_>);
 }
@@ -390,8 +389,8 @@ impl<P: Products> Kernel for Attend<'_, P> {
             }
             for query in 0..count {
                 let visible = queries.visible_in(query / queries.group, positions.clone());
-                let total = softmax(simd, queries.shape, visible.clone(), query, &mut state);
-                products.weigh(simd, &queries, query, Weighed { visible, total }, &state);
+                softmax(simd, queries.shape, visible.clone(), query, &mut state);
+                products.weigh(simd, &queries, query, visible, &state);
             }
             for page in pages.clone() {
                 // The first block of a window may have begun in its middle.
@@ -443,20 +442,13 @@ fn over_page<S: Simd, P: Products>(
     }
 }
 
-/// Turns a query's raw scores of a block into weights relative to the largest score so far, brings its state there, and returns
-/// the sum of the block's weights. In the vectors of those that it sees positions that it does not see weigh nothing; of
-/// others nothing is said.
+/// Turns a query's raw scores of a block into weights relative to the largest score so far, and brings its state there. In the
+/// vectors of positions that it sees those that it does not see weigh nothing; of others nothing is said.
 #[inline(always)]
-fn softmax<S: Simd>(
-    simd: S,
-    shape: &AttentionShape,
-    visible: Range<usize>,
-    query: usize,
-    state: &mut State<'_>,
-) -> f32 {
+fn softmax<S: Simd>(simd: S, shape: &AttentionShape, visible: Range<usize>, query: usize, state: &mut State<'_>) {
     let scores = &mut state.weights[query * BLOCK_LEN..][..BLOCK_LEN];
     if visible.is_empty() {
-        return 0.0;
+        return;
     }
     let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
     let mut exponent = shape.scale * std::f32::consts::LOG2_E;
@@ -482,8 +474,7 @@ fn softmax<S: Simd>(
         sums = simd.add(sums, weights);
         simd.store_slice(weights, score);
     }
-    let of_block = simd.sum(sums);
-    let mut total = of_block;
+    let mut total = simd.sum(sums);
     if before != max {
         let mut correction = [0.0];
         simd.store_slice(weight(simd, simd.splat(before), max, exponent), &mut correction);
@@ -497,7 +488,6 @@ fn softmax<S: Simd>(
         total += state.total[query];
     }
     (state.max[query], state.total[query]) = (max, total);
-    of_block
 }
 
 /// What scores weigh beside the largest of all. Not a closure: see `ops/matmul/integer.rs`.

@@ -25,6 +25,8 @@ pub(crate) const LARGEST_VALUE: i16 = 8_191;
 /// a value:  scale = max |x| / 8191;      number = round(x / scale)
 /// ```
 ///
+/// Keys that are shorter than 1e-15 become zero, and values below 1e-26.
+///
 /// A row depends on itself alone.
 ///
 /// # Panics
@@ -160,7 +162,9 @@ fn scale_by_length<S: Simd>(simd: S, row: &[f32]) -> (f32, f32) {
         let x = simd.load_slice(x);
         squares = simd.mul_add(x, x, squares);
     }
-    with_inverse(simd.sum(squares).sqrt() / LENGTH)
+    let squares = simd.sum(squares);
+    // Squares of what is shorter than 1e-15 lose their digits.
+    if squares < 1e-30 { (0.0, 0.0) } else { with_inverse(squares.sqrt() / LENGTH) }
 }
 
 /// The same for integers of which the largest is [`LARGEST_VALUE`].
@@ -177,21 +181,24 @@ fn scale_by_largest<S: Simd>(simd: S, row: &[f32]) -> (f32, f32) {
     with_inverse(largest / f32::from(LARGEST_VALUE))
 }
 
-/// Rows that are too small to be divided become zero; what is no number must stay visible.
+/// Rows that are too small for what is computed with their scales become zero; what is no number must stay visible.
 #[inline(always)]
 fn with_inverse(scale: f32) -> (f32, f32) {
-    let inverse = 1.0 / scale;
-    match (scale.is_finite(), inverse.is_finite()) {
-        (true, true) => (scale, inverse),
-        (true, false) => (0.0, 0.0),
-        (false, _) => (f32::NAN, 0.0),
+    const SMALLEST: f32 = 1e-30;
+    match scale.is_finite() {
+        true if scale < SMALLEST => (0.0, 0.0),
+        true => (scale, 1.0 / scale),
+        false => (f32::NAN, 0.0),
     }
 }
 
-/// At most `LANES` elements, multiplied and rounded.
+/// At most `LANES` elements, multiplied and rounded; zeros of a row that has no inverse, be it broken.
 #[inline(always)]
 fn round<S: Simd>(simd: S, x: &[f32], inverse: f32) -> [i16; MOST_LANES] {
     let mut numbers = [0; MOST_LANES];
+    if inverse == 0.0 {
+        return numbers;
+    }
     let rounded = simd.to_i32(simd.round(simd.mul(simd.load_slice(x), simd.splat(inverse))));
     // SAFETY: the buffer has room for the lanes of any vector.
     unsafe { simd.store_i16(rounded, numbers.as_mut_ptr()) }
@@ -275,8 +282,12 @@ mod tests {
                     }
                 }
             }
-            let [keys, values] = stored(runtime, &[0.0; 9], KvElement::I16);
-            assert!(keys.iter().chain(&values).all(|&x| x == 0.0));
+            // Too little to be told from zero, the square of which is the smallest number, and none.
+            for tiny in [0.0, 4.57e-23, 1e-32, 1e-40] {
+                let [keys, values] = stored(runtime, &[tiny; 9], KvElement::I16);
+                assert!(keys.iter().all(|&x| x == 0.0), "{tiny}: {keys:?}");
+                assert!(values.iter().all(|&x| (x - tiny).abs() <= 1e-26), "{tiny}: {values:?}");
+            }
         });
     }
 

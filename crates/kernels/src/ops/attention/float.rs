@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use super::{BLOCK_LEN, Place, Products, Queries, State, Weighed};
+use super::{BLOCK_LEN, Place, Products, Queries, State};
 use crate::isa::{MOST_LANES, Simd};
 use crate::kv::{KvPart, PAGE_LEN, SCALED, Strip};
 
@@ -54,7 +54,7 @@ impl Products for Floats {
     }
 
     #[inline(always)]
-    fn weigh<S: Simd>(&mut self, _: S, _: &Queries<'_>, _: usize, _: Weighed, _: &State<'_>) {}
+    fn weigh<S: Simd>(&mut self, _: S, _: &Queries<'_>, _: usize, _: Range<usize>, _: &State<'_>) {}
 
     #[inline(always)]
     fn end_block<S: Simd>(&mut self, _: S, _: &Queries<'_>, _: &mut State<'_>) {}

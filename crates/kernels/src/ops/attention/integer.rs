@@ -2,25 +2,26 @@
 //!
 //! ```text
 //! for each query:            t = |q| / 32767,  Q = round(q / t)               // |q|: the square root of Σ q[d]²
-//! for each block, as in `ops/attention.rs`:
+//! for each block, as in `ops/attention.rs`, with x[j] = p[j] * value scale[j] of what is seen:
 //!     s[j] = (Σ_d Q[d] K[j][d]) * (t * key scale[j])
-//!     W = largest value scale that is seen;  u = W / min(32767, 262000 / Σ_j p[j])
-//!     P[j] = round(p[j] * value scale[j] / u);  0 where j is not visible
-//!     acc = acc c + (Σ_j P[j] V[j]) * u
+//!     u = max(max_j x[j] / 32767, Σ_j x[j] / 262000)
+//!     P[j] = round(x[j] / u);  0 where j is not visible
+//!     acc = acc c + (Σ_j P[j] V[j]) * (Σ_j x[j] / Σ_j P[j])                   // what rounding adds or takes in all, is undone
 //! ```
 //!
 //! `K`, `V` and their scales are those that [`kv_store`](crate::kv_store) wrote. Integer sums are exact in any order: no key and no
 //! query is longer than 32767 (and a half for each element), so a score is below 2^31, and so are 262000 times the largest value,
 //! 8191. A position that is not seen adds nothing, whatever stands there, and a query's numbers do not depend on its neighbours.
 //!
-//! The error of a score is at most `scale * |q| * |k| * sqrt(Dh) / 32767`, were all roundings against it, that of a stored value
-//! 1/16382 of the largest of its row, and that of a product of weight and value half of `u` a position: together about half
-//! of what half precision costs, in the tests.
+//! The error of a score is at most `scale * |q| * |k| * sqrt(Dh) / 32767`, were all roundings against it, and that of a stored
+//! value 1/16382 of the largest of its row. A weighted value is off by `u / 2` at most: in a block that is half of 1/32767 of its
+//! largest, or half of 1/262000 of its sum, for each position. In all that is less than half precision costs, for heads of up to
+//! 256, in the tests. Shorter keys and smaller values than `kv_store` can tell from zero, and blocks that weigh as little, are zero.
 //! It does not know how scores become weights. Next: `ops/attention.rs`.
 
 use std::ops::Range;
 
-use super::{BLOCK_LEN, Place, Products, Queries, State, Weighed};
+use super::{BLOCK_LEN, Place, Products, Queries, State};
 use crate::isa::{MOST_LANES, Simd};
 use crate::kv::{KvPart, PAGE_LEN, Pair, Strip};
 use crate::ops::kv_store::{LARGEST_VALUE, round_by_length};
@@ -40,11 +41,13 @@ pub(super) struct Integers {
     query_scales: Vec<f32>,
     /// `[Q, BLOCK_PAIRS]`: pairs of positions.
     weights: Vec<Pair>,
-    /// `[Q]`: what the integer sums of the block are multiplied by.
+    /// `[Q]`: what the integer sums of the block are multiplied by; no number if a value that is seen is none.
     units: Vec<f32>,
     /// `[Q, Dh, up to whole vectors]`: the integer sums of the block.
     sums: Vec<i32>,
     values: ValueScales,
+    /// `[BLOCK_LEN]`: weights times value scales of one query.
+    weighted: Vec<f32>,
 }
 
 /// The value scales of a block for the rows of one span who see the same of it.
@@ -52,7 +55,6 @@ pub(super) struct Integers {
 struct ValueScales {
     /// `[BLOCK_LEN]`; zero for a position that they do not see.
     scales: Vec<f32>,
-    largest: f32,
     /// The block, the span and what is seen.
     known: Option<(usize, usize, Range<usize>)>,
 }
@@ -73,6 +75,7 @@ impl Products for Integers {
         self.sums.resize(count * sums_len(head_dim), 0);
         self.sums.fill(0);
         self.values.scales.resize(BLOCK_LEN, 0.0);
+        self.weighted.resize(BLOCK_LEN, 0.0);
         self.values.known = None;
         let rounded = self.queries.chunks_exact_mut(head_dim.div_ceil(2)).zip(&mut self.query_scales);
         for (query, (pairs, scale)) in rounded.enumerate() {
@@ -112,31 +115,51 @@ impl Products for Integers {
     }
 
     #[inline(always)]
-    fn weigh<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, query: usize, weighed: Weighed, state: &State<'_>) {
-        let Weighed { visible, total } = weighed;
+    fn weigh<S: Simd>(
+        &mut self,
+        simd: S,
+        queries: &Queries<'_>,
+        query: usize,
+        visible: Range<usize>,
+        state: &State<'_>,
+    ) {
         let rounded = self.weights[query * BLOCK_PAIRS..][..BLOCK_PAIRS].as_flattened_mut();
+        rounded.fill(0);
+        self.units[query] = 0.0;
         if visible.is_empty() {
-            rounded.fill(0);
-            self.units[query] = 0.0;
             return;
         }
-        self.values.see(simd, queries, query / queries.group, state.block, visible.clone());
-        let ValueScales { scales, largest, .. } = &self.values;
-        let per_unit = (MOST_WEIGHT as f32 / total).min(f32::from(i16::MAX));
-        // Values that are all zero have no reciprocal.
-        let inverse = if *largest == 0.0 { 0.0 } else { per_unit / largest };
-        self.units[query] = largest / per_unit;
         let vectors = visible.start / S::LANES * S::LANES..visible.end.next_multiple_of(S::LANES);
-        rounded[..vectors.start].fill(0);
-        rounded[vectors.end..].fill(0);
-        let weights = &state.weights[query * BLOCK_LEN..][..BLOCK_LEN];
-        for at in vectors.step_by(S::LANES) {
-            let scale = simd.mul(simd.load_slice(&scales[at..][..S::LANES]), simd.splat(inverse));
-            let weight = simd.round(simd.mul(simd.load_slice(&weights[at..][..S::LANES]), scale));
-            let rounded = &mut rounded[at..][..S::LANES];
-            // SAFETY: the slice has `LANES` elements.
+        self.values.see(queries, query / queries.group, state.block, visible);
+        let scales = &self.values.scales[vectors.clone()];
+        let weights = &state.weights[query * BLOCK_LEN..][..BLOCK_LEN][vectors.clone()];
+        let weighted = &mut self.weighted[vectors.clone()];
+        let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
+        let both = weights.chunks_exact(S::LANES).zip(scales.chunks_exact(S::LANES));
+        for ((weights, scales), weighted) in both.zip(weighted.chunks_exact_mut(S::LANES)) {
+            let x = simd.mul(simd.load_slice(weights), simd.load_slice(scales));
+            largest = simd.max(largest, x);
+            // A maximum loses what is not a number, a sum does not.
+            total = simd.add(total, x);
+            simd.store_slice(x, weighted);
+        }
+        let total = simd.sum(total);
+        let unit = (simd.max_lane(largest) / f32::from(i16::MAX)).max(total / MOST_WEIGHT as f32);
+        let inverse = 1.0 / unit;
+        if !(total.is_finite() && inverse.is_finite()) {
+            self.units[query] = if total.is_finite() { 0.0 } else { f32::NAN };
+            return;
+        }
+        let mut sum = simd.splat(0.0);
+        let rounded = &mut rounded[vectors];
+        for (weighted, rounded) in weighted.chunks_exact(S::LANES).zip(rounded.chunks_exact_mut(S::LANES)) {
+            let weight = simd.round(simd.mul(simd.load_slice(weighted), simd.splat(inverse)));
+            // Whole numbers below 2^24 in all: exact in any order.
+            sum = simd.add(sum, weight);
+            // SAFETY: the chunk has `LANES` elements.
             unsafe { simd.store_i16(simd.to_i32(weight), rounded.as_mut_ptr()) }
         }
+        self.units[query] = total / simd.sum(sum);
     }
 
     #[inline(always)]
@@ -284,7 +307,7 @@ impl Integers {
 impl ValueScales {
     /// Gathers what row `row` sees of the block.
     #[inline(always)]
-    fn see<S: Simd>(&mut self, simd: S, queries: &Queries<'_>, row: usize, block: usize, visible: Range<usize>) {
+    fn see(&mut self, queries: &Queries<'_>, row: usize, block: usize, visible: Range<usize>) {
         let of = (block, queries.rows[row].span, visible);
         if self.known.as_ref() == Some(&of) {
             return;
@@ -297,17 +320,9 @@ impl ValueScales {
                 unreachable!("others have products of their own; this is a bug")
             };
             let seen = visible.start.max(page * PAGE_LEN)..visible.end.min((page + 1) * PAGE_LEN);
-            self.scales[seen.clone()]
-                .copy_from_slice(&scales[seen.start - page * PAGE_LEN..seen.end - page * PAGE_LEN]);
+            let in_page = seen.start - page * PAGE_LEN..seen.end - page * PAGE_LEN;
+            self.scales[seen].copy_from_slice(&scales[in_page]);
         }
-        let (mut largest, mut total) = (simd.splat(0.0), simd.splat(0.0));
-        for scales in self.scales.chunks_exact(S::LANES) {
-            let scales = simd.load_slice(scales);
-            largest = simd.max(largest, scales);
-            // A maximum loses what is not a number, a sum does not.
-            total = simd.add(total, scales);
-        }
-        self.largest = if simd.sum(total).is_finite() { simd.max_lane(largest) } else { f32::NAN };
         self.known = Some(of);
     }
 }

@@ -9,12 +9,13 @@
 //!     out += sum * activation scale
 //! ```
 //!
-//! A sum of integers starts at `-zero * Σ activation`, for the stored numbers are unsigned.
+//! A sum of integers starts at `-zero * Σ activation`, for the stored numbers are unsigned. It does not know how a format is laid
+//! out. Next: `matmul/integer.rs`.
 
 use super::activations::{Activations, CHUNK, Chunk, MOST_GROUPS};
 use super::integer::{
     Ahead, PANEL_ROWS, Panel, Product, RowBlocks, Sums, Tile, Tiles, Way, activation_quad, columns, integer_vectors,
-    place, runs_of, vectors,
+    multiply_tiles, place, runs_of, vectors,
 };
 use crate::isa::Simd;
 use crate::quant::{RowBlock, Scaled};
@@ -149,16 +150,6 @@ impl<F: Scaled> Way<F> for ByGroup {
 #[inline(always)]
 fn add_products<S: Simd>(simd: S, has_eight_bits: bool, sums: S::Int, numbers: S::Int, x: S::Int) -> S::Int {
     if has_eight_bits { simd.dot(sums, numbers, x) } else { simd.dot_seven_bits(sums, numbers, x) }
-}
-
-/// Multiplies all tiles of a panel.
-///
-/// It is compiled once for all formats with offsets, once for all without, and once for those whose numbers have eight bits.
-/// It must not know how long a group is: compilers that do unroll the loop over a group and then go through it column by
-/// column, where every sum waits for itself; going through it quad by quad is half as fast again.
-#[inline(never)]
-pub(super) fn multiply_tiles<S: Simd, T: Tile>(simd: S, tiles: Tiles<'_, '_, T>) {
-    simd.vectorize(tiles);
 }
 
 /// The groups of a panel's chunk, and what there is to know of their numbers.

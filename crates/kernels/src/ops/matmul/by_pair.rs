@@ -12,20 +12,21 @@
 //!     out += (scaled * factor + shift * unit) * activation scale
 //! ```
 //!
-//! All integers are exact, in any order. An offset is what all weights of a group have in common, rounded to sixteen bits of the
-//! largest that it could be: beside a number of four bits that is nothing.
+//! All integers are exact, in any order. An offset is what all weights of a group have in common, rounded to a unit of 1/32767 of
+//! the largest that it could be, which adds at most `(504 |d| + 63 |dmin|) / 65534 * |Σ activation|` for each group: less than
+//! a hundredth of `d`, where the weights themselves are rounded to `scale * d / 2`.
 //!
 //! Both sums of a pair lie in one i32: the first is moved to the upper half before the second is added below it, with 2^15 added
 //! so that it does not borrow from there; flipping bit 15 takes that away.
+//! It does not know how a format is laid out. Next: `matmul/integer.rs`, `quant/q4_k.rs`.
 
 use super::activations::{Activations, CHUNK, Chunk};
-use super::by_group::multiply_tiles;
 use super::integer::{
     Ahead, PANEL_ROWS, Panel, Product, RowBlocks, Sums, Tile, Tiles, Way, activation_quad, columns, integer_vectors,
-    runs_of, vectors,
+    multiply_tiles, runs_of, vectors,
 };
 use crate::isa::Simd;
-use crate::quant::{Paired, RowBlock};
+use crate::quant::{Correction, Paired, RowBlock};
 
 /// Pairs of groups in a chunk, which is a block.
 const PAIRS: usize = CHUNK / 64;
@@ -54,6 +55,20 @@ impl Scales {
 /// See the head of the file.
 pub(super) struct ByPair;
 
+/// Whether a format's sums fit: those of a group less its middle into sixteen bits, those of a block, scaled, into what an f32
+/// holds exactly.
+const fn fits<F: Paired>() -> bool {
+    const LARGEST_SCALE: i64 = 63;
+    match F::CORRECTION {
+        Correction::Pairs(middle) => {
+            let group = F::GROUP as i64 * middle as i64 * 127;
+            let shape = F::LEN == CHUNK && F::SPAN == CHUNK && F::GROUP == 32;
+            shape && group < 1 << 15 && LARGEST_SCALE * group * (F::LEN / F::GROUP) as i64 <= 1 << 24
+        }
+        Correction::Zero(_) | Correction::Offset => false,
+    }
+}
+
 impl<F: Paired> Way<F> for ByPair {
     type Scales = Scales;
 
@@ -66,7 +81,7 @@ impl<F: Paired> Way<F> for ByPair {
         (token, row): (usize, usize),
         out: &mut Sums<'_>,
     ) {
-        const { assert!(F::LEN == CHUNK && F::SPAN == CHUNK && F::GROUP == 32) };
+        const { assert!(fits::<F>(), "a format that is scaled in pairs") };
         let mut totals = [simd.splat(0.0); C];
         for chunk in 0..activations.depth() / CHUNK {
             let x: &[Chunk; C] = columns(activations.chunk(chunk), token);

@@ -13,9 +13,8 @@
 //!
 //! The hot loops are written out: a closure in them is not always inlined, and is then not compiled for the instruction set.
 //!
-//!
 //! Beyond the rounding of activations the error is at most `(2 * K / 16 + 8) * 6e-8 * Σ |activation| * scale * number`
-//! with the unsigned numbers that are stored.
+//! with the unsigned numbers that are stored, and of Q4_K what its rounded offsets add.
 
 use std::cell::RefCell;
 use std::marker::PhantomData;
@@ -41,6 +40,7 @@ const LINE: usize = 64;
 /// Bytes ahead of those in use that are asked for: what arrives while a few kilobytes are multiplied. Processors look
 /// ahead by themselves, but not beyond a page of 4 KiB.
 const AHEAD: usize = 4096;
+
 /// Multiplies the activations with each job's weights into its output.
 pub(super) fn multiply(runtime: &Runtime, activations: &Activations, mut jobs: Vec<Job<'_>>) {
     let tokens = activations.tokens();
@@ -163,14 +163,8 @@ pub(super) trait Way<F: Interleaved> {
         place: (usize, usize),
         out: &mut Sums<'_>,
     );
-    /// Writes the scales of run `run` of the chunk, which is run `run_in_block` of `block`, from row `row` of the panel on.
-    fn unpack_scales<S: Simd>(
-        simd: S,
-        block: RowBlock<'_>,
-        (run, run_in_block): (usize, usize),
-        scales: &mut Self::Scales,
-        row: usize,
-    );
+    /// Writes the scales of a run, whose number in the chunk and in `block` is `run`, from row `row` of the panel on.
+    fn unpack_scales<S: Simd>(simd: S, block: RowBlock<'_>, run: (usize, usize), scales: &mut Self::Scales, row: usize);
     /// Adds the products of a panel, which holds one chunk of its rows, with all activations to the sums.
     fn multiply_panel<S: Simd>(
         simd: S,
@@ -479,6 +473,17 @@ impl<T: Tile> Kernel for Tiles<'_, '_, T> {
             token += count;
         }
     }
+}
+
+/// Multiplies all tiles of a panel.
+///
+/// It is compiled once for all formats with offsets, once for all without, once for those whose numbers have eight bits, and once
+/// for those that are scaled in pairs.
+/// It must not know how long a group is: compilers that do unroll the loop over a group and then go through it column by
+/// column, where every sum waits for itself; going through it quad by quad is half as fast again.
+#[inline(never)]
+pub(super) fn multiply_tiles<S: Simd, T: Tile>(simd: S, tiles: Tiles<'_, '_, T>) {
+    simd.vectorize(tiles);
 }
 
 /// `C` rows of activations from `token` on.

@@ -106,6 +106,76 @@ fn whole_activations_lose_nothing() {
     });
 }
 
+/// Blocks of Q4_K: `d`, `dmin`, the twelve bytes of scales and minima, and all nibbles the same.
+fn q4_k(d: f32, dmin: f32, packed: [u8; 12], nibbles: u8) -> Vec<u8> {
+    let half = |x: f32| half::f16::from_f32(x).to_le_bytes();
+    [&half(d)[..], &half(dmin), &packed, &[nibbles; 128]].concat()
+}
+
+const ALL_63: [u8; 12] = [0xff; 12];
+const SCALES_63: [u8; 12] = [0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0x0f, 0x0f, 0x0f, 0x0f];
+
+#[test]
+fn the_ends_of_paired_sums_are_exact_up_to_offsets() {
+    on_every_isa(1, |runtime, _| {
+        let signs: [fn(usize) -> f32; 5] = [
+            |_| 1.0,
+            |_| -1.0,
+            |k| if k / 32 % 2 == 0 { 1.0 } else { -1.0 },
+            |k| if k / 32 % 2 == 0 { -1.0 } else { 1.0 },
+            |k| {
+                if k / 64 % 2 == 0 { 1.0 } else { -1.0 }
+            },
+        ];
+        let blocks = [(1.0, 1.0), (1.0, 0.0), (-1.0, 1.0), (0.5, -2.0), (0.0, 1.0), (0.0, 0.0), (6e-8, 6e-8)];
+        for ((d, dmin), packed) in
+            blocks.into_iter().flat_map(|block| [(block, ALL_63), (block, SCALES_63), (block, [0; 12])])
+        {
+            for (nibbles, sign) in [0x00, 0xff, 0xf0, 0x0f].into_iter().flat_map(|n| signs.map(|sign| (n, sign))) {
+                let bytes = q4_k(d, dmin, packed, nibbles).repeat(16);
+                let plain = Matrix::new(Format::Q4K, 16, 256, &bytes).unwrap();
+                let (weights, place) = interleave(runtime, plain);
+                let mut decoded = vec![0.0; 16 * 256];
+                dequantize(Format::Q4K, &bytes, &mut decoded).unwrap();
+                let x: Vec<f32> = (0..256).map(|k| 127.0 * sign(k)).collect();
+                let x = x.repeat(20);
+                let got = product(runtime, &x, weights.matrix(&place));
+                let (expected, magnitudes) = reference::matmul(&x, &decoded, 256);
+                let unit = (504.0 * d.abs() + 63.0 * dmin.abs()) / 65_534.0;
+                for (i, (got, expected)) in got.iter().zip(&expected).enumerate() {
+                    let bound = 2e-6 * magnitudes[i] + unit * 256.0 * 127.0 + 1e-6 * d.abs() * 504.0 * 256.0 * 127.0;
+                    assert!(
+                        (got - expected).abs() <= bound,
+                        "{d} {dmin} {nibbles:x} at {i}: {got}, expected {expected}"
+                    );
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn a_broken_block_of_paired_sums_stays_in_its_row() {
+    on_every_isa(1, |runtime, _| {
+        let whole = q4_k(1.0, 0.5, ALL_63, 0x3c);
+        for (d, dmin) in [(f32::NAN, 1.0), (1.0, f32::NAN), (f32::INFINITY, 1.0), (1.0, f32::NEG_INFINITY)] {
+            let bytes = [whole.repeat(5), q4_k(d, dmin, ALL_63, 0x3c), whole.repeat(10)].concat();
+            for tokens in [1, 20] {
+                let run = |bytes: &[u8]| {
+                    let (weights, place) = interleave(runtime, Matrix::new(Format::Q4K, 16, 256, bytes).unwrap());
+                    product(runtime, &values(tokens * 256, 3, 1.0), weights.matrix(&place))
+                };
+                for (i, (got, expected)) in run(&bytes).iter().zip(run(&whole.repeat(16))).enumerate() {
+                    match i % 16 == 5 {
+                        true => assert!(!got.is_finite(), "{d} {dmin}: {got}"),
+                        false => assert!(*got == expected, "{d} {dmin} at {i}: {got}, expected {expected}"),
+                    }
+                }
+            }
+        }
+    });
+}
+
 #[test]
 fn an_integer_batch_equals_its_rows_bit_for_bit_on_any_number_of_threads() {
     for isa in Isa::available() {
