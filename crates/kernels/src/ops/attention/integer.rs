@@ -211,10 +211,10 @@ impl Integers {
                 // SAFETY: the slice has two vectors of pairs; `C` rows of queries have `len` pairs each.
                 unsafe {
                     let (first, second) = (vector(simd, keys), vector(simd, &keys[S::LANES..]));
-                    for c in 0..C {
+                    for (c, sums) in sums.iter_mut().enumerate() {
                         let query = splat(simd, queries.get_unchecked(c * len + pair));
-                        sums[c][0] = simd.dot_pairs(sums[c][0], query, first);
-                        sums[c][1] = simd.dot_pairs(sums[c][1], query, second);
+                        sums[0] = simd.dot_pairs(sums[0], query, first);
+                        sums[1] = simd.dot_pairs(sums[1], query, second);
                     }
                 }
             }
