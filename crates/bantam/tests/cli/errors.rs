@@ -246,8 +246,9 @@ fn the_catalog_is_listed_with_forecasts_and_documented_json() {
     let (_, json, _) = run(bantam(home.path()).args(["list", "--available", "--json", "--kv-type", "q8_0"]));
     let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let bytes = rows.iter().find(|row| row["name"] == "smollm2:135m").unwrap();
-    // 8192 positions of 30 layers with 3 heads of 64: two bytes each, or one and two for the scale of every 32.
-    let spared = 2 * 8192 * 30 * 3 * (2 * 64 - (64 + 4));
+    // 8192 positions of 30 layers with 3 heads of 64: two bytes each and four for their scale, or one and two for the scale of
+    // every 32.
+    let spared = 2 * 8192 * 30 * 3 * (2 * 64 + 4 - (64 + 4));
     assert_eq!(small["needs_bytes"].as_u64().unwrap() - bytes["needs_bytes"].as_u64().unwrap(), spared);
     let (_, json, _) = run(bantam(home.path()).args(["show", "gemma2:27b", "--json"]));
     assert_shape("show", 0, &json);
